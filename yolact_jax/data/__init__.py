@@ -1,0 +1,1 @@
+"""Datasets and input pipeline; imports no jax, so loader workers start fast."""

@@ -1,0 +1,1 @@
+"""Flax Linen modules: backbones, FPN, ProtoNet, prediction head."""

@@ -1,0 +1,1 @@
+"""Optimizer, training step and training loop."""
