@@ -1,0 +1,113 @@
+"""Convolution with explicit symmetric padding, and batch normalisation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+xavier_uniform = nn.initializers.xavier_uniform()
+
+
+class Conv(nn.Module):
+    """Square convolution with ``kernel_size // 2`` padding on every side.
+
+    ``SAME`` would pad strided convolutions of even maps on one side only and shift
+    the features against the weights of the original.
+
+    Attributes:
+      features: output channels.
+      kernel_size: side of the kernel.
+      stride: step of the kernel.
+      use_bias: whether to add a bias per channel.
+      padding: overrides the symmetric padding, pixels on every side.
+      dtype: type in which the convolution runs; parameters stay float32.
+      kernel_init: initialiser of the kernel.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    use_bias: bool = True
+    padding: int | None = None
+    dtype: Any = jnp.float32
+    kernel_init: Callable = xavier_uniform
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, h, w, c] to [B, h', w', features] in `dtype`."""
+        pad = self.kernel_size // 2 if self.padding is None else self.padding
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            (self.stride, self.stride),
+            [(pad, pad), (pad, pad)],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + bias.astype(self.dtype)[None, None, None]
+        return y
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's running statistics.
+
+    Flax's own layer accumulates the biased variance; PyTorch, in which the published
+    models were trained, the unbiased one.  Statistics are float32 and global: under
+    ``jit`` with a sharded batch by themselves, under ``pmap`` through `axis_name`.
+
+    Attributes:
+      use_running_average: normalise by the stored statistics and leave them alone.
+      momentum: share of the old running statistics in the new.
+      epsilon: added to the variance.
+      axis_name: mapped axis over which to average the statistics, if any.
+      dtype: type of the result.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises the channels of [B, h, w, c]."""
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        if self.use_running_average:
+            batch_mean, batch_var = mean.value, var.value
+        else:
+            batch_mean, batch_var, count = self._statistics(x)
+            if not self.is_initializing():
+                unbiased = batch_var * (count / max(count - 1, 1))
+                mean.value = self._running(mean.value, batch_mean)
+                var.value = self._running(var.value, unbiased)
+        gain = scale * jax.lax.rsqrt(batch_var + self.epsilon)
+        offset = bias - batch_mean * gain
+        y = x * gain[None, None, None] + offset[None, None, None]
+        return y.astype(self.dtype)
+
+    def _running(self, old: jax.Array, new: jax.Array) -> jax.Array:
+        return self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
+
+    def _statistics(self, x: jax.Array):
+        x = x.astype(jnp.float32)
+        count = x.size // x.shape[-1]
+        mean = jnp.mean(x, axis=(0, 1, 2))
+        if self.axis_name is not None:
+            mean = jax.lax.pmean(mean, self.axis_name)
+            count *= jax.lax.axis_size(self.axis_name)
+        # Two passes: E[x^2] - E[x]^2 cancels in float32 when the mean is large.
+        var = jnp.mean(jnp.square(x - mean[None, None, None]), axis=(0, 1, 2))
+        if self.axis_name is not None:
+            var = jax.lax.pmean(var, self.axis_name)
+        return mean, var, count

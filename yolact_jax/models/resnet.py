@@ -1,0 +1,122 @@
+"""ResNet backbones (He et al. 2016), stride on the 3x3 as in torchvision's v1.5."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from yolact_jax.models.layers import BatchNorm, Conv, he_normal
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, for ResNet-18.
+
+    Attributes:
+      planes: channels of both convolutions.
+      stride: step of the first convolution.
+      conv: convolution without bias.
+      norm: normalisation layer.
+    """
+
+    planes: int
+    stride: int
+    conv: Any
+    norm: Any
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, h, w, c] to [B, h / stride, w / stride, planes]."""
+        y = self.conv(self.planes, 3, self.stride, name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn2")(self.conv(self.planes, 3, name="conv2")(y))
+        return nn.relu(y + _shortcut(self, x, y.shape[-1]))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions, for ResNet-50 and deeper.
+
+    Attributes:
+      planes: channels of the 3x3 convolution; the block returns four times as many.
+      stride: step of the 3x3 convolution.
+      conv: convolution without bias.
+      norm: normalisation layer.
+    """
+
+    planes: int
+    stride: int
+    conv: Any
+    norm: Any
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, h, w, c] to [B, h / stride, w / stride, 4 * planes]."""
+        y = nn.relu(self.norm(name="bn1")(self.conv(self.planes, 1, name="conv1")(x)))
+        y = self.conv(self.planes, 3, self.stride, name="conv2")(y)
+        y = nn.relu(self.norm(name="bn2")(y))
+        y = self.conv(self.planes * self.expansion, 1, name="conv3")(y)
+        y = self.norm(name="bn3")(y)
+        return nn.relu(y + _shortcut(self, x, y.shape[-1]))
+
+
+def _shortcut(block: nn.Module, x: jax.Array, features: int) -> jax.Array:
+    if block.stride == 1 and x.shape[-1] == features:
+        return x
+    y = block.conv(features, 1, block.stride, name="downsample_conv")(x)
+    return block.norm(name="downsample_bn")(y)
+
+
+class ResNet(nn.Module):
+    """ResNet without classifier, returning the maps the FPN needs.
+
+    Attributes:
+      stage_sizes: blocks per stage.
+      block: `BasicBlock` or `Bottleneck`.
+      width: channels of the stem and planes of the first stage; 64 is the standard.
+      axis_name: mapped axis for the batch statistics, see `BatchNorm`.
+      dtype: type in which convolutions run.
+    """
+
+    stage_sizes: Sequence[int]
+    block: Any
+    width: int = 64
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, use_running_average: bool
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Computes C3, C4, C5: feature maps at strides 8, 16 and 32.
+
+        Args:
+          x: [B, H, W, 3] float, normalised RGB.
+          use_running_average: freeze the statistics of batch normalisation.
+
+        Returns:
+          Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
+        """
+        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        norm = partial(
+            BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
+        )
+        x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
+        x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1), (1, 1)])
+        stages = []
+        for stage, num_blocks in enumerate(self.stage_sizes):
+            for index in range(num_blocks):
+                stride = 2 if stage > 0 and index == 0 else 1
+                planes = self.width * 2**stage
+                name = f"layer{stage + 1}_{index}"
+                x = self.block(planes, stride, conv, norm, name=name)(x)
+            stages.append(x)
+        return tuple(stages[1:])
+
+
+ResNet18 = partial(ResNet, (2, 2, 2, 2), BasicBlock)
+ResNet50 = partial(ResNet, (3, 4, 6, 3), Bottleneck)
+ResNet101 = partial(ResNet, (3, 4, 23, 3), Bottleneck)

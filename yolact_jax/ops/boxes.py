@@ -1,0 +1,126 @@
+"""Box arithmetic: conversion, overlap, and the SSD box coding.
+
+``boxes`` are ``(x1, y1, x2, y2)`` fractions of the image; ``*_cxcywh`` are centre,
+width and height in the same unit.
+"""
+
+import jax
+import jax.numpy as jnp
+
+CENTER_VARIANCE = 0.1
+SIZE_VARIANCE = 0.2
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: jax.Array) -> jax.Array:
+    """Converts [..., 4] float boxes from centre form to corner form."""
+    center, size = jnp.split(boxes_cxcywh, 2, axis=-1)
+    top_left = center - size / 2
+    return jnp.concatenate([top_left, top_left + size], axis=-1)
+
+
+def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
+    """Converts [..., 4] float boxes from corner form to centre form."""
+    top_left, bottom_right = jnp.split(boxes, 2, axis=-1)
+    return jnp.concatenate(
+        [(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1
+    )
+
+
+def area(boxes: jax.Array) -> jax.Array:
+    """Returns the areas [...] of [..., 4] boxes, in squared units of the boxes."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _pairwise_intersection(a: jax.Array, b: jax.Array) -> jax.Array:
+    top_left = jnp.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = jnp.minimum(a[:, None, 2:], b[None, :, 2:])
+    size = jnp.maximum(bottom_right - top_left, 0)
+    return size[..., 0] * size[..., 1]
+
+
+def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Intersection over union of every box of ``a`` with every box of ``b``.
+
+    Args:
+      a: [N, 4] float32.
+      b: [M, 4] float32.
+
+    Returns:
+      [N, M] float32 in [0, 1]; nan where both boxes have no area.
+    """
+    intersection = _pairwise_intersection(a, b)
+    union = area(a)[:, None] + area(b)[None, :] - intersection
+    return intersection / union
+
+
+def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Share of every box of ``b`` that lies inside every box of ``a``.
+
+    Args:
+      a: [N, 4] float32.
+      b: [M, 4] float32.
+
+    Returns:
+      [N, M] float32 in [0, 1]; nan where the box of ``b`` has no area.
+    """
+    return _pairwise_intersection(a, b) / area(b)[None, :]
+
+
+def encode(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+    """Encodes boxes as offsets to anchors (SSD, Liu et al. 2016, with variances).
+
+    Args:
+      boxes: [..., 4] float32.
+      anchors_cxcywh: [..., 4] float32, one anchor per box.
+
+    Returns:
+      [..., 4] float32 ``(dx, dy, log dw, log dh)``; -inf where a box has no extent.
+    """
+    center, size = jnp.split(xyxy_to_cxcywh(boxes), 2, axis=-1)
+    anchor_center, anchor_size = jnp.split(anchors_cxcywh, 2, axis=-1)
+    offsets = (center - anchor_center) / (CENTER_VARIANCE * anchor_size)
+    return jnp.concatenate(
+        [offsets, jnp.log(size / anchor_size) / SIZE_VARIANCE], axis=-1
+    )
+
+
+def decode(deltas: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+    """Inverts `encode`: [..., 4] deltas and anchors to [..., 4] unclipped boxes."""
+    offsets, log_sizes = jnp.split(deltas, 2, axis=-1)
+    anchor_center, anchor_size = jnp.split(anchors_cxcywh, 2, axis=-1)
+    center = anchor_center + offsets * CENTER_VARIANCE * anchor_size
+    size = anchor_size * jnp.exp(log_sizes * SIZE_VARIANCE)
+    return cxcywh_to_xyxy(jnp.concatenate([center, size], axis=-1))
+
+
+def to_pixels(
+    boxes: jax.Array, height: jax.Array | float, width: jax.Array | float
+) -> jax.Array:
+    """Scales boxes to an image, orders their corners, truncates to whole pixels.
+
+    Only the low end of the top-left and the high end of the bottom-right corner are
+    clamped, as in the original, so a box wholly outside stays outside.
+
+    Args:
+      boxes: [..., 4] float32.
+      height: image height in pixels, a scalar.
+      width: image width in pixels, a scalar.
+
+    Returns:
+      [..., 4] float32 holding whole numbers.
+    """
+    x1, y1, x2, y2 = jnp.moveaxis(boxes, -1, 0)
+    x1, x2, y1, y2 = x1 * width, x2 * width, y1 * height, y2 * height
+    low_x, high_x = jnp.minimum(x1, x2), jnp.maximum(x1, x2)
+    low_y, high_y = jnp.minimum(y1, y2), jnp.maximum(y1, y2)
+    return jnp.trunc(
+        jnp.stack(
+            [
+                jnp.maximum(low_x, 0),
+                jnp.maximum(low_y, 0),
+                jnp.minimum(high_x, width),
+                jnp.minimum(high_y, height),
+            ],
+            axis=-1,
+        )
+    )

@@ -1,0 +1,90 @@
+"""Fast NMS: non-maximum suppression as one matrix operation (YOLACT, section 3.4)."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from yolact_jax.ops import boxes as box_ops
+
+
+@flax.struct.dataclass
+class Kept:
+    """Detections that survived suppression, best first, padded to D slots.
+
+    Attributes:
+      anchor_index: [D] int32.
+      labels: [D] int32, foreground classes from 0.
+      scores: [D] float32, 0 where not valid.
+      valid: [D] bool.
+    """
+
+    anchor_index: jax.Array
+    labels: jax.Array
+    scores: jax.Array
+    valid: jax.Array
+
+
+def fast_nms(
+    boxes: jax.Array,
+    scores: jax.Array,
+    *,
+    score_threshold: jax.Array | float = 0.05,
+    iou_threshold: jax.Array | float = 0.5,
+    top_k: int = 200,
+    max_detections: int = 100,
+) -> Kept:
+    """Suppresses, per class, every box that overlaps a better one too much.
+
+    Per class the ``top_k`` best boxes are sorted by score; a box is dropped if the
+    largest entry above the diagonal of its column of the IoU matrix, that is its
+    overlap with any better box, exceeds ``iou_threshold``.  Unlike sequential NMS a
+    box that is itself suppressed still suppresses others; nothing is sequential.
+
+    An anchor takes part if its best class scores above ``score_threshold``; it then
+    takes part under every class, also those with tiny scores.
+
+    Args:
+      boxes: [A, 4] float32.
+      scores: [A, C] float32 in [0, 1], without the background.
+      score_threshold: scalar, may be traced.
+      iou_threshold: scalar, may be traced.
+      top_k: boxes per class that enter suppression.
+      max_detections: D, detections kept over all classes.
+
+    Returns:
+      The kept detections in order of decreasing score.
+    """
+    num_anchors = scores.shape[0]
+    top_k = min(top_k, num_anchors)
+    candidate = jnp.max(scores, axis=-1) > score_threshold
+    class_scores = jnp.where(candidate[:, None], scores, -1.0).T
+    top_scores, top_anchors = jax.lax.top_k(class_scores, top_k)  # [C, top_k]
+
+    suppressed = jax.vmap(_suppressed, in_axes=(0, None))(
+        boxes[top_anchors], iou_threshold
+    )
+    ranking = jnp.where(suppressed, -1.0, top_scores)
+    return _best(ranking, top_anchors, max_detections)
+
+
+def _suppressed(sorted_boxes: jax.Array, iou_threshold: jax.Array) -> jax.Array:
+    """[N] bool for [N, 4] boxes sorted by decreasing score."""
+    iou = jnp.triu(box_ops.pairwise_iou(sorted_boxes, sorted_boxes), k=1)
+    # Written as "not (<=)" so that the nan of two equal points suppresses.
+    return ~(jnp.max(iou, axis=0) <= iou_threshold)
+
+
+def _best(ranking: jax.Array, anchors: jax.Array, max_detections: int) -> Kept:
+    """Picks the best of [C, N] ranked entries (negative: not there) as [D] slots."""
+    per_class = ranking.shape[1]
+    count = min(max_detections, ranking.size)
+    scores, flat_index = jax.lax.top_k(ranking.reshape(-1), count)
+    valid = scores >= 0
+    kept = Kept(
+        anchor_index=anchors.reshape(-1)[flat_index].astype(jnp.int32),
+        labels=(flat_index // per_class).astype(jnp.int32),
+        scores=jnp.where(valid, scores, 0.0),
+        valid=valid,
+    )
+    padding = max_detections - count
+    return jax.tree.map(lambda x: jnp.pad(x, (0, padding)), kept)

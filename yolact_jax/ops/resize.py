@@ -1,0 +1,91 @@
+"""Bilinear resizing with half-pixel centres, two taps, no anti-aliasing.
+
+`resize_bilinear` is for sizes known when tracing.  `resize_valid` reads only the
+valid top-left part of a padded canvas, whose size is a run-time value: images of
+many sizes then share one compiled program.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def resize_bilinear(images: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes [..., h, w] float images to [..., *size]."""
+    shape = (*images.shape[:-2], *size)
+    return jax.image.resize(
+        images,
+        shape,
+        "bilinear",
+        antialias=False,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+
+
+def bilinear_taps(out_index: jax.Array, out_size, in_size):
+    """The two input indices and the weight of the second for each output index.
+
+    Args:
+      out_index: [n] int32 output positions.
+      out_size: scalar, size of the output axis; may be traced.
+      in_size: scalar, size of the input axis; may be traced.
+
+    Returns:
+      ``(low [n] int32, high [n] int32, weight_high [n] float32)``; positions past
+      the ends repeat the border.
+    """
+    in_size = jnp.asarray(in_size, jnp.int32)
+    scale = in_size.astype(jnp.float32) / jnp.asarray(out_size, jnp.float32)
+    source = (out_index.astype(jnp.float32) + 0.5) * scale - 0.5
+    source = jnp.clip(source, 0, in_size.astype(jnp.float32) - 1)
+    low = jnp.floor(source).astype(jnp.int32)
+    high = jnp.minimum(low + 1, in_size - 1)
+    return low, high, source - low.astype(jnp.float32)
+
+
+def _lerp_axis(images, axis: int, out_index, out_size, in_size) -> jax.Array:
+    low, high, weight = bilinear_taps(out_index, out_size, in_size)
+    broadcast = [1] * images.ndim
+    broadcast[axis] = -1
+    weight = weight.reshape(broadcast)
+    # Indices are in range by construction; clipping would cost a pass.
+    at_low = jnp.take(images, low, axis, mode="promise_in_bounds")
+    at_high = jnp.take(images, high, axis, mode="promise_in_bounds")
+    at_low, at_high = at_low.astype(jnp.float32), at_high.astype(jnp.float32)
+    return at_low + (at_high - at_low) * weight
+
+
+def resize_valid(image: jax.Array, valid_size: jax.Array, size: int) -> jax.Array:
+    """Resizes the valid part of a padded image to a square.
+
+    Args:
+      image: [Hc, Wc, 3] uint8 or float32 canvas.
+      valid_size: [2] int32, height and width of the valid top-left part.
+      size: side of the result.
+
+    Returns:
+      [size, size, 3] float32 in the unit of the input.
+    """
+    out_index = jnp.arange(size)
+    rows = _lerp_axis(image, 0, out_index, size, valid_size[0])
+    return _lerp_axis(rows, 1, out_index, size, valid_size[1])
+
+
+def resize_to_valid(
+    masks: jax.Array, valid_size: jax.Array, canvas_size: tuple[int, int]
+) -> jax.Array:
+    """Resizes maps to the valid part of a canvas; the rest repeats the border.
+
+    Args:
+      masks: [..., h, w] float32.
+      valid_size: [2] int32, height and width of the valid top-left part.
+      canvas_size: static height and width of the canvas.
+
+    Returns:
+      [..., *canvas_size] float32.
+    """
+    height, width = masks.shape[-2:]
+    # Past the valid part the source position is clipped to the last row or column.
+    columns = jnp.arange(canvas_size[1])
+    wide = _lerp_axis(masks, masks.ndim - 1, columns, valid_size[1], width)
+    rows = jnp.arange(canvas_size[0])
+    return _lerp_axis(wide, masks.ndim - 2, rows, valid_size[0], height)
