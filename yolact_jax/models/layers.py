@@ -11,6 +11,67 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()
 
 
+def convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """Convolves [B, h, w, c] with [k, k, c, d], `pad` zeros on every side."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(pad, pad), (pad, pad)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def pointwise_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolves [B, h, w, c] with [1, 1, c, d] as a matrix product.
+
+    XLA runs it 2 to 5 times faster on a CPU than the convolution it equals.
+    """
+    if stride > 1:
+        x = x[:, ::stride, ::stride]
+    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+
+
+@jax.custom_vjp
+def stem_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves [B, h, w, c] with [7, 7, c, d], stride 2, padding 3.
+
+    Few input channels starve the matrix units, so blocks of 2x2 pixels are moved
+    into the channels, which turns the kernel, padded to 8x8, into a 4x4 one of
+    stride 1 with the same products.  The gradient is that of the plain form, whose
+    kernel gradient is the faster one.
+    """
+    batch, height, width, channels = x.shape
+    out_height, out_width = (height + 1) // 2, (width + 1) // 2
+    # The 8x8 kernel has its extra row on top, hence 4 rows of padding there.
+    bottom = 2 * (out_height + 3) - 4 - height
+    right = 2 * (out_width + 3) - 4 - width
+    x = jnp.pad(x, ((0, 0), (4, bottom), (4, right), (0, 0)))
+    x = _blocks_to_channels(x.reshape(batch, out_height + 3, 2, out_width + 3, 2, -1))
+    kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+    kernel = kernel.reshape(4, 2, 4, 2, channels, -1)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 4 * channels, -1)
+    return convolution(x, kernel, 1, 0)
+
+
+def _blocks_to_channels(x: jax.Array) -> jax.Array:
+    batch, rows, _, columns, _, channels = x.shape
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, rows, columns, 4 * channels)
+
+
+def _stem_forward(x, kernel):
+    return stem_convolution(x, kernel), (x, kernel)
+
+
+def _stem_backward(residuals, gradient):
+    _, vjp = jax.vjp(lambda x, kernel: convolution(x, kernel, 2, 3), *residuals)
+    return vjp(gradient)
+
+
+stem_convolution.defvjp(_stem_forward, _stem_backward)
+
+
 class Conv(nn.Module):
     """Square convolution with ``kernel_size // 2`` padding on every side.
 
@@ -41,13 +102,13 @@ class Conv(nn.Module):
         pad = self.kernel_size // 2 if self.padding is None else self.padding
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            (self.stride, self.stride),
-            [(pad, pad), (pad, pad)],
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        if self.kernel_size == 1:
+            y = pointwise_convolution(x, kernel, self.stride)
+        elif (self.kernel_size, self.stride, pad) == (7, 2, 3):
+            y = stem_convolution(x, kernel)
+        else:
+            y = convolution(x, kernel, self.stride, pad)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype)[None, None, None]

@@ -1,0 +1,95 @@
+"""YOLACT-550 with ResNet-101 on COCO 2017: the model published as `yolact_base`.
+
+    python train.py --config configs/coco.py --workdir runs/coco
+
+The other configs start from this one and change a few fields.  The data section
+expects the unpacked archives of https://cocodataset.org/#download:
+
+    data/coco/annotations/instances_{train,val}2017.json
+    data/coco/{train,val}2017/*.jpg
+
+Published result: 29.8 mask AP on test-dev after 800,000 steps of 8 images.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+
+    config.data = ConfigDict()
+    config.data.dataset = "coco"  # "coco": any folder in COCO format; or "shapes"
+    config.data.records_dir = "data/records"  # where the prepared records are kept
+    config.data.train_annotations = "data/coco/annotations/instances_train2017.json"
+    config.data.train_images = "data/coco/train2017"
+    config.data.validation_annotations = "data/coco/annotations/instances_val2017.json"
+    config.data.validation_images = "data/coco/val2017"
+    config.data.skip_bad = False  # leave bad images and annotations out, or stop
+    config.data.input_size = 550  # side of the network input, pixels
+    config.data.max_objects = 100  # ground-truth slots per image; the largest stay
+    config.data.num_workers = 0  # loader processes; 0 uses threads of this one
+
+    config.augment = ConfigDict()
+    config.augment.photometric = True  # brightness, contrast, saturation, hue
+    config.augment.expand = True  # shrink the image onto a canvas, half of the time
+    config.augment.crop = True  # random crop, five times out of six
+    config.augment.mirror = True  # left to right, half of the time
+    config.augment.flip_vertical = False  # upside down, half of the time
+
+    config.model = ConfigDict()
+    config.model.backbone = "resnet101"  # "resnet18", "resnet50" or "resnet101"
+    config.model.backbone_width = 64  # channels of the first stage; 64 is standard
+    config.model.features = 256  # channels of FPN, ProtoNet and heads
+    config.model.num_prototypes = 32
+    config.model.freeze_bn = "auto"  # "auto" freezes when batches are smaller than 6
+    config.model.compute_dtype = "float32"  # of convolutions; or "bfloat16"
+
+    config.anchors = ConfigDict()
+    # Sides in pixels of the network input, one tuple per level P3 to P7.
+    config.anchors.scales_px = ((24.0,), (48.0,), (96.0,), (192.0,), (384.0,))
+    config.anchors.aspect_ratios = (1.0, 0.5, 2.0)  # width over height
+    # The published weights need square anchors: their code used the width for both.
+    config.anchors.square = True
+
+    config.loss = ConfigDict()
+    config.loss.class_weight = 1.0
+    config.loss.box_weight = 1.5
+    config.loss.mask_weight = 6.125
+    config.loss.semantic_weight = 1.0
+    config.loss.negative_ratio = 3  # hard negatives per positive anchor
+    config.loss.max_masks = 100  # positive anchors per image in the mask loss
+    config.loss.positive_iou = 0.5  # least overlap of a positive anchor
+    config.loss.negative_iou = 0.4  # overlap below which an anchor is background
+    config.loss.crowd_iou = 0.7  # share inside a crowd that makes an anchor neutral
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-3  # for batches of 8, see scale_with_batch
+    config.optimizer.warmup_rate = 1e-4  # rate of the first step
+    config.optimizer.warmup_steps = 500
+    config.optimizer.decay_steps = (280_000, 600_000, 700_000, 750_000)
+    config.optimizer.decay_factor = 0.1
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 5e-4
+    config.optimizer.clip_norm = 0.0  # largest norm of the gradient; 0: no limit
+    # Scale the rate with the batch size, and all steps inversely.
+    config.optimizer.scale_with_batch = True
+
+    config.train = ConfigDict()
+    config.train.batch_size = 8  # images per step over all devices
+    config.train.num_steps = 800_000  # for batches of 8, see scale_with_batch
+    config.train.seed = 0
+    config.train.log_every_steps = 10
+    config.train.checkpoint_every_steps = 10_000
+    config.train.keep_checkpoints = 3
+    config.train.eval_every_steps = 0  # 0 evaluates at the end only
+
+    config.eval = ConfigDict()
+    config.eval.candidate_threshold = 0.05  # least best-class score to enter NMS
+    config.eval.iou_threshold = 0.5  # overlap above which the lower score goes
+    config.eval.top_k = 200  # boxes per class that enter NMS
+    config.eval.max_detections = 100  # per image
+    config.eval.batch_size = 1
+    config.eval.max_images = 0  # 0 evaluates all
+    config.eval.sample_images = 12  # pictures in the grid samples.png
+
+    return config

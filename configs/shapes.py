@@ -1,0 +1,40 @@
+"""A small YOLACT on generated shapes: minutes on a laptop, nothing to download.
+
+python train.py --config configs/shapes.py --workdir runs/shapes
+"""
+
+from configs import coco
+
+
+def get_config():
+    config = coco.get_config()
+
+    config.data.dataset = "shapes"
+    config.data.shapes_train_images = 4000
+    config.data.shapes_validation_images = 400
+    config.data.shapes_image_size = 128  # pixels
+    config.data.shapes_seed = 0
+    config.data.input_size = 128
+    config.data.max_objects = 8
+    config.augment.expand = False
+
+    config.model.backbone = "resnet18"
+    config.model.backbone_width = 32
+    config.model.features = 64
+    config.model.num_prototypes = 16
+    config.anchors.scales_px = ((24.0,), (40.0,), (64.0,), (96.0,), (128.0,))
+
+    config.optimizer.learning_rate = 0.02
+    config.optimizer.warmup_rate = 1e-3
+    config.optimizer.warmup_steps = 100
+    config.optimizer.decay_steps = (900, 1100)
+    config.optimizer.clip_norm = 10.0
+    config.optimizer.scale_with_batch = False
+
+    config.train.batch_size = 16
+    config.train.num_steps = 1200
+    config.train.log_every_steps = 50
+    config.train.checkpoint_every_steps = 400
+    config.eval.batch_size = 16
+
+    return config

@@ -1,0 +1,49 @@
+"""Finds objects in images: ``python predict.py --workdir runs/shapes --source image``.
+
+Draws every image with its masks into the output folder, and writes all detections to
+``detections.json`` there, in COCO annotation format with scores.
+"""
+
+import sys
+
+from absl import app, flags
+
+from yolact_jax import build
+from yolact_jax.console import start_logging
+from yolact_jax.prediction_files import predict_files
+from yolact_jax.training.setup import load_state
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_SOURCE = flags.DEFINE_string("source", None, "An image, or a folder of images.")
+_OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; default: latest.")
+_SCORE = flags.DEFINE_float(
+    "score_threshold", 0.3, "Least score shown.", lower_bound=0, upper_bound=1
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results in the output.")
+
+
+def main(argv: list[str]) -> None:
+    """Parses flags and predicts."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown argument {argv[1]}")
+    start_logging()
+    try:
+        run, state = load_state(_WORKDIR.value, _STEP.value)
+        problems = predict_files(
+            build.make_predictor(run.config, state.variables, run.class_names),
+            _SOURCE.value,
+            _OUTPUT.value,
+            category_ids=run.category_ids,
+            score_threshold=_SCORE.value,
+            overwrite=_OVERWRITE.value,
+        )
+    except ValueError as error:
+        sys.exit(f"predict.py: {error}")
+    if problems:
+        sys.exit(f"predict.py: skipped {len(problems)} images: " + " ".join(problems))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "source"])
+    app.run(main)

@@ -1,0 +1,78 @@
+"""Layers agree with plain definitions and with each other's gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolact_jax.models import layers
+
+
+def loop_convolution(x, kernel, stride, pad):
+    """Direct sum over kernel taps, in float64."""
+    x = np.pad(x.astype(np.float64), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    size = kernel.shape[0]
+    rows = (x.shape[1] - size) // stride + 1
+    columns = (x.shape[2] - size) // stride + 1
+    out = np.zeros((x.shape[0], rows, columns, kernel.shape[3]))
+    for i in range(rows):
+        for j in range(columns):
+            patch = x[:, i * stride : i * stride + size, j * stride : j * stride + size]
+            out[:, i, j] = np.einsum("bijc,ijcd->bd", patch, kernel)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "height", "width"),
+    [(1, 1, 5, 7), (1, 2, 5, 8), (3, 1, 6, 5), (3, 2, 7, 6)]
+    + [(7, 2, height, width) for height in (8, 9) for width in (10, 13)],
+)
+def test_conv_equals_loops(kernel_size, stride, height, width):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
+    module = layers.Conv(4, kernel_size, stride, use_bias=False)
+    variables = module.init(jax.random.key(0), x)
+    kernel = np.asarray(variables["params"]["kernel"])
+    expected = loop_convolution(x, kernel, stride, kernel_size // 2)
+    np.testing.assert_allclose(module.apply(variables, x), expected, atol=1e-5)
+
+
+def test_stem_gradient_equals_that_of_the_plain_convolution():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 11, 12, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(7, 7, 3, 4)), jnp.float32)
+
+    def loss(conv):
+        return lambda x, kernel: jnp.sum(jnp.sin(conv(x, kernel)))
+
+    fast = jax.jit(jax.grad(loss(layers.stem_convolution), (0, 1)))(x, kernel)
+    plain = jax.grad(loss(lambda x, k: layers.convolution(x, k, 2, 3)), (0, 1))
+    for a, b in zip(fast, plain(x, kernel), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_batch_norm_keeps_running_statistics_as_pytorch_does():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, 2.0, size=(2, 3, 5, 4)).astype(np.float32)
+    module = layers.BatchNorm(use_running_average=False)
+    variables = module.init(jax.random.key(0), x)
+    y, updates = module.apply(variables, x, mutable=["batch_stats"])
+    flat = x.reshape(-1, 4)
+    expected = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5)
+    np.testing.assert_allclose(y.reshape(-1, 4), expected, atol=1e-5)
+    stats = updates["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * flat.mean(0), rtol=1e-5)
+    unbiased = flat.var(0, ddof=1)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def test_frozen_batch_norm_uses_and_keeps_the_stored_statistics():
+    x = jnp.full((2, 3, 3, 1), 5.0)
+    module = layers.BatchNorm(use_running_average=True)
+    variables = {
+        "params": {"scale": jnp.array([2.0]), "bias": jnp.array([1.0])},
+        "batch_stats": {"mean": jnp.array([3.0]), "var": jnp.array([4.0 - 1e-5])},
+    }
+    y, updates = module.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, jnp.full_like(y, 3.0), rtol=1e-6)
+    assert updates["batch_stats"] == variables["batch_stats"]

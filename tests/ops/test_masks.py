@@ -1,0 +1,162 @@
+"""Mask assembly, crop and resize on hand-made numbers and against loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.reference import masks as ref
+from tests.transforms import assert_jit_and_vmap_agree
+from yolact_jax.ops import masks as mask_ops
+from yolact_jax.ops.resize import resize_bilinear
+
+
+def random_normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def random_boxes(seed, *shape):
+    generator = np.random.default_rng(seed)
+    return generator.uniform(-0.3, 1.3, (*shape, 4)).astype(np.float32)
+
+
+def test_one_prototype_at_one_pixel():
+    prototypes = np.zeros((2, 3, 2), np.float32)
+    prototypes[1, 2] = (2, 3)
+    mask = mask_ops.assemble_masks(prototypes, np.array([[1, -1]], np.float32))
+    expected = np.full((1, 2, 3), 0.5)
+    expected[0, 1, 2] = 1 / (1 + np.e)
+    np.testing.assert_allclose(mask, expected, rtol=1e-6)
+
+
+def test_assembly_agrees_with_loops():
+    prototypes, coefficients = random_normal(0, 7, 5, 8), random_normal(1, 6, 8)
+    np.testing.assert_allclose(
+        mask_ops.assemble_masks(prototypes, coefficients),
+        ref.assemble(prototypes, coefficients),
+        rtol=1e-5,
+    )
+
+
+def test_crop_of_the_documented_example():
+    box = np.array([[0.26, 0.31, 0.58, 0.70]], np.float32)
+    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 10, 10)), box, 1))[0]
+    expected = np.zeros((10, 10))
+    expected[3:8, 2:7] = 1
+    np.testing.assert_array_equal(cropped, expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "padding", "columns"),
+    [
+        pytest.param((0.25, 0, 0.75, 1), 0, (2, 3, 4, 5), id="whole pixels"),
+        pytest.param((0.25, 0, 0.75, 1), 1, (1, 2, 3, 4, 5, 6), id="padded"),
+        pytest.param((0.75, 0, 0.25, 1), 1, (1, 2, 3, 4, 5, 6), id="swapped"),
+        pytest.param((0.3, 0, 0.7, 1), 0, (3, 4, 5), id="not rounded"),
+        pytest.param((0.375, 0, 0.375, 1), 1, (2, 3), id="no width"),
+        pytest.param((0.375, 0, 0.375, 1), 0, (), id="no width, no padding"),
+        pytest.param((-2, 0, 3, 1), 1, tuple(range(8)), id="larger than the map"),
+        pytest.param((1.25, 0, 1.5, 1), 1, (), id="outside right"),
+        pytest.param((-0.5, 0, -0.25, 1), 1, (), id="outside left"),
+        pytest.param((1.0, 0, 1.5, 1), 1, (7,), id="padding reaches in"),
+    ],
+)
+def test_columns_kept_of_named_boxes(box, padding, columns):
+    box = np.array([box], np.float32)
+    expected = np.isin(np.arange(8), columns)
+    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 3, 8)), box, padding))[0]
+    np.testing.assert_array_equal(cropped, np.broadcast_to(expected, (3, 8)))
+    turned = box[:, [1, 0, 3, 2]]
+    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 8, 3)), turned, padding))[0]
+    np.testing.assert_array_equal(cropped, np.broadcast_to(expected, (3, 8)).T)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_crop_agrees_with_loops(padding):
+    masks, boxes = 1 + random_normal(2, 20, 13, 17) ** 2, random_boxes(3, 20)
+    cropped = mask_ops.crop_masks(masks, boxes, padding)
+    expected = ref.crop(masks, boxes, padding)
+    assert 0.1 < (expected > 0).mean() < 0.9
+    np.testing.assert_array_equal(cropped, expected)
+
+
+def test_crop_removes_nan_and_its_gradient():
+    masks = np.ones((1, 4, 4), np.float32)
+    masks[0, 3, 3] = np.nan
+    box = np.array([[0, 0, 0.25, 0.25]], np.float32)
+    assert np.isfinite(mask_ops.crop_masks(masks, box)).all()
+    gradient = jax.grad(lambda m: mask_ops.crop_masks(m, box).sum())(
+        jnp.ones((1, 4, 4))
+    )
+    expected = np.zeros((1, 4, 4))
+    expected[:, :2, :2] = 1
+    np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize(
+    "size", [(9, 7), (18, 14), (4, 4), (3, 20), (1, 1), (31, 5), (10, 8)]
+)
+def test_resize_agrees_with_loops(size):
+    image = random_normal(4, 9, 7)
+    np.testing.assert_allclose(
+        resize_bilinear(image, size), ref.resize(image, size), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_shrinking_does_not_average():
+    # Every output reads two taps per axis: the far pixels leave no trace.
+    image = np.zeros((1, 9), np.float32)
+    image[0, 0] = image[0, 8] = 9
+    np.testing.assert_allclose(resize_bilinear(image, (1, 1)), [[0.0]])
+    np.testing.assert_allclose(resize_bilinear(image, (1, 3)), [[0.0, 0.0, 0.0]])
+
+
+def test_doubling_repeats_the_border():
+    image = np.array([[0.0, 4.0]], np.float32)
+    np.testing.assert_allclose(
+        resize_bilinear(image, (2, 4)), [[0, 1, 3, 4]] * 2, atol=1e-6
+    )
+
+
+def test_resize_keeps_leading_axes():
+    images = random_normal(5, 2, 3, 6, 4)
+    resized = resize_bilinear(images, (5, 9))
+    assert resized.shape == (2, 3, 5, 9)
+    np.testing.assert_allclose(
+        resized[1, 2], resize_bilinear(images[1, 2], (5, 9)), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_no_detections():
+    prototypes = random_normal(6, 5, 4, 3)
+    masks = mask_ops.assemble_masks(prototypes, np.zeros((0, 3), np.float32))
+    assert masks.shape == (0, 5, 4)
+    cropped = mask_ops.crop_masks(masks, np.zeros((0, 4), np.float32))
+    assert cropped.shape == (0, 5, 4)
+    assert resize_bilinear(cropped, (7, 7)).shape == (0, 7, 7)
+
+
+def test_padding_slots_do_not_matter():
+    prototypes, coefficients = random_normal(7, 6, 5, 4), random_normal(8, 3, 4)
+    boxes = random_boxes(9, 3)
+
+    def masks(coefficients, boxes):
+        assembled = mask_ops.assemble_masks(prototypes, coefficients)
+        return mask_ops.crop_masks(assembled, boxes)
+
+    padded = masks(
+        np.concatenate([coefficients, 0 * coefficients]),
+        np.concatenate([boxes, 0 * boxes]),
+    )
+    np.testing.assert_allclose(padded[:3], masks(coefficients, boxes), rtol=1e-6)
+
+
+def test_jit_and_vmap_change_nothing():
+    prototypes, coefficients = random_normal(10, 3, 6, 5, 4), random_normal(11, 3, 7, 4)
+    masks, boxes = random_normal(12, 3, 7, 6, 5), random_boxes(13, 3, 7)
+    for function, *arrays in (
+        (mask_ops.assemble_masks, prototypes, coefficients),
+        (mask_ops.crop_masks, masks, boxes),
+        (lambda images: resize_bilinear(images, (4, 11)), masks),
+    ):
+        assert_jit_and_vmap_agree(function, *arrays, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,176 @@
+"""Turns a config into model, anchors, data and options; checks it first.
+
+With the training loop this is the only reader of a config: everything else takes
+typed arguments.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from yolact_jax import config_checks
+from yolact_jax.data import pipeline
+from yolact_jax.data.augment import AugmentOptions
+from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.dataset import Dataset, RecordSource
+from yolact_jax.data.shapes_builder import prepare_shapes
+from yolact_jax.inference import Predictor, make_predict_fn
+from yolact_jax.losses import LossOptions
+from yolact_jax.models import resnet
+from yolact_jax.models.yolact import Yolact
+from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.postprocess import DetectOptions
+
+_BACKBONES = {
+    "resnet18": resnet.ResNet18,
+    "resnet50": resnet.ResNet50,
+    "resnet101": resnet.ResNet101,
+}
+_MIN_BATCH_FOR_BN = 6
+
+
+def validate(config: ConfigDict, num_devices: int = 1) -> None:
+    """Refuses a config that cannot work, before anything is built.
+
+    Args:
+      config: the whole config.
+      num_devices: devices that share a batch.
+
+    Raises:
+      ValueError: naming the field, what it is and what is allowed.
+    """
+    config_checks.check_config(config, _BACKBONES, anchor_ops.NUM_LEVELS, num_devices)
+
+
+def make_dataset(config: ConfigDict) -> Dataset:
+    """Opens the dataset of a config, preparing its records if need be.
+
+    Raises:
+      DatasetError: if files are missing or bad.
+    """
+    data = config.data
+    if data.dataset == "shapes":
+        return prepare_shapes(
+            data_dir=data.records_dir,
+            num_train=data.shapes_train_images,
+            num_validation=data.shapes_validation_images,
+            image_size=data.shapes_image_size,
+            seed=data.shapes_seed,
+        )
+    return prepare_coco(
+        data_dir=data.records_dir,
+        train_annotations=data.train_annotations,
+        train_images=data.train_images,
+        validation_annotations=data.validation_annotations,
+        validation_images=data.validation_images,
+        skip_bad=data.skip_bad,
+    )
+
+
+def prototype_size(config: ConfigDict) -> int:
+    """Side of the prototype masks, in pixels: twice that of P3."""
+    return 2 * anchor_ops.level_sizes(config.data.input_size)[0]
+
+
+def make_training_batches(
+    config: ConfigDict, source: RecordSource, start_step: int
+) -> Any:
+    """Opens the endless iterator of training batches, from `start_step` on.
+
+    Returns:
+      A context manager and iterator of dicts, see `pipeline.training_batches`.
+    """
+    return pipeline.training_batches(
+        source,
+        batch_size=config.train.batch_size,
+        input_size=config.data.input_size,
+        mask_size=prototype_size(config),
+        max_objects=config.data.max_objects,
+        augment=AugmentOptions(**config.augment),
+        seed=config.train.seed,
+        start_step=start_step,
+        num_workers=config.data.num_workers,
+    )
+
+
+def freezes_bn(config: ConfigDict) -> bool:
+    """Whether batch normalisation keeps its stored statistics while training."""
+    if config.model.freeze_bn == "auto":
+        return config.train.batch_size < _MIN_BATCH_FOR_BN
+    return config.model.freeze_bn == "yes"
+
+
+def make_model(
+    config: ConfigDict, num_classes: int, *, axis_name: str | None = None
+) -> Yolact:
+    """Makes the network of a config.
+
+    Args:
+      config: the whole config.
+      num_classes: C, foreground classes.
+      axis_name: mapped device axis for batch statistics; None under `jit`.
+
+    Returns:
+      The module, without parameters.
+    """
+    dtype = jnp.dtype(config.model.compute_dtype)
+    backbone = _BACKBONES[config.model.backbone](
+        width=config.model.backbone_width, axis_name=axis_name, dtype=dtype
+    )
+    scales_per_level = len(config.anchors.scales_px[0])
+    return Yolact(
+        backbone,
+        num_classes,
+        anchors_per_cell=scales_per_level * len(config.anchors.aspect_ratios),
+        num_prototypes=config.model.num_prototypes,
+        features=config.model.features,
+        freeze_bn=freezes_bn(config),
+        dtype=dtype,
+    )
+
+
+def make_anchors(config: ConfigDict) -> np.ndarray:
+    """Makes the anchors of a config, [A, 4] float32 cxcywh."""
+    return anchor_ops.make_anchors(
+        anchor_ops.level_sizes(config.data.input_size),
+        config.anchors.scales_px,
+        config.anchors.aspect_ratios,
+        config.data.input_size,
+        config.anchors.square,
+    )
+
+
+def make_loss_options(config: ConfigDict) -> LossOptions:
+    """Reads the loss section of a config."""
+    return LossOptions(**config.loss)
+
+
+def make_predictor(
+    config: ConfigDict, variables: dict, class_names: tuple[str, ...]
+) -> Predictor:
+    """Makes a predictor that returns all detections, as evaluation needs.
+
+    Args:
+      config: the whole config.
+      variables: parameters and batch statistics of the model.
+      class_names: name of each label.
+
+    Returns:
+      The predictor.
+    """
+    predict_fn = make_predict_fn(
+        make_model(config, len(class_names)),
+        jnp.asarray(make_anchors(config)),
+        config.data.input_size,
+        DetectOptions(config.eval.top_k, config.eval.max_detections),
+    )
+    return Predictor(
+        predict_fn,
+        variables,
+        tuple(class_names),
+        batch_size=config.eval.batch_size,
+        candidate_threshold=config.eval.candidate_threshold,
+        iou_threshold=config.eval.iou_threshold,
+    )

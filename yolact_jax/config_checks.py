@@ -1,0 +1,153 @@
+"""Checks of a config, each answered by one sentence naming the field."""
+
+from collections.abc import Collection, Iterator
+
+from ml_collections import ConfigDict
+
+_SHAPES_FIELDS = (
+    "shapes_train_images",
+    "shapes_validation_images",
+    "shapes_image_size",
+    "shapes_seed",
+)
+_FIELDS = {
+    "data": (
+        "dataset records_dir train_annotations train_images validation_annotations "
+        "validation_images skip_bad input_size max_objects num_workers"
+    ),
+    "augment": "photometric expand crop mirror flip_vertical",
+    "model": (
+        "backbone backbone_width features num_prototypes freeze_bn compute_dtype"
+    ),
+    "anchors": "scales_px aspect_ratios square",
+    "loss": (
+        "class_weight box_weight mask_weight semantic_weight negative_ratio "
+        "max_masks positive_iou negative_iou crowd_iou"
+    ),
+    "optimizer": (
+        "learning_rate warmup_rate warmup_steps decay_steps decay_factor momentum "
+        "weight_decay clip_norm scale_with_batch"
+    ),
+    "train": (
+        "batch_size num_steps seed log_every_steps checkpoint_every_steps "
+        "keep_checkpoints eval_every_steps"
+    ),
+    "eval": (
+        "candidate_threshold iou_threshold top_k max_detections batch_size "
+        "max_images sample_images"
+    ),
+}
+_POSITIVE = [
+    "data.max_objects",
+    "model.backbone_width",
+    "model.features",
+    "model.num_prototypes",
+    "loss.max_masks",
+    "train.batch_size",
+    "train.num_steps",
+    "train.log_every_steps",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
+    "eval.top_k",
+    "eval.max_detections",
+    "eval.batch_size",
+    "optimizer.learning_rate",
+]
+_FRACTIONS = [
+    "loss.positive_iou",
+    "loss.negative_iou",
+    "loss.crowd_iou",
+    "optimizer.momentum",
+    "eval.candidate_threshold",
+    "eval.iou_threshold",
+]
+_MIN_INPUT_SIZE = 32
+
+
+def check_config(
+    config: ConfigDict,
+    backbones: Collection[str],
+    num_levels: int,
+    num_devices: int,
+) -> None:
+    """Refuses a config that cannot work.
+
+    Args:
+      config: the whole config.
+      backbones: names of the known backbones.
+      num_levels: pyramid levels that need anchors.
+      num_devices: devices that share a batch.
+
+    Raises:
+      ValueError: naming the first wrong field, what it is and what is allowed.
+    """
+    _check_names(config)
+    choices = {
+        "data.dataset": ("coco", "shapes"),
+        "model.backbone": tuple(backbones),
+        "model.freeze_bn": ("auto", "yes", "no"),
+        "model.compute_dtype": ("float32", "bfloat16"),
+    }
+    for field, allowed in choices.items():
+        _require(config, field, lambda v, a=allowed: v in a, f"one of {allowed}")
+    for field in _POSITIVE:
+        _require(config, field, lambda v: v > 0, "greater than 0")
+    for field in _FRACTIONS:
+        _require(config, field, lambda v: 0 <= v <= 1, "between 0 and 1")
+    _require(
+        config,
+        "data.input_size",
+        lambda v: v >= _MIN_INPUT_SIZE,
+        f"at least {_MIN_INPUT_SIZE} pixels",
+    )
+    _require(
+        config,
+        "loss.negative_iou",
+        lambda v: v <= config.loss.positive_iou,
+        f"at most config.loss.positive_iou, {config.loss.positive_iou}",
+    )
+    _require(
+        config,
+        "train.batch_size",
+        lambda v: v % num_devices == 0,
+        f"a multiple of the {num_devices} devices that share a batch",
+    )
+    _check_anchors(config, num_levels)
+
+
+def _check_names(config: ConfigDict) -> None:
+    unknown = sorted(set(config) - set(_FIELDS))
+    missing = sorted(set(_FIELDS) - set(config))
+    for section in sorted(set(config) & set(_FIELDS)):
+        known = set(_FIELDS[section].split())
+        if section == "data" and config.data.get("dataset") == "shapes":
+            known |= set(_SHAPES_FIELDS)
+        unknown += (f"{section}.{f}" for f in sorted(set(config[section]) - known))
+        missing += (f"{section}.{f}" for f in sorted(known - set(config[section])))
+    for kind, names in (("has an unknown", unknown), ("lacks the", missing)):
+        if names:
+            raise ValueError(
+                f"The config {kind} field config.{names[0]}; configs/coco.py lists "
+                f"and explains all fields."
+            )
+
+
+def _require(config: ConfigDict, field: str, allowed, description: str) -> None:
+    section, name = field.split(".")
+    value = config[section][name]
+    try:
+        ok = allowed(value)
+    except TypeError:
+        ok = False
+    if not ok:
+        raise ValueError(f"config.{field} is {value!r}; it must be {description}.")
+
+
+def _check_anchors(config: ConfigDict, num_levels: int) -> None:
+    scales = config.anchors.scales_px
+    sizes: Iterator[int] = (len(level) for level in scales)
+    if len(scales) != num_levels or len(set(sizes)) != 1:
+        raise ValueError(
+            f"config.anchors.scales_px is {scales}; it must be {num_levels} tuples of "
+            f"equal length, the anchor sides of levels P3 to P{num_levels + 2}."
+        )

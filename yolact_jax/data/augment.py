@@ -1,0 +1,141 @@
+"""Training augmentation: a random view, random colours, padded ground truth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolact_jax.data import geometry, photometric, rasterize
+from yolact_jax.data.example import Annotations, Example
+from yolact_jax.data.geometry import View
+from yolact_jax.data.views import NO_AUGMENTATION, AugmentOptions, choose_view
+
+__all__ = [
+    "NO_AUGMENTATION",
+    "AugmentOptions",
+    "collate",
+    "render",
+    "select",
+    "training_sample",
+]
+
+
+def training_sample(
+    example: Example,
+    rng: np.random.Generator,
+    *,
+    options: AugmentOptions,
+    input_size: int,
+    mask_size: int,
+    max_objects: int,
+) -> dict[str, np.ndarray]:
+    """Augments one example.
+
+    Objects come first, then crowds, each in their order; if there are more than
+    `max_objects`, those with the largest boxes stay, and crowds are the first to go.
+
+    Args:
+      example: image and annotations.
+      rng: source of all randomness.
+      options: which random changes to make.
+      input_size: height and width of the image, pixels.
+      mask_size: height and width of the masks, pixels.
+      max_objects: most annotations to keep.
+
+    Returns:
+      `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
+      int32; `masks` [n, mask_size, mask_size] uint8; `crowd` [n] bool; `image_ids`
+      int64; `dropped` int32, annotations that were too many.
+    """
+    view, kept = choose_view(example, rng, options, input_size)
+    annotations = example.annotations
+    chosen = select(annotations, view, kept, max_objects)
+    change = photometric.random_change(rng) if options.photometric else None
+    return {
+        "images": render(example.image, view, change, input_size),
+        "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
+        "labels": annotations.labels[chosen],
+        "masks": rasterize.object_masks(
+            annotations.segmentations, chosen, view, mask_size
+        ),
+        "crowd": annotations.crowd[chosen],
+        "image_ids": np.int64(example.image_id),
+        "dropped": np.int32(len(kept) - len(chosen)),
+    }
+
+
+def collate(
+    samples: Sequence[dict[str, np.ndarray]], max_objects: int
+) -> dict[str, np.ndarray]:
+    """Stacks samples to a batch, padding ground truth to `max_objects` slots (G).
+
+    Args:
+      samples: B results of `training_sample`.
+      max_objects: slots for annotations.
+
+    Returns:
+      The fields of the samples with a batch axis, [B, G, ...] where they had one of
+      annotations, zeros in unused slots; and `valid` [B, G] bool.
+    """
+    counts = np.array([len(sample["labels"]) for sample in samples])
+    batch = {"valid": np.arange(max_objects) < counts[:, None]}
+    for name in samples[0]:
+        values = [sample[name] for sample in samples]
+        is_ground_truth = name in ("boxes", "labels", "masks", "crowd")
+        batch[name] = (
+            _padded(values, max_objects) if is_ground_truth else (np.stack(values))
+        )
+    return batch
+
+
+def _padded(values: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Stacks arrays, filling up their first axes with zeros."""
+    padded = np.zeros((len(values), length, *values[0].shape[1:]), values[0].dtype)
+    for row, value in zip(padded, values, strict=True):
+        row[: len(value)] = value
+    return padded
+
+
+def select(
+    annotations: Annotations, view: View, kept: np.ndarray, max_objects: int
+) -> np.ndarray:
+    """Orders annotations for the slots, objects before crowds.
+
+    Args:
+      annotations: of the image.
+      view: the view.
+      kept: [m] int64, indices to choose from.
+      max_objects: how many there can be.
+
+    Returns:
+      [min(m, max_objects)] int64, indices.
+    """
+    crowd = annotations.crowd[kept]
+    boxes = view.boxes(annotations.boxes_px[kept])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    best = np.lexsort([-areas, crowd])[:max_objects]
+    chosen = kept[np.sort(best)]
+    return chosen[np.argsort(annotations.crowd[chosen], kind="stable")]
+
+
+def render(
+    image: np.ndarray,
+    view: View,
+    change: photometric.ColourChange | None,
+    input_size: int,
+) -> np.ndarray:
+    """Makes the network input from the pixels that a view shows.
+
+    Args:
+      image: [h, w, 3] uint8 RGB.
+      view: the view.
+      change: what to do to the colours, if anything.
+      input_size: height and width of the result, pixels.
+
+    Returns:
+      [input_size, input_size, 3] uint8 RGB.
+    """
+    rows, columns = view.visible(*image.shape[:2])
+    patch = image[rows, columns]
+    if change is not None and patch.size:
+        patch = photometric.apply(patch, change)
+    return geometry.draw_view(patch, (rows.start, columns.start), view, input_size)

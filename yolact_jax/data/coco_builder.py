@@ -1,0 +1,179 @@
+"""Records of any COCO-format dataset on the local disk."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from yolact_jax.data import coco_json, images, prepare, records
+from yolact_jax.data.dataset import Dataset
+from yolact_jax.data.errors import DatasetError
+
+_PathLike = str | os.PathLike
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class CocoConfig(prepare.RecordsConfig):
+    """The validated sets to write.
+
+    Attributes:
+      sets: split name -> validated set.
+      skip_bad: leave out images that cannot be decoded.
+    """
+
+    sets: dict[str, coco_json.CocoSet]
+    skip_bad: bool
+
+
+class CocoFolder(prepare.RecordsBuilder):
+    """TFDS builder of a local COCO-format dataset, instance masks included."""
+
+    name = "coco_folder"
+
+    def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
+        """Split name -> its records."""
+        sets = self.builder_config.sets
+        return {split: self._records(coco_set) for split, coco_set in sets.items()}
+
+    def _records(self, coco_set: coco_json.CocoSet) -> Iterator[dict[str, Any]]:
+        """Yields the records whose image can be decoded."""
+        labels = {
+            category_id: label
+            for label, (category_id, _) in enumerate(coco_set.categories)
+        }
+        for entry in coco_set.images:
+            path = coco_set.images_dir / entry["file_name"]
+            try:
+                data = _checked_image(path, entry)
+            except DatasetError as error:
+                self.bad_images += error.problems
+                continue
+            annotations = coco_set.annotations.get(entry["id"], [])
+            yield records.encode_record(entry, annotations, data, labels)
+        prepare.require_no_bad_images(self.bad_images, self.builder_config.skip_bad)
+
+
+def _checked_image(path: pathlib.Path, entry: dict[str, Any]) -> bytes:
+    """Reads an image file, making sure that it can be decoded."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error}).") from error
+    size = (entry["height"], entry["width"])
+    images.decode_image(data, name=str(path), expected_size=size)
+    return data
+
+
+def prepare_coco(
+    *,
+    data_dir: _PathLike,
+    train_annotations: _PathLike | None,
+    train_images: _PathLike | None,
+    validation_annotations: _PathLike | None,
+    validation_images: _PathLike | None,
+    skip_bad: bool = False,
+) -> Dataset:
+    """Writes the records of a COCO-format dataset, unless they are there already.
+
+    The records' folder is named by a fingerprint of the annotation files, so changed
+    annotations get records of their own.  Changed image files are not noticed.
+
+    Args:
+      data_dir: folder of all prepared datasets, made if missing.
+      train_annotations: json file; None, with `train_images`, for no such split.
+      train_images: folder of images.
+      validation_annotations: json file, or None.
+      validation_images: folder of images, or None.
+      skip_bad: leave out bad annotations and images instead of raising.
+
+    Returns:
+      The dataset; `skipped` tells what was left out.
+
+    Raises:
+      DatasetError: with every problem found; nothing is written then.
+    """
+    paths = {
+        "train": (train_annotations, train_images),
+        "validation": (validation_annotations, validation_images),
+    }
+    paths = {
+        split: (pathlib.Path(file), pathlib.Path(folder))
+        for split, (file, folder) in paths.items()
+        if file is not None and folder is not None
+    }
+    _require_all_paths(paths)
+    data_dir = pathlib.Path(data_dir)
+    fingerprint = _fingerprint(paths, skip_bad)
+    found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
+    if found:
+        return found
+    sets = _read_sets(paths, skip_bad)
+    config = _config(sets, fingerprint, skip_bad)
+    return prepare.prepare(CocoFolder, config, data_dir)
+
+
+def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> None:
+    """Checks files and folders of all splits at once."""
+    if not paths:
+        raise DatasetError(
+            "No dataset was given: neither training nor validation annotations with"
+            " their images."
+        )
+    problems = []
+    for file, folder in paths.values():
+        try:
+            coco_json.require_paths(file, folder)
+        except DatasetError as error:
+            problems += error.problems
+    if problems:
+        raise DatasetError(problems)
+
+
+def _fingerprint(
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
+) -> str:
+    """Names the content of the splits."""
+    parts: list[bytes | str] = [f"skip_bad={skip_bad}"]
+    for split, (file, folder) in paths.items():
+        parts += [split, file.read_bytes(), str(folder.resolve())]
+    return prepare.fingerprint_of(parts)
+
+
+def _read_sets(
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
+) -> dict[str, coco_json.CocoSet]:
+    """Reads the splits, gathering the problems of all."""
+    sets, problems = {}, []
+    for split, (file, folder) in paths.items():
+        try:
+            sets[split] = coco_json.read_coco(file, folder, skip_bad=skip_bad)
+        except DatasetError as error:
+            problems += error.problems
+    if problems:
+        raise DatasetError(problems)
+    return sets
+
+
+def _config(
+    sets: dict[str, coco_json.CocoSet], fingerprint: str, skip_bad: bool
+) -> CocoConfig:
+    """Makes the builder's configuration; all splits must have the same classes."""
+    first, *others = sets.values()
+    for other in others:
+        if other.categories != first.categories:
+            different = sorted(set(first.categories) ^ set(other.categories))
+            raise DatasetError(
+                f"{first.annotations_file} and {other.annotations_file} differ in"
+                f" `categories`: (id, name) in only one of them: {different}."
+            )
+    skipped = [problem for coco_set in sets.values() for problem in coco_set.skipped]
+    return CocoConfig(
+        name=fingerprint,
+        version=str(CocoFolder.VERSION),
+        class_names=tuple(name for _, name in first.categories),
+        category_ids=tuple(category_id for category_id, _ in first.categories),
+        skipped=tuple(skipped),
+        sets=sets,
+        skip_bad=skip_bad,
+    )

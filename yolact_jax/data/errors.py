@@ -1,0 +1,33 @@
+"""The error that every dataset reader and builder raises for bad data."""
+
+from collections.abc import Sequence
+
+_MAX_SHOWN = 20
+
+
+class DatasetError(ValueError):
+    """All problems found in a dataset, one sentence each.
+
+    Attributes:
+      problems: every problem; the message shows the first 20.
+    """
+
+    def __init__(self, problems: Sequence[str] | str):
+        """Takes one sentence, or a sequence of them, never empty."""
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__(_message(self.problems))
+
+    def __reduce__(self):
+        """Pickles by the problems: loader workers send their errors to the parent."""
+        return DatasetError, (self.problems,)
+
+
+def _message(problems: tuple[str, ...]) -> str:
+    """Lists the first problems, and counts the others."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"{len(problems)} problems in the dataset:"]
+    lines += [f"  {problem}" for problem in problems[:_MAX_SHOWN]]
+    if len(problems) > _MAX_SHOWN:
+        lines.append(f"  and {len(problems) - _MAX_SHOWN} more")
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""One image with its annotations, as the records hold it."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from yolact_jax.data import images
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentations:
+    """Outlines or run-length masks of the n annotations of one image.
+
+    An annotation has polygon rings, which are united, or one run-length mask.
+
+    Attributes:
+      size: (height, width) of the image, pixels.
+      points_px: [p, 2] float64, (x, y) of all rings one after the other; pixel i
+        covers [i, i + 1).
+      ring_sizes: [r] int64, points of each ring, at least 3.
+      ring_owner: [r] int64, index of the annotation of each ring, ascending.
+      rle_owner: [k] int64, index of the annotation of each run-length mask, ascending.
+      rle_counts: k compressed run-length strings.
+      rle_was_compressed: [k] bool, whether the json file held the string form.
+    """
+
+    size: tuple[int, int]
+    points_px: np.ndarray
+    ring_sizes: np.ndarray
+    ring_owner: np.ndarray
+    rle_owner: np.ndarray
+    rle_counts: tuple[bytes, ...]
+    rle_was_compressed: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """The n annotations of one image, in the order of the json file.
+
+    Attributes:
+      ids: [n] int64, annotation ids.
+      labels: [n] int32, classes counted from 0 in the order of category ids.
+      boxes_xywh_px: [n, 4] float64, (x, y, width, height) as the json file has them.
+      areas_px: [n] float64, areas in square pixels as the json file has them.
+      crowd: [n] bool, whether the annotation is a crowd region.
+      segmentations: outlines and masks.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    boxes_xywh_px: np.ndarray
+    areas_px: np.ndarray
+    crowd: np.ndarray
+    segmentations: Segmentations
+
+    def __len__(self) -> int:
+        """Returns the number of annotations."""
+        return len(self.ids)
+
+    @functools.cached_property
+    def boxes_px(self) -> np.ndarray:
+        """[n, 4] float64, (x1, y1, x2, y2) in pixels, not clipped to the image."""
+        boxes = self.boxes_xywh_px.copy()
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes
+
+    @functools.cached_property
+    def centres_px(self) -> np.ndarray:
+        """[n, 2] float64, (x, y) of the centres of the boxes, pixels."""
+        return self.boxes_xywh_px[:, :2] + self.boxes_xywh_px[:, 2:] / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One image with its annotations; pixels are decoded when first asked for.
+
+    Attributes:
+      image_id: id of the image in the json file.
+      file_name: file name in the json file.
+      height: of the image, pixels.
+      width: of the image, pixels.
+      image_bytes: the image file as it was.
+      annotations: the annotations.
+    """
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+    image_bytes: bytes = dataclasses.field(repr=False)
+    annotations: Annotations = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def image(self) -> np.ndarray:
+        """[height, width, 3] uint8 RGB.
+
+        Raises:
+          DatasetError: the stored file is damaged.
+        """
+        return images.decode_image(
+            self.image_bytes,
+            name=self.file_name,
+            expected_size=(self.height, self.width),
+        )

@@ -1,0 +1,100 @@
+"""Random changes of brightness, contrast, saturation and hue."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+# Rows are processed in strips of about this many pixels, which stay in the cache.
+_STRIP_PX = 16384
+
+
+@dataclasses.dataclass(frozen=True)
+class ColourChange:
+    """What to do to the colours; the defaults do nothing.
+
+    Attributes:
+      brightness: added to all channels, of 255.
+      contrast: factor of all channels.
+      contrast_first: whether contrast comes before saturation and hue.
+      saturation: factor of the saturation.
+      hue_degrees: added to the hue.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 1.0
+    contrast_first: bool = True
+    saturation: float = 1.0
+    hue_degrees: float = 0.0
+
+
+def random_change(rng: np.random.Generator) -> ColourChange:
+    """Draws a change as SSD does: each of its four parts has probability 1/2.
+
+    Args:
+      rng: source of randomness.
+    """
+    return ColourChange(
+        brightness=_maybe(rng, -32.0, 32.0, neutral=0.0),
+        contrast=_maybe(rng, 0.5, 1.5, neutral=1.0),
+        contrast_first=bool(rng.random() < 0.5),
+        saturation=_maybe(rng, 0.5, 1.5, neutral=1.0),
+        hue_degrees=_maybe(rng, -18.0, 18.0, neutral=0.0),
+    )
+
+
+def _maybe(
+    rng: np.random.Generator, low: float, high: float, *, neutral: float
+) -> float:
+    """Draws uniformly with probability 1/2, else returns the neutral value."""
+    return rng.uniform(low, high) if rng.random() < 0.5 else neutral
+
+
+def apply(image: np.ndarray, change: ColourChange) -> np.ndarray:
+    """Changes the colours; only the final result is rounded and clipped.
+
+    Args:
+      image: [h, w, 3] uint8 RGB, not empty.
+      change: what to do.
+
+    Returns:
+      [h, w, 3] uint8 RGB.
+    """
+    before = change.contrast if change.contrast_first else 1.0
+    table = (np.arange(256) + change.brightness) * before
+    if change.saturation == 1.0 and change.hue_degrees == 0.0:
+        table = table * (change.contrast / before)
+        return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
+    table = table.astype(np.float32)
+    result = np.empty(image.shape, np.uint8)
+    rows = max(1, _STRIP_PX // image.shape[1])
+    for top in range(0, len(image), rows):
+        strip = cv2.LUT(image[top : top + rows], table)
+        strip = _change_hsv(strip, change.saturation, change.hue_degrees)
+        # Multiplies, rounds and clips in one pass.
+        cv2.addWeighted(
+            *(strip, change.contrast / before, strip, 0.0, 0.0),
+            dst=result[top : top + rows],
+            dtype=cv2.CV_8U,
+        )
+    return result
+
+
+def _change_hsv(image: np.ndarray, saturation: float, hue_degrees: float) -> np.ndarray:
+    """Multiplies saturation and turns hue, without clipping.
+
+    Args:
+      image: [h, w, 3] float32 RGB.
+      saturation: factor.
+      hue_degrees: to add.
+
+    Returns:
+      [h, w, 3] float32 RGB.
+    """
+    # OpenCV takes hues from 0 to any size, but none below 0.
+    to_add = hue_degrees % 360.0
+    hsv_to_hsv = np.array(
+        [[1, 0, 0, to_add], [0, saturation, 0, 0], [0, 0, 1, 0]], np.float32
+    )
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    return cv2.cvtColor(cv2.transform(hsv, hsv_to_hsv), cv2.COLOR_HSV2RGB)

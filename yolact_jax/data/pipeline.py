@@ -1,0 +1,203 @@
+"""Padded training batches, a pure function of (seed, step), and ordered reading."""
+
+import collections
+import concurrent.futures
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolact_jax.data.augment import AugmentOptions, collate, training_sample
+from yolact_jax.data.dataset import RecordSource
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.example import Example
+
+
+class TrainingBatches(Iterator[dict[str, np.ndarray]]):
+    """Endless batches; use it as a context manager, or close it.
+
+    Each batch has the fields of `structures.Batch`, and `image_ids` [B] int64 and
+    `dropped` [B] int32, the number of annotations that found no slot.
+    """
+
+    def __init__(self, iterator: Any):
+        """Takes a grain iterator."""
+        self._iterator = iterator
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        """Returns the next batch."""
+        if self._iterator is None:
+            raise ValueError("The training batches were closed.")
+        return next(self._iterator)
+
+    def __enter__(self) -> "TrainingBatches":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Stops worker processes and threads."""
+        if self._iterator is not None:
+            self._iterator.close()
+        self._iterator = None
+
+
+class _Selected:
+    """Some examples of a source, as a grain data source."""
+
+    def __init__(self, source: Sequence[Example], indices: np.ndarray):
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._source[int(self._indices[index])]
+
+    def __repr__(self) -> str:
+        return f"{self._source!r} with objects"
+
+
+def training_batches(
+    source: RecordSource,
+    *,
+    batch_size: int,
+    input_size: int,
+    mask_size: int,
+    max_objects: int,
+    augment: AugmentOptions,
+    seed: int,
+    start_step: int = 0,
+    num_workers: int = 0,
+    num_threads: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> TrainingBatches:
+    """Starts loading shuffled, augmented, padded batches.
+
+    Batch i is a function of `seed` and i only: it does not depend on `start_step`,
+    workers or threads.  The processes share one order of samples, each taking every
+    `process_count`-th, so no image comes twice in an epoch.  Images without any object
+    are left out.
+
+    Args:
+      source: the split; any sequence of examples with `num_objects` will do.
+      batch_size: images per batch of this process (B).
+      input_size: height and width of the images, pixels.
+      mask_size: height and width of the masks, pixels.
+      max_objects: slots for annotations per image (G).
+      augment: which random changes to make.
+      seed: of shuffling and augmentation, in [0, 2**31).
+      start_step: the first batch to return, to resume a run.
+      num_workers: processes that load; 0 to load in threads of this process.
+      num_threads: threads that load when there are no workers; default: one per core.
+      process_index: which of the processes of the run this is.
+      process_count: processes of the run.
+
+    Returns:
+      An endless iterator of batches.
+
+    Raises:
+      DatasetError: no image has an object.
+      ValueError: an argument is out of range.
+    """
+    # Imported late: grain imports jax, which readers of single images do not need.
+    import grain
+
+    _require_positive(batch_size=batch_size, max_objects=max_objects)
+    if not 0 <= process_index < process_count:
+        raise ValueError(
+            f"`process_index` is {process_index}; with `process_count` {process_count}"
+            f" it must be in 0..{process_count - 1}."
+        )
+    indices = np.flatnonzero(source.num_objects)
+    if not len(indices):
+        raise DatasetError(f"No image of {source!r} has an object to train on.")
+    make_sample = functools.partial(
+        _sample,
+        options=augment,
+        input_size=input_size,
+        mask_size=mask_size,
+        max_objects=max_objects,
+    )
+    pad = functools.partial(collate, max_objects=max_objects)
+    batches = (
+        grain.MapDataset.source(_Selected(source, indices))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(make_sample)[process_index::process_count]
+        .batch(batch_size, drop_remainder=True, batch_fn=pad)[start_step:]
+    )
+    threads = num_threads or os.cpu_count() or 1
+    if num_workers:
+        # A worker needs no more than one batch in the making and one ready.
+        options = grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1)
+        loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(options)
+    else:
+        loaded = batches.to_iter_dataset(_read_options(threads))
+    return TrainingBatches(iter(loaded))
+
+
+def _read_options(threads: int) -> Any:
+    """Threads and how many batches they may be ahead, as each takes much memory."""
+    import grain
+
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
+
+
+def _sample(
+    example: Example, rng: np.random.Generator, **arguments: Any
+) -> dict[str, np.ndarray]:
+    """Makes one training sample on one core: many run at the same time."""
+    cv2.setNumThreads(0)
+    return training_sample(example, rng, **arguments)
+
+
+def _require_positive(**values: int) -> None:
+    """Raises if a named argument is less than 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"`{name}` is {value}; it must be at least 1.")
+
+
+def examples_in_order(
+    source: Sequence[Example], *, start: int = 0, num_ahead: int = 4
+) -> Iterator[tuple[int, Example]]:
+    """Reads a source in order, decoding images ahead in threads.
+
+    Args:
+      source: the split.
+      start: the first index.
+      num_ahead: examples to have ready.
+
+    Yields:
+      (index, example) with the image decoded.
+    """
+    threads = min(num_ahead, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        rest = iter(range(start, len(source)))
+        pending = collections.deque(
+            (index, pool.submit(_decoded, source, index))
+            for index in itertools.islice(rest, num_ahead)
+        )
+        while pending:
+            index, future = pending.popleft()
+            following = next(rest, None)
+            if following is not None:
+                pending.append((following, pool.submit(_decoded, source, following)))
+            yield index, future.result()
+
+
+def _decoded(source: Sequence[Example], index: int) -> Example:
+    """Reads an example and decodes its image."""
+    example = source[index]
+    _ = example.image
+    return example

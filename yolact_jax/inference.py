@@ -1,0 +1,193 @@
+"""Runs a trained model on images: uint8 pixels in, instances out."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from yolact_jax.models.yolact import normalize_images
+from yolact_jax.ops.resize import resize_valid
+from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
+from yolact_jax.structures import Detections, Instances
+
+_CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What the device returns for a batch.
+
+    Attributes:
+      detections: [B, D].
+      packed_masks: [B, D, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`.
+    """
+
+    detections: Detections
+    packed_masks: jax.Array
+
+
+def make_predict_fn(
+    model: nn.Module,
+    anchors_cxcywh: jax.Array,
+    input_size: int,
+    options: DetectOptions,
+) -> Callable[..., Outputs]:
+    """Compiles the whole of inference into one program per canvas size.
+
+    Args:
+      model: a `Yolact`.
+      anchors_cxcywh: [A, 4] float32.
+      input_size: side of the network input, pixels.
+      options: static sizes.
+
+    Returns:
+      ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
+      canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
+      ([B, 2] int32) in their top-left corner.  Sizes and thresholds are run-time
+      values; changing them does not recompile.
+    """
+
+    @jax.jit
+    def predict(variables, canvases, sizes, score_threshold, iou_threshold):
+        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
+        images = normalize_images(resize(canvases, sizes))
+        predictions = model.apply(variables, images, train=False)
+        detections = detect(
+            predictions,
+            anchors_cxcywh,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            options=options,
+        )
+        canvas_size = canvases.shape[1:3]
+        packed = jax.vmap(lambda *image: full_size_masks(*image, canvas_size))(
+            detections, predictions.prototypes, sizes
+        )
+        return Outputs(detections, packed)
+
+    return predict
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A model with its weights, ready for images of any size.
+
+    Attributes:
+      predict_fn: from `make_predict_fn`.
+      variables: parameters and batch statistics, on the device.
+      class_names: name of each label.
+      batch_size: images per call of the device.
+      score_threshold: detections with a lower score are not returned; the published
+        evaluation keeps everything that Fast NMS returns, which is 0.
+      candidate_threshold: least score of an anchor's best class to enter Fast NMS.
+      iou_threshold: overlap above which Fast NMS drops the lower score.
+    """
+
+    predict_fn: Callable[..., Outputs]
+    variables: dict
+    class_names: tuple[str, ...]
+    batch_size: int = 1
+    score_threshold: float = 0.0
+    candidate_threshold: float = 0.05
+    iou_threshold: float = 0.5
+
+    def __call__(self, image: np.ndarray) -> Instances:
+        """Finds the objects of one [h, w, 3] uint8 RGB image.
+
+        Raises:
+          ValueError: if the image has another type or shape.
+        """
+        return next(self.stream([image]))
+
+    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Instances]:
+        """Finds the objects of many images, yielding results in order.
+
+        Images are batched with neighbours that fit on the same canvas.
+
+        Args:
+          images: [h, w, 3] uint8 RGB, of any sizes.
+
+        Yields:
+          The instances of each image.
+
+        Raises:
+          ValueError: if an image has another type or shape.
+        """
+        group: list[np.ndarray] = []
+        for image in images:
+            _check_image(image)
+            same = not group or _canvas_side(image) == _canvas_side(group[0])
+            if not same or len(group) == self.batch_size:
+                yield from self._run(group)
+                group = []
+            group.append(image)
+        if group:
+            yield from self._run(group)
+
+    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Instances]:
+        side = _canvas_side(images[0])
+        canvases = np.zeros((self.batch_size, side, side, 3), np.uint8)
+        sizes = np.ones((self.batch_size, 2), np.int32)
+        for index, image in enumerate(images):
+            canvases[index, : image.shape[0], : image.shape[1]] = image
+            sizes[index] = image.shape[:2]
+        outputs = self.predict_fn(
+            self.variables,
+            jnp.asarray(canvases),
+            jnp.asarray(sizes),
+            jnp.float32(self.candidate_threshold),
+            jnp.float32(self.iou_threshold),
+        )
+        outputs = jax.device_get(outputs)
+        for index, image in enumerate(images):
+            one = jax.tree.map(lambda x, i=index: x[i], outputs)
+            yield to_instances(one, *image.shape[:2], self.score_threshold)
+
+
+def to_instances(
+    outputs: Outputs, height: int, width: int, score_threshold: float = 0.0
+) -> Instances:
+    """Drops padding and low scores, and scales boxes to pixels.
+
+    Args:
+      outputs: of one image, without the B axis, on the host.
+      height: image height in pixels.
+      width: image width in pixels.
+      score_threshold: detections must score above it.
+
+    Returns:
+      The instances, best first.
+    """
+    detections = outputs.detections
+    keep = detections.valid & (detections.scores > score_threshold)
+    scale = np.array([width, height, width, height], np.float32)
+    packed = outputs.packed_masks[keep][:, :height]
+    masks = np.unpackbits(packed, axis=-1, count=width) if keep.any() else packed
+    return Instances(
+        boxes_px=np.clip(detections.boxes[keep], 0, 1) * scale,
+        scores=detections.scores[keep],
+        labels=detections.labels[keep],
+        masks=masks.reshape(-1, height, width).astype(bool),
+    )
+
+
+def _check_image(image: np.ndarray) -> None:
+    ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
+    if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
+        raise ValueError(
+            f"`image` must be a uint8 RGB array of shape [h, w, 3]; got {came}."
+        )
+
+
+def _canvas_side(image: np.ndarray) -> int:
+    """Few distinct canvases mean few compilations."""
+    longest = max(image.shape[:2])
+    for side in _CANVAS_SIDES:
+        if longest <= side:
+            return side
+    return -(-longest // 1024) * 1024

@@ -1,0 +1,105 @@
+"""From raw predictions to detections and full-size masks, all on the device."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import masks as mask_ops
+from yolact_jax.ops.nms import fast_nms
+from yolact_jax.ops.resize import resize_to_valid
+from yolact_jax.structures import Detections, Predictions
+
+_MASKS_AT_ONCE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectOptions:
+    """Sizes that shape the compiled program; thresholds are arguments instead.
+
+    Attributes:
+      top_k: boxes per class that enter suppression.
+      max_detections: D, detections kept per image.
+    """
+
+    top_k: int = 200
+    max_detections: int = 100
+
+
+def detect(
+    predictions: Predictions,
+    anchors_cxcywh: jax.Array,
+    *,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    options: DetectOptions,
+) -> Detections:
+    """Decodes the predictions of a batch and suppresses duplicates with Fast NMS.
+
+    Args:
+      predictions: network outputs.
+      anchors_cxcywh: [A, 4] float32.
+      score_threshold: least score an anchor needs in its best class; may be traced.
+      iou_threshold: overlap above which the lower score goes; may be traced.
+      options: static sizes.
+
+    Returns:
+      Detections [B, D].
+    """
+
+    def one_image(deltas, logits, coefficients) -> Detections:
+        boxes = box_ops.decode(deltas, anchors_cxcywh)
+        scores = jax.nn.softmax(logits)[:, 1:]
+        kept = fast_nms(
+            boxes,
+            scores,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            top_k=options.top_k,
+            max_detections=options.max_detections,
+        )
+        return Detections(
+            boxes=boxes[kept.anchor_index],
+            scores=kept.scores,
+            labels=kept.labels,
+            coefficients=coefficients[kept.anchor_index],
+            anchor_index=kept.anchor_index,
+            valid=kept.valid,
+        )
+
+    return jax.vmap(one_image)(
+        predictions.box_deltas, predictions.class_logits, predictions.coefficients
+    )
+
+
+def full_size_masks(
+    detections: Detections,
+    prototypes: jax.Array,
+    valid_size: jax.Array,
+    canvas_size: tuple[int, int],
+) -> jax.Array:
+    """Assembles, crops, enlarges and thresholds the masks of one image.
+
+    Works through the detections a few at a time, so the float masks of a large
+    image never exist all at once.
+
+    Args:
+      detections: of one image, without the B axis.
+      prototypes: [Hp, Wp, K] float32.
+      valid_size: [2] int32, height and width of the image on its canvas, pixels.
+      canvas_size: static height and width of the canvas, pixels.
+
+    Returns:
+      [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
+      `jnp.packbits` makes them.
+    """
+
+    def one_mask(inputs) -> jax.Array:
+        box, coefficients = inputs
+        soft = mask_ops.assemble_masks(prototypes, coefficients[None])
+        soft = mask_ops.crop_masks(soft, box[None])[0]
+        return jnp.packbits(resize_to_valid(soft, valid_size, canvas_size) > 0.5, -1)
+
+    inputs = (detections.boxes, detections.coefficients)
+    return jax.lax.map(one_mask, inputs, batch_size=_MASKS_AT_ONCE)

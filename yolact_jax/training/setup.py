@@ -1,0 +1,98 @@
+"""From a config, or the folder of a run, to optimizer and state."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Sharding, SingleDeviceSharding
+from ml_collections import ConfigDict
+
+from yolact_jax import build, checkpoint
+from yolact_jax.training.optimizer import (
+    Schedule,
+    make_optimizer,
+    scale_steps,
+    scale_to_batch,
+)
+from yolact_jax.training.step import TrainState, create_state
+from yolact_jax.workdir import Run, load_run
+
+
+def make_schedule(config: ConfigDict) -> tuple[Schedule, int]:
+    """Makes the learning-rate schedule of a config.
+
+    Returns:
+      The schedule and the number of steps of the run.
+    """
+    options = config.optimizer
+    schedule = Schedule(
+        learning_rate=options.learning_rate,
+        warmup_rate=options.warmup_rate,
+        warmup_steps=options.warmup_steps,
+        decay_steps=tuple(options.decay_steps),
+        decay_factor=options.decay_factor,
+    )
+    num_steps = config.train.num_steps
+    if options.scale_with_batch:
+        schedule = scale_to_batch(schedule, config.train.batch_size)
+        num_steps = scale_steps(num_steps, config.train.batch_size)
+    return schedule, num_steps
+
+
+def optimizer_of(config: ConfigDict) -> optax.GradientTransformation:
+    """Makes the optimizer of a config."""
+    return make_optimizer(
+        make_schedule(config)[0],
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+        clip_norm=config.optimizer.clip_norm,
+        freeze_bn=build.freezes_bn(config),
+    )
+
+
+def initial_state_fn(
+    config: ConfigDict, num_classes: int, key: jax.Array
+) -> Callable[[], TrainState]:
+    """Returns a function that makes the state before the first step."""
+    model = build.make_model(config, num_classes)
+    optimizer = optimizer_of(config)
+    size = config.data.input_size
+    return lambda: create_state(model, optimizer, size, key=key)
+
+
+def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
+    """Describes a state, without making it, for `checkpoint.restore`.
+
+    Args:
+      make_state: makes such a state.
+      sharding: where every array should go.
+
+    Returns:
+      A `TrainState` of `jax.ShapeDtypeStruct`.
+    """
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(make_state),
+    )
+
+
+def load_state(workdir: str | Path, step: int | None = None) -> tuple[Run, TrainState]:
+    """Loads a run's config, classes and a checkpoint, on the first device.
+
+    Args:
+      workdir: folder of the run.
+      step: which checkpoint; the latest if None.
+
+    Returns:
+      The run and the state.
+
+    Raises:
+      ValueError: if the folder is not that of a run, or has no such checkpoint.
+    """
+    run = load_run(workdir)
+    make_state = initial_state_fn(run.config, len(run.class_names), jax.random.key(0))
+    like = abstract_state(make_state, SingleDeviceSharding(jax.devices()[0]))
+    with checkpoint.open_manager(workdir) as manager:
+        return run, checkpoint.restore(manager, like, step)
