@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from yolact_jax.models import layers
 
@@ -76,3 +77,19 @@ def test_frozen_batch_norm_uses_and_keeps_the_stored_statistics():
     y, updates = module.apply(variables, x, mutable=["batch_stats"])
     np.testing.assert_allclose(y, jnp.full_like(y, 3.0), rtol=1e-6)
     assert updates["batch_stats"] == variables["batch_stats"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 9), (7, 6)])
+def test_max_pool_equals_the_windowed_maximum(height, width):
+    x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+
+    def windowed(x):
+        return nn.max_pool(x, (3, 3), (2, 2), [(1, 1), (1, 1)])
+
+    def loss(pool):
+        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(pool(x)))))
+
+    np.testing.assert_array_equal(layers.max_pool(x), windowed(x))
+    np.testing.assert_allclose(
+        loss(layers.max_pool)(x), loss(windowed)(x), rtol=1e-6, atol=1e-7
+    )

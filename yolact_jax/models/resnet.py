@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from yolact_jax.models.layers import BatchNorm, Conv, he_normal
+from yolact_jax.models.layers import BatchNorm, Conv, he_normal, max_pool
 
 
 class BasicBlock(nn.Module):
@@ -105,7 +105,7 @@ class ResNet(nn.Module):
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
         )
         x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
-        x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1), (1, 1)])
+        x = max_pool(x)
         stages = []
         for stage, num_blocks in enumerate(self.stage_sizes):
             for index in range(num_blocks):
