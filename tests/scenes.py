@@ -1,0 +1,78 @@
+"""A tiny model and made-up batches, for tests of training and inference."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolact_jax.losses import LossOptions
+from yolact_jax.models.resnet import BasicBlock, ResNet
+from yolact_jax.models.yolact import Yolact
+from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.structures import Batch
+from yolact_jax.training.optimizer import Schedule, make_optimizer
+from yolact_jax.training.step import create_state, make_train_step
+
+INPUT_SIZE = 64
+NUM_CLASSES = 3
+SLOTS = 4
+LEVELS = anchor_ops.level_sizes(INPUT_SIZE)
+MASK_SIZE = 2 * LEVELS[0]
+
+
+def tiny_model(*, axis_name=None, freeze_bn=False) -> Yolact:
+    """One block per stage and few channels: compiles in seconds."""
+    backbone = ResNet((1, 1, 1, 1), BasicBlock, width=8, axis_name=axis_name)
+    return Yolact(
+        backbone, NUM_CLASSES, num_prototypes=8, features=16, freeze_bn=freeze_bn
+    )
+
+
+def tiny_anchors() -> np.ndarray:
+    scales = ((10.0,), (20.0,), (32.0,), (48.0,), (64.0,))
+    return anchor_ops.make_anchors(LEVELS, scales, (1.0, 0.5, 2.0), INPUT_SIZE, True)
+
+
+def tiny_step(*, axis_name=None, freeze_bn=False, learning_rate=0.01):
+    """Returns the initial state and the step function."""
+    model = tiny_model(axis_name=axis_name, freeze_bn=freeze_bn)
+    schedule = Schedule(learning_rate, learning_rate, 0, ())
+    optimizer = make_optimizer(schedule, freeze_bn=freeze_bn)
+    # Initialisation runs outside of any mapped axis.
+    plain = tiny_model(freeze_bn=freeze_bn)
+    state = jax.jit(lambda key: create_state(plain, optimizer, INPUT_SIZE, key=key))(
+        jax.random.key(0)
+    )
+    step = make_train_step(
+        model, tiny_anchors(), optimizer, LossOptions(), key=jax.random.key(1)
+    )
+    return state, step
+
+
+def rectangles(counts, *, seed=0) -> Batch:
+    """Images of plain rectangles on noise; ``counts`` objects each."""
+    rng = np.random.default_rng(seed)
+    size = len(counts)
+    images = rng.integers(0, 80, (size, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
+    boxes = np.zeros((size, SLOTS, 4), np.float32)
+    labels = np.zeros((size, SLOTS), np.int32)
+    masks = np.zeros((size, SLOTS, MASK_SIZE, MASK_SIZE), np.uint8)
+    valid = np.arange(SLOTS)[None] < np.asarray(counts)[:, None]
+    for image in range(size):
+        for slot in range(counts[image]):
+            cell = INPUT_SIZE // MASK_SIZE
+            x, y = rng.integers(0, MASK_SIZE // 2, 2)
+            w, h = rng.integers(MASK_SIZE // 4, MASK_SIZE // 2, 2)
+            label = int(rng.integers(NUM_CLASSES))
+            boxes[image, slot] = np.array([x, y, x + w, y + h]) / MASK_SIZE
+            labels[image, slot] = label
+            masks[image, slot, y : y + h, x : x + w] = 1
+            rows = slice(y * cell, (y + h) * cell)
+            images[image, rows, x * cell : (x + w) * cell, label] = 255
+    return Batch(
+        images=jnp.asarray(images),
+        boxes=jnp.asarray(boxes),
+        labels=jnp.asarray(labels),
+        masks=jnp.asarray(masks),
+        valid=jnp.asarray(valid),
+        crowd=jnp.zeros((size, SLOTS), bool),
+    )

@@ -1,0 +1,101 @@
+"""Every config is valid, has the documented shapes, and refuses nonsense."""
+
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from yolact_jax import build
+
+FOLDER = pathlib.Path(__file__).parent.parent / "configs"
+NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+
+
+def load(name: str):
+    path = FOLDER / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"configs.{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_is_valid_and_anchors_fit_the_network(name):
+    config = load(name)
+    build.validate(config)
+    model = build.make_model(config, num_classes=7)
+    size = config.data.input_size
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    predictions, _ = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=True), images
+    )
+    num_anchors = len(build.make_anchors(config))
+    side = build.prototype_size(config)
+    prototypes = config.model.num_prototypes
+    assert predictions.box_deltas.shape == (1, num_anchors, 4)
+    assert predictions.class_logits.shape == (1, num_anchors, 8)
+    assert predictions.coefficients.shape == (1, num_anchors, prototypes)
+    assert predictions.prototypes.shape == (1, side, side, prototypes)
+    assert predictions.semantic_logits.shape == (1, side // 2, side // 2, 7)
+    leaves = jax.tree.leaves(predictions)
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+# Counted by the original: 19248 anchors, 50,157,071 and 31,164,943 parameters.
+@pytest.mark.parametrize(
+    ("backbone", "num_parameters"), [("resnet101", 50157071), ("resnet50", 31164943)]
+)
+def test_coco_model_has_the_published_size(backbone, num_parameters):
+    config = load("coco")
+    config.model.backbone = backbone
+    model = build.make_model(config, num_classes=80)
+    variables = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, 550, 550, 3)), train=True)
+    )
+    sizes = [leaf.size for leaf in jax.tree.leaves(variables["params"])]
+    assert sum(sizes) == num_parameters
+    assert len(build.make_anchors(config)) == 19248
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("train.batch_size", 6, "config.train.batch_size is 6; .* 4 devices"),
+        ("model.backbone", "vgg", "config.model.backbone is 'vgg'; .*resnet101"),
+        ("model.freeze_bn", "maybe", "freeze_bn is 'maybe'; .*auto"),
+        ("data.dataset", "voc", "config.data.dataset is 'voc'; .*shapes"),
+        ("data.input_size", 8, "config.data.input_size is 8; .* at least 32"),
+        ("eval.iou_threshold", 1.5, "iou_threshold is 1.5; .* between 0 and 1"),
+        ("loss.negative_iou", 0.6, "negative_iou is 0.6; .* at most .* 0.5"),
+        ("train.num_steps", 0, "num_steps is 0; .* greater than 0"),
+        ("anchors.scales_px", ((1.0,),), "scales_px is .*; it must be 5 tuples"),
+    ],
+)
+def test_impossible_config_is_refused_in_one_sentence(field, value, message):
+    config = load("coco")
+    section, name = field.split(".")
+    config[section][name] = value
+    with pytest.raises(ValueError, match=message):
+        build.validate(config, num_devices=4)
+
+
+def test_unknown_and_missing_fields_are_named():
+    config = load("coco")
+    config.train.batchsize = 4
+    with pytest.raises(ValueError, match=r"unknown field config\.train\.batchsize"):
+        build.validate(config)
+    config = load("coco")
+    del config.loss.box_weight
+    with pytest.raises(ValueError, match=r"lacks the field config\.loss\.box_weight"):
+        build.validate(config)
+
+
+def test_batch_norm_is_frozen_for_small_batches_only():
+    config = load("coco")
+    assert not build.freezes_bn(config)
+    config.train.batch_size = 5
+    assert build.freezes_bn(config)
+    config.model.freeze_bn = "no"
+    assert not build.freezes_bn(config)

@@ -1,0 +1,80 @@
+"""Detections and full-size masks against plain definitions."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolact_jax.ops import resize
+from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
+from yolact_jax.structures import Detections, Predictions
+
+
+def detections_of(boxes, coefficients) -> Detections:
+    count = len(boxes)
+    return Detections(
+        boxes=jnp.asarray(boxes, jnp.float32),
+        scores=jnp.ones(count),
+        labels=jnp.zeros(count, jnp.int32),
+        coefficients=jnp.asarray(coefficients, jnp.float32),
+        anchor_index=jnp.zeros(count, jnp.int32),
+        valid=jnp.ones(count, bool),
+    )
+
+
+def test_detect_decodes_and_keeps_the_confident_anchor():
+    anchors = jnp.array([[0.5, 0.5, 0.2, 0.4], [0.2, 0.2, 0.1, 0.1]])
+    # The coding example of the spec: this delta decodes to (.45, .40, .70, .75).
+    deltas = jnp.array([[[3.75, 1.875, 1.1157178, -0.6676570], [0, 0, 0, 0]]])
+    logits = jnp.array([[[0.0, 1.0, 5.0], [9.0, 0.0, 0.0]]])
+    coefficients = jnp.arange(4.0).reshape(1, 2, 2)
+    found = detect(
+        Predictions(deltas, logits, coefficients, jnp.zeros((1, 4, 4, 2))),
+        anchors,
+        score_threshold=0.05,
+        iou_threshold=0.5,
+        options=DetectOptions(max_detections=3),
+    )
+    assert found.valid.tolist() == [[True, True, False]]
+    assert found.labels[0, :2].tolist() == [1, 0]
+    np.testing.assert_allclose(found.boxes[0, 0], [0.45, 0.4, 0.7, 0.75], atol=1e-6)
+    scores = np.exp([5.0, 1.0]) / np.exp([0.0, 1.0, 5.0]).sum()
+    np.testing.assert_allclose(found.scores[0, :2], scores, rtol=1e-6)
+    np.testing.assert_array_equal(found.coefficients[0, :2], [[0, 1], [0, 1]])
+
+
+@pytest.mark.parametrize("size", [(37, 50), (64, 64), (20, 64)])
+def test_full_size_masks_equal_opencv_upsampling(size):
+    rng = np.random.default_rng(0)
+    prototypes = rng.normal(size=(16, 16, 3)).astype(np.float32)
+    boxes = [[0.1, 0.2, 0.8, 0.9], [0.0, 0.0, 1.0, 1.0], [0.5, 0.1, 0.6, 0.3]]
+    coefficients = rng.normal(size=(3, 3)).astype(np.float32)
+    packed = jax.jit(full_size_masks, static_argnums=3)(
+        detections_of(boxes, coefficients), prototypes, jnp.array(size), (64, 72)
+    )
+    assert packed.shape == (3, 64, 9)
+    masks = np.unpackbits(np.asarray(packed), axis=-1)[:, : size[0], : size[1]]
+    for box, weights, mask in zip(boxes, coefficients, masks, strict=True):
+        soft = 1 / (1 + np.exp(-prototypes @ weights))
+        index = np.arange(16)
+        columns = (index >= box[0] * 16 - 1) & (index < box[2] * 16 + 1)
+        rows = (index >= box[1] * 16 - 1) & (index < box[3] * 16 + 1)
+        soft = soft * (rows[:, None] & columns[None])
+        expected = cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR)
+        unclear = np.abs(expected - 0.5) < 1e-4
+        assert np.all((mask == (expected > 0.5)) | unclear)
+        assert 0 < mask.sum() < mask.size
+
+
+@pytest.mark.parametrize("size", [(31, 47), (64, 64), (5, 9)])
+def test_resize_of_the_valid_part_ignores_the_padding(size):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    canvas = np.full((64, 64, 3), 255, np.uint8)
+    canvas[: size[0], : size[1]] = image
+    got = jax.jit(resize.resize_valid, static_argnums=2)(canvas, jnp.array(size), 24)
+    expected = cv2.resize(
+        image.astype(np.float32), (24, 24), interpolation=cv2.INTER_LINEAR
+    )
+    np.testing.assert_allclose(got, expected, atol=2e-3)

@@ -1,0 +1,87 @@
+"""The published schedule to the digit, and SGD as its recurrence."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolact_jax.training import optimizer as lib
+
+PUBLISHED = {
+    0: 1e-4,
+    250: 5.5e-4,
+    500: 1e-3,
+    279_999: 1e-3,
+    280_000: 1e-4,
+    600_000: 1e-5,
+    700_000: 1e-6,
+    750_000: 1e-7,
+}
+
+
+@pytest.mark.parametrize("step", PUBLISHED)
+def test_default_schedule_is_the_published_one(step):
+    np.testing.assert_allclose(lib.Schedule()(step), PUBLISHED[step], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "rate", "steps", "num_steps"),
+    [
+        (16, 2e-3, (140_000, 300_000, 350_000, 375_000), 400_000),
+        (4, 5e-4, (560_000, 1_200_000, 1_400_000, 1_500_000), 1_600_000),
+        (5, 6.25e-4, (448_000, 960_000, 1_120_000, 1_200_000), 1_280_000),
+    ],
+)
+def test_schedule_scales_with_the_batch(batch_size, rate, steps, num_steps):
+    scaled = lib.scale_to_batch(lib.Schedule(), batch_size)
+    assert scaled.learning_rate == pytest.approx(rate)
+    assert scaled.decay_steps == steps
+    assert scaled.warmup_rate == 1e-4
+    assert scaled.warmup_steps == 500
+    assert lib.scale_steps(800_000, batch_size) == num_steps
+
+
+def test_schedule_without_warmup_starts_at_the_full_rate():
+    schedule = lib.Schedule(learning_rate=0.5, warmup_steps=0, decay_steps=())
+    assert schedule(0) == 0.5
+
+
+def test_updates_follow_the_recurrence_of_sgd():
+    schedule = lib.Schedule(0.1, 0.1, 0, (2,), 0.5)
+    optimizer = lib.make_optimizer(schedule, momentum=0.9, weight_decay=0.01)
+    params = {"conv": {"kernel": jnp.array(2.0), "bias": jnp.array(-1.0)}}
+    grads = {"conv": {"kernel": jnp.array(0.3), "bias": jnp.array(0.2)}}
+    state = optimizer.init(params)
+    expected = {"kernel": (2.0, 0.0), "bias": (-1.0, 0.0)}
+    for rate in (0.1, 0.1, 0.05):
+        updates, state = optimizer.update(grads, state, params)
+        params = {"conv": {k: params["conv"][k] + updates["conv"][k] for k in expected}}
+        for name, (value, velocity) in expected.items():
+            gradient = float(grads["conv"][name]) + 0.01 * value
+            velocity = 0.9 * velocity + gradient
+            expected[name] = (value - rate * velocity, velocity)
+    for name, (value, _) in expected.items():
+        assert params["conv"][name] == pytest.approx(value, rel=1e-5)
+
+
+def test_frozen_batch_norm_gets_no_update_not_even_weight_decay():
+    optimizer = lib.make_optimizer(lib.Schedule(), freeze_bn=True)
+    params = {
+        "bn": {"scale": jnp.ones(3), "bias": jnp.ones(3)},
+        "conv": {"kernel": jnp.ones(3), "bias": jnp.ones(3)},
+    }
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert not np.any(updates["bn"]["scale"])
+    assert not np.any(updates["bn"]["bias"])
+    assert np.all(updates["conv"]["kernel"] != 0)
+    assert np.all(updates["conv"]["bias"] != 0)
+
+
+def test_clipping_limits_the_norm_of_the_gradient():
+    schedule = lib.Schedule(1.0, 1.0, 0, ())
+    optimizer = lib.make_optimizer(
+        schedule, momentum=0.0, weight_decay=0.0, clip_norm=1.0
+    )
+    params = {"kernel": jnp.zeros(2)}
+    grads = {"kernel": jnp.array([3.0, 4.0])}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], [-0.6, -0.8], rtol=1e-6)
