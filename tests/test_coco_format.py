@@ -55,6 +55,13 @@ def test_write_results_replaces_whole_files(tmp_path):
     assert sorted(folder.iterdir()) == sorted(paths)
 
 
+def test_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    old_path, _ = coco_format.write_results(tmp_path, [{"score": 1.0}], [])
+    with old_path.open() as old:
+        coco_format.write_results(tmp_path, [{"score": 0.5}], [])
+        assert json.load(old) == [{"score": 1.0}]
+
+
 def test_failed_write_keeps_the_old_file(tmp_path):
     coco_format.write_results(tmp_path, [{"score": 1.0}], [])
     with pytest.raises(ValueError, match="JSON"):

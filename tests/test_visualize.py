@@ -119,6 +119,16 @@ def test_label_is_inside_the_picture(box):
     assert picture[(picture != 100).any(-1)].max() > 240  # it holds white text
 
 
+@pytest.mark.parametrize("box", [(0, 8, 20, 14), (70, 5, 80, 14)])
+def test_label_is_whole_in_a_flat_picture(box):
+    instances = make_instances([box], [0.9], size=(14, 80))
+    instances.masks[:] = False
+    picture = visualize.draw_instances(gray(14), instances, NAMES, boxes=False)
+    changed = (picture != 100).any(-1)
+    assert changed.any(1).sum() == 12
+    assert changed.sum() == 12 * changed.any(0).sum()
+
+
 def test_labels_of_one_place_do_not_cover_each_other():
     boxes = [(50, 50, 110, 110)] * 4
     instances = make_instances(boxes, [0.9, 0.8, 0.7, 0.6], size=(160, 200))

@@ -10,6 +10,10 @@ from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.resize import resize_bilinear
 
+crop_masks = jax.jit(mask_ops.crop_masks)
+assemble_masks = jax.jit(mask_ops.assemble_masks)
+resize = jax.jit(resize_bilinear, static_argnames="size")
+
 
 def random_normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
@@ -23,7 +27,7 @@ def random_boxes(seed, *shape):
 def test_one_prototype_at_one_pixel():
     prototypes = np.zeros((2, 3, 2), np.float32)
     prototypes[1, 2] = (2, 3)
-    mask = mask_ops.assemble_masks(prototypes, np.array([[1, -1]], np.float32))
+    mask = assemble_masks(prototypes, np.array([[1, -1]], np.float32))
     expected = np.full((1, 2, 3), 0.5)
     expected[0, 1, 2] = 1 / (1 + np.e)
     np.testing.assert_allclose(mask, expected, rtol=1e-6)
@@ -32,7 +36,7 @@ def test_one_prototype_at_one_pixel():
 def test_assembly_agrees_with_loops():
     prototypes, coefficients = random_normal(0, 7, 5, 8), random_normal(1, 6, 8)
     np.testing.assert_allclose(
-        mask_ops.assemble_masks(prototypes, coefficients),
+        assemble_masks(prototypes, coefficients),
         ref.assemble(prototypes, coefficients),
         rtol=1e-5,
     )
@@ -40,7 +44,7 @@ def test_assembly_agrees_with_loops():
 
 def test_crop_of_the_documented_example():
     box = np.array([[0.26, 0.31, 0.58, 0.70]], np.float32)
-    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 10, 10)), box, 1))[0]
+    cropped = np.asarray(crop_masks(np.ones((1, 10, 10)), box, 1))[0]
     expected = np.zeros((10, 10))
     expected[3:8, 2:7] = 1
     np.testing.assert_array_equal(cropped, expected)
@@ -64,17 +68,17 @@ def test_crop_of_the_documented_example():
 def test_columns_kept_of_named_boxes(box, padding, columns):
     box = np.array([box], np.float32)
     expected = np.isin(np.arange(8), columns)
-    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 3, 8)), box, padding))[0]
+    cropped = np.asarray(crop_masks(np.ones((1, 3, 8)), box, padding))[0]
     np.testing.assert_array_equal(cropped, np.broadcast_to(expected, (3, 8)))
     turned = box[:, [1, 0, 3, 2]]
-    cropped = np.asarray(mask_ops.crop_masks(np.ones((1, 8, 3)), turned, padding))[0]
+    cropped = np.asarray(crop_masks(np.ones((1, 8, 3)), turned, padding))[0]
     np.testing.assert_array_equal(cropped, np.broadcast_to(expected, (3, 8)).T)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_crop_agrees_with_loops(padding):
     masks, boxes = 1 + random_normal(2, 20, 13, 17) ** 2, random_boxes(3, 20)
-    cropped = mask_ops.crop_masks(masks, boxes, padding)
+    cropped = crop_masks(masks, boxes, padding)
     expected = ref.crop(masks, boxes, padding)
     assert 0.1 < (expected > 0).mean() < 0.9
     np.testing.assert_array_equal(cropped, expected)
@@ -84,10 +88,8 @@ def test_crop_removes_nan_and_its_gradient():
     masks = np.ones((1, 4, 4), np.float32)
     masks[0, 3, 3] = np.nan
     box = np.array([[0, 0, 0.25, 0.25]], np.float32)
-    assert np.isfinite(mask_ops.crop_masks(masks, box)).all()
-    gradient = jax.grad(lambda m: mask_ops.crop_masks(m, box).sum())(
-        jnp.ones((1, 4, 4))
-    )
+    assert np.isfinite(crop_masks(masks, box)).all()
+    gradient = jax.grad(lambda m: crop_masks(m, box).sum())(jnp.ones((1, 4, 4)))
     expected = np.zeros((1, 4, 4))
     expected[:, :2, :2] = 1
     np.testing.assert_array_equal(gradient, expected)
@@ -99,7 +101,7 @@ def test_crop_removes_nan_and_its_gradient():
 def test_resize_agrees_with_loops(size):
     image = random_normal(4, 9, 7)
     np.testing.assert_allclose(
-        resize_bilinear(image, size), ref.resize(image, size), rtol=1e-5, atol=1e-5
+        resize(image, size), ref.resize(image, size), rtol=1e-5, atol=1e-5
     )
 
 
@@ -107,33 +109,31 @@ def test_shrinking_does_not_average():
     # Every output reads two taps per axis: the far pixels leave no trace.
     image = np.zeros((1, 9), np.float32)
     image[0, 0] = image[0, 8] = 9
-    np.testing.assert_allclose(resize_bilinear(image, (1, 1)), [[0.0]])
-    np.testing.assert_allclose(resize_bilinear(image, (1, 3)), [[0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(resize(image, (1, 1)), [[0.0]])
+    np.testing.assert_allclose(resize(image, (1, 3)), [[0.0, 0.0, 0.0]])
 
 
 def test_doubling_repeats_the_border():
     image = np.array([[0.0, 4.0]], np.float32)
-    np.testing.assert_allclose(
-        resize_bilinear(image, (2, 4)), [[0, 1, 3, 4]] * 2, atol=1e-6
-    )
+    np.testing.assert_allclose(resize(image, (2, 4)), [[0, 1, 3, 4]] * 2, atol=1e-6)
 
 
 def test_resize_keeps_leading_axes():
     images = random_normal(5, 2, 3, 6, 4)
-    resized = resize_bilinear(images, (5, 9))
+    resized = resize(images, (5, 9))
     assert resized.shape == (2, 3, 5, 9)
     np.testing.assert_allclose(
-        resized[1, 2], resize_bilinear(images[1, 2], (5, 9)), rtol=1e-6, atol=1e-6
+        resized[1, 2], resize(images[1, 2], (5, 9)), rtol=1e-6, atol=1e-6
     )
 
 
 def test_no_detections():
     prototypes = random_normal(6, 5, 4, 3)
-    masks = mask_ops.assemble_masks(prototypes, np.zeros((0, 3), np.float32))
+    masks = assemble_masks(prototypes, np.zeros((0, 3), np.float32))
     assert masks.shape == (0, 5, 4)
-    cropped = mask_ops.crop_masks(masks, np.zeros((0, 4), np.float32))
+    cropped = crop_masks(masks, np.zeros((0, 4), np.float32))
     assert cropped.shape == (0, 5, 4)
-    assert resize_bilinear(cropped, (7, 7)).shape == (0, 7, 7)
+    assert resize(cropped, (7, 7)).shape == (0, 7, 7)
 
 
 def test_padding_slots_do_not_matter():
@@ -141,8 +141,8 @@ def test_padding_slots_do_not_matter():
     boxes = random_boxes(9, 3)
 
     def masks(coefficients, boxes):
-        assembled = mask_ops.assemble_masks(prototypes, coefficients)
-        return mask_ops.crop_masks(assembled, boxes)
+        assembled = assemble_masks(prototypes, coefficients)
+        return crop_masks(assembled, boxes)
 
     padded = masks(
         np.concatenate([coefficients, 0 * coefficients]),

@@ -9,6 +9,7 @@ from tests.reference import matching as ref
 from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax.ops import matching
 
+SLOTS = 32
 GRID = np.array(
     [
         ((i + 0.5) / 8, (j + 0.5) / 8, side, side)
@@ -20,15 +21,31 @@ GRID = np.array(
 )
 
 
+jitted_match = jax.jit(matching.match_anchors)
+
+
 def match(boxes, labels, anchors=GRID, crowds=(), **thresholds):
-    """Calls the matching with objects and crowds; returns NumPy arrays."""
-    rows = np.array([*boxes, *crowds], np.float32).reshape(-1, 4)
-    is_object = np.arange(len(rows)) < len(boxes)
-    labels = np.array([*labels, *[0] * len(crowds)], np.int32)
-    matches = jax.jit(matching.match_anchors, static_argnames=thresholds)(
-        rows, labels, is_object, ~is_object, np.asarray(anchors), **thresholds
+    """Matches objects and crowds; padded to few shapes, to compile seldom."""
+    rows = np.zeros((SLOTS, 4), np.float32)
+    rows[: len(boxes) + len(crowds)] = [*boxes, *crowds] or np.zeros((0, 4))
+    slot = np.arange(SLOTS)
+    is_object = slot < len(boxes)
+    is_crowd = ~is_object & (slot < len(boxes) + len(crowds))
+    all_labels = np.zeros(SLOTS, np.int32)
+    all_labels[: len(boxes)] = labels
+    far = np.array([9, 9, 0.1, 0.1], np.float32)  # last, so never anyone's favourite
+    padding = np.tile(far, (-len(anchors) % 8, 1))
+    matches = jitted_match(
+        rows,
+        all_labels,
+        is_object,
+        is_crowd,
+        np.concatenate([anchors, padding]),
+        **thresholds,
     )
-    return np.asarray(matches.class_target), np.asarray(matches.object_index)
+    count = len(anchors)
+    outputs = (matches.class_target, matches.object_index)
+    return tuple(np.asarray(output)[:count] for output in outputs)
 
 
 def anchors_of(*corner_boxes):
@@ -179,7 +196,7 @@ def test_padding_may_be_anywhere(slots):
     boxes, labels = random_objects(generator, 3), [7, 8, 9]
     crowds = random_objects(generator, 1)
     expected, objects = match(boxes, labels, crowds=crowds)
-    matches = matching.match_anchors(*padded(boxes, labels, crowds, slots, 12), GRID)
+    matches = jitted_match(*padded(boxes, labels, crowds, slots, SLOTS), GRID)
     np.testing.assert_array_equal(matches.class_target, expected)
     positive = expected > 0
     np.testing.assert_array_equal(

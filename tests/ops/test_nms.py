@@ -20,8 +20,10 @@ jitted_nms = jax.jit(nms.fast_nms, static_argnames=("top_k", "max_detections"))
 
 def run(boxes, scores, **options):
     """Returns [(score, label, anchor)] of the valid slots, which must come first."""
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    kept = jitted_nms(boxes, np.array(scores, np.float32), **(DEFAULTS | options))
+    padding = ((0, -len(boxes) % 8), (0, 0))  # few shapes, to compile seldom
+    boxes = np.pad(np.array(boxes, np.float32).reshape(-1, 4), padding)
+    scores = np.pad(np.array(scores, np.float32), padding)
+    kept = jitted_nms(boxes, scores, **(DEFAULTS | options))
     count = int(kept.valid.sum())
     assert kept.valid[:count].all()
     assert (kept.scores[count:] == 0).all()
@@ -84,6 +86,17 @@ def test_zero_area_boxes_do_not_suppress_unless_the_same_point():
     # The overlap of two boxes without area is nan, which counts as too much.
     assert anchors_kept([point, point], [0.9, 0.8]) == [0]
     assert anchors_kept([boxes[2], line], [0.9, 0.8]) == [0]
+
+
+@pytest.mark.parametrize("others", [4, 100])
+def test_the_same_point_twice_among_other_boxes(others):
+    # XLA's maximum over many columns ignores nan on CPUs, and the point would stay.
+    row = [(i / 256, 0, (i + 1) / 256, 1) for i in range(others)]
+    point = (0.9, 0.5, 0.9, 0.5)
+    kept = anchors_kept(
+        [point, *row, point], [0.9, *[0.8] * others, 0.7], max_detections=200
+    )
+    assert kept == [*range(others + 1)]
 
 
 def test_classes_do_not_suppress_each_other():

@@ -35,9 +35,9 @@ def fast_nms(
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better one too much.
 
-    Per class the ``top_k`` best boxes are sorted by score; a box is dropped if the
-    largest entry above the diagonal of its column of the IoU matrix, that is its
-    overlap with any better box, exceeds ``iou_threshold``.  Unlike sequential NMS a
+    Per class the ``top_k`` best boxes are sorted by score; a box is dropped if any
+    entry above the diagonal of its column of the IoU matrix, that is its overlap
+    with any better box, exceeds ``iou_threshold``.  Unlike sequential NMS a
     box that is itself suppressed still suppresses others; nothing is sequential.
 
     An anchor takes part if its best class scores above ``score_threshold``; it then
@@ -54,6 +54,7 @@ def fast_nms(
     Returns:
       The kept detections in order of decreasing score.
     """
+    boxes = jnp.asarray(boxes)
     num_anchors = scores.shape[0]
     top_k = min(top_k, num_anchors)
     candidate = jnp.max(scores, axis=-1) > score_threshold
@@ -69,9 +70,10 @@ def fast_nms(
 
 def _suppressed(sorted_boxes: jax.Array, iou_threshold: jax.Array) -> jax.Array:
     """[N] bool for [N, 4] boxes sorted by decreasing score."""
-    iou = jnp.triu(box_ops.pairwise_iou(sorted_boxes, sorted_boxes), k=1)
-    # Written as "not (<=)" so that the nan of two equal points suppresses.
-    return ~(jnp.max(iou, axis=0) <= iou_threshold)
+    iou = box_ops.pairwise_iou(sorted_boxes, sorted_boxes)
+    # "Not (<=)", so that the nan of two equal points suppresses.  Compared before
+    # the reduction, because XLA's maximum may drop a nan on a CPU.
+    return jnp.any(jnp.triu(~(iou <= iou_threshold), k=1), axis=0)
 
 
 def _best(ranking: jax.Array, anchors: jax.Array, max_detections: int) -> Kept:
