@@ -4,6 +4,7 @@ With the training loop this is the only reader of a config: everything else take
 typed arguments.
 """
 
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from yolact_jax.data import pipeline
 from yolact_jax.data.augment import AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
 from yolact_jax.data.dataset import Dataset, RecordSource
+from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.shapes_builder import prepare_shapes
 from yolact_jax.inference import Predictor, make_predict_fn
 from yolact_jax.losses import LossOptions
@@ -29,6 +31,7 @@ _BACKBONES = {
     "resnet101": resnet.ResNet101,
 }
 _MIN_BATCH_FOR_BN = 6
+_SPLITS = ("train", "validation")
 
 
 def validate(config: ConfigDict, num_devices: int = 1) -> None:
@@ -59,6 +62,7 @@ def make_dataset(config: ConfigDict) -> Dataset:
             image_size=data.shapes_image_size,
             seed=data.shapes_seed,
         )
+    _require_data_files(data)
     return prepare_coco(
         data_dir=data.records_dir,
         train_annotations=data.train_annotations,
@@ -67,6 +71,19 @@ def make_dataset(config: ConfigDict) -> Dataset:
         validation_images=data.validation_images,
         skip_bad=data.skip_bad,
     )
+
+
+def _require_data_files(data: ConfigDict) -> None:
+    """Answers missing files with one sentence, not with one for each."""
+    fields = [f"{s}_{kind}" for s in _SPLITS for kind in ("annotations", "images")]
+    missing = [f for f in fields if not Path(data[f]).exists()]
+    if missing:
+        listed = ", ".join(f"config.data.{f} ({data[f]})" for f in missing)
+        raise DatasetError(
+            f"The dataset is missing: {listed} not found; unpack it there, or set "
+            f"these fields to where it is; configs/shapes.py trains without any "
+            f"download."
+        )
 
 
 def prototype_size(config: ConfigDict) -> int:

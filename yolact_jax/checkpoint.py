@@ -9,35 +9,27 @@ import orbax.checkpoint as ocp
 _FOLDER = "checkpoints"
 
 
-def open_manager(
-    workdir: str | Path, *, every_steps: int = 1, keep: int = 3
-) -> ocp.CheckpointManager:
+def open_manager(workdir: str | Path, *, keep: int = 3) -> ocp.CheckpointManager:
     """Opens the checkpoints of a run; use as a context manager.
 
     Saving is atomic and goes on in the background; leaving the context waits.
 
     Args:
       workdir: folder of the run.
-      every_steps: steps between checkpoints.
       keep: number of newest checkpoints kept.
 
     Returns:
       The manager.
     """
-    options = ocp.CheckpointManagerOptions(
-        save_interval_steps=every_steps, max_to_keep=keep
-    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep)
     folder = Path(workdir).absolute() / _FOLDER
     return ocp.CheckpointManager(folder, options=options)
 
 
-def save(
-    manager: ocp.CheckpointManager, step: int, state: Any, *, force: bool = False
-) -> None:
-    """Saves a pytree if the step is due, or in any case with `force`."""
-    if force and manager.latest_step() == step:
-        return
-    manager.save(step, args=ocp.args.StandardSave(state), force=force)
+def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
+    """Saves a pytree as the checkpoint of a step, unless there is one."""
+    if step not in manager.all_steps():
+        manager.save(step, args=ocp.args.StandardSave(state), force=True)
 
 
 def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:

@@ -109,12 +109,12 @@ def select(
     Returns:
       [min(m, max_objects)] int64, indices.
     """
-    crowd = annotations.crowd[kept]
-    boxes = view.boxes(annotations.boxes_px[kept])
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    best = np.lexsort([-areas, crowd])[:max_objects]
-    chosen = kept[np.sort(best)]
-    return chosen[np.argsort(annotations.crowd[chosen], kind="stable")]
+    if len(kept) > max_objects:
+        boxes = view.boxes(annotations.boxes_px[kept])
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        best_first = np.lexsort([-areas, annotations.crowd[kept]])
+        kept = kept[np.sort(best_first[:max_objects])]
+    return kept[np.argsort(annotations.crowd[kept], kind="stable")]
 
 
 def render(

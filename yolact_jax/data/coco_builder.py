@@ -34,14 +34,21 @@ class CocoFolder(prepare.RecordsBuilder):
     def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
         """Split name -> its records."""
         sets = self.builder_config.sets
-        return {split: self._records(coco_set) for split, coco_set in sets.items()}
+        *_, last = sets
+        return {split: self._records(sets[split], split == last) for split in sets}
 
-    def _records(self, coco_set: coco_json.CocoSet) -> Iterator[dict[str, Any]]:
-        """Yields the records whose image can be decoded."""
+    def _records(
+        self, coco_set: coco_json.CocoSet, is_last: bool
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the records whose image can be decoded.
+
+        The last split raises for the bad images of all, so that one run names them.
+        """
         labels = {
             category_id: label
             for label, (category_id, _) in enumerate(coco_set.categories)
         }
+        num_good = 0
         for entry in coco_set.images:
             path = coco_set.images_dir / entry["file_name"]
             try:
@@ -50,8 +57,11 @@ class CocoFolder(prepare.RecordsBuilder):
                 self.bad_images += error.problems
                 continue
             annotations = coco_set.annotations.get(entry["id"], [])
+            num_good += 1
             yield records.encode_record(entry, annotations, data, labels)
-        prepare.require_no_bad_images(self.bad_images, self.builder_config.skip_bad)
+        is_refused = is_last and not self.builder_config.skip_bad
+        if self.bad_images and (is_refused or not num_good):
+            raise DatasetError(self.bad_images)
 
 
 def _checked_image(path: pathlib.Path, entry: dict[str, Any]) -> bytes:
@@ -93,17 +103,12 @@ def prepare_coco(
     Raises:
       DatasetError: with every problem found; nothing is written then.
     """
-    paths = {
-        "train": (train_annotations, train_images),
-        "validation": (validation_annotations, validation_images),
-    }
-    paths = {
-        split: (pathlib.Path(file), pathlib.Path(folder))
-        for split, (file, folder) in paths.items()
-        if file is not None and folder is not None
-    }
+    paths = _given_paths(
+        train=(train_annotations, train_images),
+        validation=(validation_annotations, validation_images),
+    )
     _require_all_paths(paths)
-    data_dir = pathlib.Path(data_dir)
+    data_dir = pathlib.Path(data_dir).expanduser().absolute()
     fingerprint = _fingerprint(paths, skip_bad)
     found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
     if found:
@@ -111,6 +116,28 @@ def prepare_coco(
     sets = _read_sets(paths, skip_bad)
     config = _config(sets, fingerprint, skip_bad)
     return prepare.prepare(CocoFolder, config, data_dir)
+
+
+def _given_paths(
+    **splits: tuple[_PathLike | None, _PathLike | None],
+) -> dict[str, tuple[pathlib.Path, pathlib.Path]]:
+    """Leaves out the splits that were not given."""
+    problems = [
+        f"`{split}_{missing}` is missing, but `{split}_{given}` was given."
+        for split, (file, folder) in splits.items()
+        for missing, given, value, other in (
+            ("annotations", "images", file, folder),
+            ("images", "annotations", folder, file),
+        )
+        if value is None and other is not None
+    ]
+    if problems:
+        raise DatasetError(problems)
+    return {
+        split: (pathlib.Path(file), pathlib.Path(folder))
+        for split, (file, folder) in splits.items()
+        if file is not None and folder is not None
+    }
 
 
 def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> None:

@@ -1,13 +1,16 @@
 """Checks of the entries of COCO-format json files, each problem one sentence."""
 
-import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.segmentation_checks import (
+    is_finite,
+    is_int,
+    segmentation_problem,
+)
 
 Entry = dict[str, Any]
 
@@ -38,7 +41,7 @@ def _category_problem(entry: Any, names: dict[int, str]) -> str | None:
     """What is wrong with a category, given those before it."""
     if not isinstance(entry, dict):
         return f"is {entry!r}, not an object with `id` and `name`"
-    if not _is_int(entry.get("id")):
+    if not is_int(entry.get("id")):
         return f"has `id` {entry.get('id')!r}, not an integer"
     if not isinstance(entry.get("name"), str):
         return f"has `name` {entry.get('name')!r}, not a string"
@@ -80,12 +83,12 @@ def _image_problem(
     """What is wrong with an image entry, given the ids before it."""
     if not isinstance(entry, dict):
         return f"is {entry!r}, not an object"
-    if not _is_int(entry.get("id")):
+    if not is_int(entry.get("id")):
         return f"has `id` {entry.get('id')!r}, not an integer"
     if entry["id"] in seen:
         return "has an `id` that an earlier image has too"
     for field in ("height", "width"):
-        if not _is_int(entry.get(field)) or entry[field] < 1:
+        if not is_int(entry.get(field)) or entry[field] < 1:
             return f"has `{field}` {entry.get(field)!r}, not a positive integer"
     name = entry.get("file_name")
     if not isinstance(name, str) or not name:
@@ -125,7 +128,7 @@ def check_annotations(
             found += _shape_problems(entry, sizes[image_id])
         name = _called("annotation", entry, index)
         problems += [f"{file}: {name} {problem}." for problem in found]
-        if isinstance(entry, dict) and _is_int(entry.get("id")):
+        if isinstance(entry, dict) and is_int(entry.get("id")):
             seen.add(entry["id"])
         if image_id in sizes and not found:
             good.append(entry)
@@ -139,19 +142,19 @@ def _annotation_problems(
     if not isinstance(entry, dict):
         yield f"is {entry!r}, not an object"
         return
-    if not _is_int(entry.get("id")):
+    if not is_int(entry.get("id")):
         yield f"has `id` {entry.get('id')!r}, not an integer"
     elif entry["id"] in seen:
         yield "has an `id` that an earlier annotation has too"
     for field, known in (("image_id", image_ids), ("category_id", category_ids)):
-        if not _is_int(entry.get(field)) or entry[field] not in known:
+        if not is_int(entry.get(field)) or entry[field] not in known:
             section = "images" if field == "image_id" else "categories"
             yield f"has `{field}` {entry.get(field)!r}, which is not in `{section}`"
     crowd = entry.get("iscrowd", 0)
     if not isinstance(crowd, int) or crowd not in (0, 1):
         yield f"has `iscrowd` {crowd!r}, not 0 or 1"
     area = entry.get("area")
-    if not _is_finite(area) or area < 0:
+    if not is_finite(area) or area < 0:
         yield f"has `area` {area!r}, not a number of square pixels"
 
 
@@ -161,7 +164,7 @@ def _shape_problems(entry: Entry, size: tuple[int, int]) -> Iterator[str]:
     box_problem = _box_problem(entry.get("bbox"), size)
     if box_problem:
         yield f"{where} has `bbox` {entry.get('bbox')!r}, {box_problem}"
-    problem = _segmentation_problem(entry.get("segmentation"), size)
+    problem = segmentation_problem(entry.get("segmentation"), size)
     if problem:
         yield f"{where} has {problem}"
 
@@ -170,7 +173,7 @@ def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
     """What is wrong with an xywh box; overshoot and zero area are not wrong."""
     if not isinstance(box, list) or len(box) != 4:
         return "not four numbers x, y, width, height"
-    if not all(map(_is_finite, box)):
+    if not all(map(is_finite, box)):
         return "not four finite numbers"
     x, y, width, height = box
     if width < 0 or height < 0:
@@ -180,75 +183,7 @@ def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
     return None
 
 
-def _segmentation_problem(segmentation: Any, size: tuple[int, int]) -> str | None:
-    """What is wrong with polygons or a run-length mask."""
-    if not segmentation:
-        return "no `segmentation`: instance masks are needed, not only boxes"
-    if isinstance(segmentation, dict):
-        return _rle_problem(segmentation, size)
-    if not isinstance(segmentation, list):
-        return f"`segmentation` of type {type(segmentation).__name__}, not a list"
-    return next(filter(None, map(_polygon_problem, segmentation)), None)
-
-
-def _polygon_problem(ring: Any) -> str | None:
-    """What is wrong with one polygon."""
-    if not isinstance(ring, list):
-        return "a polygon in `segmentation` that is not a list of numbers"
-    if not all(map(_is_finite, ring)):
-        return "a polygon in `segmentation` with a value that is not a finite number"
-    if len(ring) % 2 or len(ring) < 6:
-        return (
-            f"a polygon in `segmentation` of {len(ring)} numbers; an even number, at"
-            " least 6 (3 points), is needed"
-        )
-    return None
-
-
-def _rle_problem(segmentation: Entry, size: tuple[int, int]) -> str | None:
-    """What is wrong with a run-length mask."""
-    stated = segmentation.get("size")
-    if stated != list(size):
-        return (
-            f"a run-length `segmentation` of `size` {stated!r}, but the image has"
-            f" [height, width] {list(size)}"
-        )
-    try:
-        total = sum(_counts(segmentation.get("counts")))
-    except ValueError as error:
-        return f"a run-length `segmentation` whose `counts` {error}"
-    if total != size[0] * size[1]:
-        return (
-            f"a run-length `segmentation` whose `counts` add up to {total} pixels, but"
-            f" the image has {size[0] * size[1]}"
-        )
-    return None
-
-
-def _counts(counts: Any) -> Iterable[int]:
-    """Run lengths of a `counts` field in either form."""
-    if isinstance(counts, str):
-        if not counts.isascii():
-            raise ValueError('has a character outside "0".."o"')
-        counts = rle.counts_from_string(counts.encode()).tolist()
-    elif not isinstance(counts, list) or not all(map(_is_int, counts)):
-        raise ValueError("are neither a string nor a list of integers")
-    if counts and min(counts) < 0:
-        raise ValueError("have a negative run length")
-    return counts
-
-
 def _called(kind: str, entry: Any, index: int) -> str:
     """Names an entry by its id if it has one, else by its place in the list."""
     entry_id = entry.get("id") if isinstance(entry, dict) else None
     return f"{kind} number {index}" if entry_id is None else f"{kind} {entry_id}"
-
-
-def _is_int(value: Any) -> bool:
-    """Whether the json value is an integer, not true or false."""
-    return type(value) is int
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether the json value is a number, and not nan or infinite."""
-    return type(value) in (int, float) and math.isfinite(value)

@@ -9,6 +9,8 @@ import numpy as np
 # RGB mean of ImageNet, the colour of everything outside the image.
 MEAN_RGB = (123.68, 116.78, 103.94)
 
+_MEAN_COLOUR = tuple(round(value) for value in MEAN_RGB)
+
 # (flip_x, flip_y) -> what cv2.flip calls it.
 _FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
 
@@ -122,7 +124,8 @@ def draw_view(
         square = cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR)
     else:
         square = _mean_square(size).copy()
-        _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view)
+        if patch.size:
+            _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view)
     if view.flip_x or view.flip_y:
         square = cv2.flip(square, _FLIP_CODES[view.flip_x, view.flip_y])
     return square
@@ -131,7 +134,7 @@ def draw_view(
 @functools.lru_cache(maxsize=4)
 def _mean_square(size: int) -> np.ndarray:
     """[size, size, 3] uint8 of the mean colour; not to be written to."""
-    return np.full((size, size, 3), np.rint(MEAN_RGB), np.uint8)
+    return np.full((size, size, 3), _MEAN_COLOUR, np.uint8)
 
 
 def _draw_on(
@@ -149,22 +152,22 @@ def _draw_on(
     step_y, step_x = view.height / size, view.width / size
     rows = _touched(at[0], patch.shape[0], step_y, size)
     columns = _touched(at[1], patch.shape[1], step_x, size)
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return
-    # From the centre of a result pixel to the position in the patch.
-    to_patch = np.array(
-        [
-            [step_x, 0, (columns.start + 0.5) * step_x - 0.5 - at[1]],
-            [0, step_y, (rows.start + 0.5) * step_y - 0.5 - at[0]],
-        ]
+    # The image fades into the mean colour, but not where the view cuts through it.
+    above, left = int(at[0] > 0), int(at[1] > 0)
+    below = int(at[0] + patch.shape[0] < view.height)
+    right = int(at[1] + patch.shape[1] < view.width)
+    patch = cv2.copyMakeBorder(
+        patch, above, below, left, right, cv2.BORDER_CONSTANT, value=_MEAN_COLOUR
     )
+    # From the centre of a result pixel to the position in the patch.
+    y = (rows.start + 0.5) * step_y - 0.5 - at[0] + above
+    x = (columns.start + 0.5) * step_x - 0.5 - at[1] + left
     square[rows, columns] = cv2.warpAffine(
         patch,
-        to_patch,
+        np.array([[step_x, 0, x], [0, step_y, y]]),
         (columns.stop - columns.start, rows.stop - rows.start),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=MEAN_RGB,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 

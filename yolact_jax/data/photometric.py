@@ -16,14 +16,12 @@ class ColourChange:
     Attributes:
       brightness: added to all channels, of 255.
       contrast: factor of all channels.
-      contrast_first: whether contrast comes before saturation and hue.
       saturation: factor of the saturation.
       hue_degrees: added to the hue.
     """
 
     brightness: float = 0.0
     contrast: float = 1.0
-    contrast_first: bool = True
     saturation: float = 1.0
     hue_degrees: float = 0.0
 
@@ -31,13 +29,15 @@ class ColourChange:
 def random_change(rng: np.random.Generator) -> ColourChange:
     """Draws a change as SSD does: each of its four parts has probability 1/2.
 
+    SSD also draws whether contrast comes before or after saturation and hue.  That
+    makes no difference here, as nothing is clipped in between.
+
     Args:
       rng: source of randomness.
     """
     return ColourChange(
         brightness=_maybe(rng, -32.0, 32.0, neutral=0.0),
         contrast=_maybe(rng, 0.5, 1.5, neutral=1.0),
-        contrast_first=bool(rng.random() < 0.5),
         saturation=_maybe(rng, 0.5, 1.5, neutral=1.0),
         hue_degrees=_maybe(rng, -18.0, 18.0, neutral=0.0),
     )
@@ -60,10 +60,8 @@ def apply(image: np.ndarray, change: ColourChange) -> np.ndarray:
     Returns:
       [h, w, 3] uint8 RGB.
     """
-    before = change.contrast if change.contrast_first else 1.0
-    table = (np.arange(256) + change.brightness) * before
+    table = (np.arange(256) + change.brightness) * change.contrast
     if change.saturation == 1.0 and change.hue_degrees == 0.0:
-        table = table * (change.contrast / before)
         return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
     table = table.astype(np.float32)
     result = np.empty(image.shape, np.uint8)
@@ -71,9 +69,9 @@ def apply(image: np.ndarray, change: ColourChange) -> np.ndarray:
     for top in range(0, len(image), rows):
         strip = cv2.LUT(image[top : top + rows], table)
         strip = _change_hsv(strip, change.saturation, change.hue_degrees)
-        # Multiplies, rounds and clips in one pass.
+        # Rounds and clips in one pass.
         cv2.addWeighted(
-            *(strip, change.contrast / before, strip, 0.0, 0.0),
+            *(strip, 1.0, strip, 0.0, 0.0),
             dst=result[top : top + rows],
             dtype=cv2.CV_8U,
         )

@@ -10,11 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+from absl import flags
 
 from yolact_jax.data.augment import AugmentOptions, collate, training_sample
 from yolact_jax.data.dataset import RecordSource
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
+
+# More threads would wait for each other, and hold more batches in memory.
+_MAX_THREADS = 16
 
 
 class TrainingBatches(Iterator[dict[str, np.ndarray]]):
@@ -96,8 +100,10 @@ def training_batches(
       augment: which random changes to make.
       seed: of shuffling and augmentation, in [0, 2**31).
       start_step: the first batch to return, to resume a run.
-      num_workers: processes that load; 0 to load in threads of this process.
-      num_threads: threads that load when there are no workers; default: one per core.
+      num_workers: processes that load; 0 to load in threads of this process.  A script
+        with workers needs the usual `if __name__ == "__main__":`.
+      num_threads: threads that load when there are no workers; by default one per core,
+        at most 16.
       process_index: which of the processes of the run this is.
       process_count: processes of the run.
 
@@ -111,7 +117,10 @@ def training_batches(
     # Imported late: grain imports jax, which readers of single images do not need.
     import grain
 
-    _require_positive(batch_size=batch_size, max_objects=max_objects)
+    _require_at_least(1, batch_size=batch_size, max_objects=max_objects)
+    _require_at_least(1, input_size=input_size, mask_size=mask_size)
+    _require_at_least(1, process_count=process_count)
+    _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     if not 0 <= process_index < process_count:
         raise ValueError(
             f"`process_index` is {process_index}; with `process_count` {process_count}"
@@ -136,14 +145,21 @@ def training_batches(
         .random_map(make_sample)[process_index::process_count]
         .batch(batch_size, drop_remainder=True, batch_fn=pad)[start_step:]
     )
-    threads = num_threads or os.cpu_count() or 1
+    threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
     if num_workers:
+        _allow_unparsed_flags()
         # A worker needs no more than one batch in the making and one ready.
         options = grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1)
         loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(options)
     else:
         loaded = batches.to_iter_dataset(_read_options(threads))
     return TrainingBatches(iter(loaded))
+
+
+def _allow_unparsed_flags() -> None:
+    """Lets workers start in a program that does not use absl's flags, as they do."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 def _read_options(threads: int) -> Any:
@@ -161,11 +177,11 @@ def _sample(
     return training_sample(example, rng, **arguments)
 
 
-def _require_positive(**values: int) -> None:
-    """Raises if a named argument is less than 1."""
+def _require_at_least(least: int, **values: int) -> None:
+    """Raises if a named argument is less."""
     for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"`{name}` is {value}; it must be at least 1.")
+        if value < least:
+            raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
 
 
 def examples_in_order(

@@ -17,7 +17,6 @@ from absl import logging
 
 from yolact_jax.data import records
 from yolact_jax.data.dataset import Dataset, open_dataset
-from yolact_jax.data.errors import DatasetError
 
 _SECONDS_BETWEEN_REPORTS = 10.0
 _T = TypeVar("_T")
@@ -124,10 +123,12 @@ def prepare(
         directory = pathlib.Path(builder.data_dir)
         try:
             builder.download_and_prepare(download_dir=downloads)
-        except BaseException:
+        except BaseException as error:
             _remove_if_empty(directory.parent)
             _remove_if_empty(directory.parent.parent)
-            raise
+            # Another process may have been faster: its records are as good.
+            if not (isinstance(error, OSError) and _is_prepared(directory)):
+                raise
     return open_dataset(directory)
 
 
@@ -143,8 +144,12 @@ def find_prepared(
     """
     version = str(builder_class.VERSION)
     directory = data_dir / builder_class.name / fingerprint / version
-    is_there = (directory / "dataset_info.json").is_file()
-    return open_dataset(directory) if is_there else None
+    return open_dataset(directory) if _is_prepared(directory) else None
+
+
+def _is_prepared(directory: pathlib.Path) -> bool:
+    """Whether a folder has all its records; TFDS puts it in place as a whole."""
+    return (directory / "dataset_info.json").is_file()
 
 
 def fingerprint_of(parts: Iterable[bytes | str]) -> str:
@@ -192,17 +197,3 @@ def _remove_if_empty(directory: pathlib.Path) -> None:
     """Removes a folder that holds nothing."""
     with contextlib.suppress(OSError):
         directory.rmdir()
-
-
-def require_no_bad_images(bad_images: list[str], skip_bad: bool) -> None:
-    """Raises if images could not be decoded.
-
-    Args:
-      bad_images: one sentence for each.
-      skip_bad: whether leaving them out was asked for.
-
-    Raises:
-      DatasetError: there are bad images and they must not be skipped.
-    """
-    if bad_images and not skip_bad:
-        raise DatasetError(bad_images)

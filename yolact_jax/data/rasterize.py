@@ -150,14 +150,15 @@ def sample_runs(
 
     Args:
       strings: m compressed run-length masks.
-      rows: [r] int64, ascending rows to look up.
-      columns: [c] int64, ascending columns to look up.
+      rows: [r] int64, ascending rows to look up; may repeat.
+      columns: [c] int64, ascending columns to look up; may repeat.
       height: of the masks, pixels.
 
     Returns:
       [m, r, c] uint8, 0 or 1.
     """
-    # Runs go down the columns, so positions in this order ascend.
+    # Runs go down the columns, so positions in this order ascend, if no column repeats.
+    columns, repeats = np.unique(columns, return_inverse=True)
     positions = (columns[:, None] * height + rows[None, :]).ravel()
     counts, lengths = rle.counts_from_strings(strings)
     used = np.arange(counts.shape[1]) < lengths[:, None]
@@ -166,4 +167,4 @@ def sample_runs(
     toggles = np.zeros((len(strings), len(positions) + 1), np.uint8)
     np.add.at(toggles.reshape(-1), mask * toggles.shape[1] + place, 1)
     sampled = _parity(toggles).reshape(len(strings), len(columns), len(rows))
-    return sampled.transpose(0, 2, 1)
+    return sampled[:, repeats].transpose(0, 2, 1)

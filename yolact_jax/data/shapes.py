@@ -17,6 +17,8 @@ _MIN_VISIBLE_PX = 16
 _TRIALS = 8
 # Colours of an object and of what it covers differ by at least this, of 255.
 _MIN_CONTRAST = 60.0
+# No shape is larger than this, in radii: the corners of rectangles are the farthest.
+_REACH = 1.36
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,20 @@ class ShapesImage:
     labels: np.ndarray
     masks: np.ndarray
     boxes_px: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outline:
+    """A shape somewhere in a picture.
+
+    Attributes:
+      window: rows and columns that it touches.
+      distance: [h, w] float32, signed distance of the pixel centres in the window to
+        the outline, pixels; negative inside.
+    """
+
+    window: tuple[slice, slice]
+    distance: np.ndarray
 
 
 def draw_shapes(seed: int, index: int, *, image_size: int = 128) -> ShapesImage:
@@ -61,15 +77,13 @@ def draw_shapes(seed: int, index: int, *, image_size: int = 128) -> ShapesImage:
     while len(labels) < wanted:
         label = int(rng.integers(len(CLASS_NAMES)))
         placed = _place(rng, label, masks, np.array(areas_px), image_size)
-        # A crowded picture may have no place for another object; never for the first.
-        if placed is None and labels:
+        if placed is not None:
+            outline, masks = placed
+            _paint(image[outline.window], outline.distance, rng)
+            labels.append(label)
+            areas_px.append(masks[-1].sum())
+        elif labels:  # A crowded picture may have no place for another object.
             break
-        if placed is None:
-            continue
-        distance, masks = placed
-        image = _paint(image, distance, rng)
-        labels.append(label)
-        areas_px.append(masks[-1].sum())
     return ShapesImage(
         image=np.clip(np.rint(image), 0, 255).astype(np.uint8),
         labels=np.array(labels, np.int32),
@@ -84,7 +98,7 @@ def _place(
     masks: np.ndarray,
     areas_px: np.ndarray,
     size: int,
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[_Outline, np.ndarray] | None:
     """Finds a place that leaves enough of every object visible.
 
     Args:
@@ -95,17 +109,18 @@ def _place(
       size: of the picture, pixels.
 
     Returns:
-      [size, size] float32 signed distance, and [n + 1, size, size] bool masks; None if
-      no place was found in a few trials.
+      The outline, and [n + 1, size, size] bool masks; None if no place was found in a
+      few trials.
     """
+    least_px = np.maximum(_MIN_VISIBLE_FRACTION * areas_px, _MIN_VISIBLE_PX)
     for _ in range(_TRIALS):
-        distance = _random_shape(rng, label, size)
-        mask = distance < 0
+        outline = _random_outline(rng, label, size)
+        mask = np.zeros((size, size), bool)
+        mask[outline.window] = outline.distance < 0
         uncovered = masks & ~mask
-        visible_px = uncovered.sum(axis=(1, 2))
-        least_px = np.maximum(_MIN_VISIBLE_FRACTION * areas_px, _MIN_VISIBLE_PX)
+        visible_px = np.count_nonzero(uncovered, axis=(1, 2))
         if (visible_px >= least_px).all() and mask.sum() >= _MIN_VISIBLE_PX:
-            return distance, np.concatenate([uncovered, mask[None]])
+            return outline, np.concatenate([uncovered, mask[None]])
     return None
 
 
@@ -127,21 +142,26 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
     return np.stack(low + high, axis=1).astype(np.float64)
 
 
-def _random_shape(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
-    """Signed distance of every pixel centre to a random shape, negative inside.
-
-    Returns:
-      [size, size] float32, pixels; exact in sign, near the border also in value.
-    """
+def _random_outline(rng: np.random.Generator, label: int, size: int) -> _Outline:
+    """Draws size, place and rotation; the centre is inside the picture."""
     radius = rng.uniform(_MIN_DIAMETER, _MAX_DIAMETER) / 2
-    # Part of an object may be outside of the picture, but not its centre.
     x, y = rng.uniform(radius / 2, 1 - radius / 2, 2)
     angle = rng.uniform(0, 2 * np.pi)
+    reach = _REACH * radius + 1 / size
+    window = tuple(
+        slice(max(0, int((c - reach) * size)), min(size, int((c + reach) * size) + 1))
+        for c in (y, x)
+    )
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
-    dx, dy = centres[None, :] - np.float32(x), centres[:, None] - np.float32(y)
+    dy = centres[window[0], None] - np.float32(y)
+    dx = centres[None, window[1]] - np.float32(x)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
-    return _DISTANCES[label](u, v, radius, rng) * np.float32(size)
+    return _Outline(window, _DISTANCES[label](u, v, radius, rng) * np.float32(size))
+
+
+# The distances below are exact in sign, and near the outline also in value; lengths
+# are fractions of the side of the picture.
 
 
 def _circle(u, v, radius, rng):
@@ -154,7 +174,7 @@ def _rectangle(u, v, radius, rng):
 
 
 def _triangle(u, v, radius, rng):
-    return _polygon(u, v, radius * rng.uniform(0.45, 0.6), 3)
+    return _polygon(u, v, radius * rng.uniform(0.5, 0.65), 3)
 
 
 def _polygon(u, v, inner_radius, sides):
@@ -191,26 +211,21 @@ def _ring(u, v, radius, rng):
 _DISTANCES = (_circle, _rectangle, _triangle, _star, _ring)
 
 
-def _paint(
-    image: np.ndarray, distance: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Paints an object with smooth edges over a picture.
+def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> None:
+    """Paints an object with smooth edges over a part of a picture.
 
     Args:
-      image: [size, size, 3] float32.
-      distance: [size, size] float32, signed distance to the object, pixels.
+      image: [h, w, 3] float32, painted on.
+      distance: [h, w] float32, signed distance to the outline, pixels.
       rng: source of randomness.
-
-    Returns:
-      [size, size, 3] float32.
     """
     behind = image[distance < 0].mean(axis=0)
-    paint = textures.surface(rng, len(image), _contrasting(behind, rng))
+    paint = textures.surface(rng, image.shape[:2], _contrasting(behind, rng))
     # A rim a little darker tells touching objects of similar colour apart.
-    rim = np.clip((distance + 2.5) / 2.0, 0.0, 1.0)[..., None]
-    paint *= 1.0 - 0.35 * rim
+    rim = np.clip((distance + 2.5) / 2.0, 0.0, 1.0)
     cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
-    return image + cover * (paint - image)
+    paint *= 1.0 - 0.35 * rim[..., None]
+    image += cover * (paint - image)
 
 
 def _contrasting(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -142,7 +142,7 @@ def prepare_shapes(
     num_images = {"train": num_train, "validation": num_validation}
     parts = ("shapes", _PICTURES_VERSION, num_train, num_validation, image_size, seed)
     fingerprint = prepare.fingerprint_of(map(str, parts))
-    data_dir = pathlib.Path(data_dir)
+    data_dir = pathlib.Path(data_dir).expanduser().absolute()
     found = prepare.find_prepared(Shapes, fingerprint, data_dir)
     if found:
         return found

@@ -68,10 +68,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     """
     build.validate(config, jax.device_count())
     session = _make_session(config, Path(workdir))
-    every = config.train.checkpoint_every_steps
-    with checkpoint.open_manager(
-        workdir, every_steps=every, keep=config.train.keep_checkpoints
-    ) as manager:
+    keep = config.train.keep_checkpoints
+    with checkpoint.open_manager(workdir, keep=keep) as manager:
         # Which state wins: 1. the newest checkpoint of the folder; 2. a fresh one.
         if manager.latest_step() is None:
             state = session.initial_state()
@@ -83,7 +81,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         run_folder.save_run(workdir, config, session.dataset)
         if int(state.step) < session.num_steps:
             state = _run(session, state, manager)
-        checkpoint.save(manager, int(state.step), state, force=True)
+        checkpoint.save(manager, int(state.step), state)
     evaluate_and_report(config, session.dataset, state, workdir)
     return state
 
@@ -138,7 +136,8 @@ def _run(session: Session, state: TrainState, manager) -> TrainState:
             elif step % config.train.log_every_steps == 0:
                 _log(session, step, window, progress)
                 window.clear()
-            checkpoint.save(manager, step, state)
+            if _is_due(step, config.train.checkpoint_every_steps, session.num_steps):
+                checkpoint.save(manager, step, state)
             if _is_due(step, config.train.eval_every_steps, session.num_steps):
                 evaluate_and_report(config, session.dataset, state, session.workdir)
                 progress.restart(step)

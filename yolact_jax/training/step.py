@@ -137,7 +137,7 @@ def _update(
     optimizer, state: TrainState, grads, batch_stats, losses: Losses
 ) -> tuple[TrainState, StepMetrics]:
     """Applies a gradient, unless it or the loss is not finite."""
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(losses.total) & jnp.isfinite(grad_norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -1,0 +1,204 @@
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+
+from yolact_jax.data.augment import NO_AUGMENTATION, AugmentOptions
+from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.pipeline import examples_in_order, training_batches
+from yolact_jax.data.shapes_builder import prepare_shapes
+from yolact_jax.structures import Batch
+
+ARGUMENTS = {
+    "batch_size": 3,
+    "input_size": 48,
+    "mask_size": 16,
+    "max_objects": 4,
+    "augment": AugmentOptions(),
+    "seed": 11,
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return prepare_shapes(
+        data_dir=tmp_path_factory.mktemp("shapes"),
+        num_train=10,
+        num_validation=1,
+        image_size=48,
+    ).source("train")
+
+
+def take(source, count, **changes):
+    with training_batches(source, **{**ARGUMENTS, **changes}) as batches:
+        return [next(batches) for _ in range(count)]
+
+
+def assert_equal(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_batch_has_the_fields_shapes_and_dtypes_of_the_structure(source):
+    (batch,) = take(source, 1)
+    fields = [field.name for field in dataclasses.fields(Batch)]
+    assert set(batch) == {*fields, "image_ids", "dropped"}
+    assert {name: (batch[name].shape, batch[name].dtype) for name in batch} == {
+        "images": ((3, 48, 48, 3), np.uint8),
+        "boxes": ((3, 4, 4), np.float32),
+        "labels": ((3, 4), np.int32),
+        "masks": ((3, 4, 16, 16), np.uint8),
+        "valid": ((3, 4), np.bool_),
+        "crowd": ((3, 4), np.bool_),
+        "image_ids": ((3,), np.int64),
+        "dropped": ((3,), np.int32),
+    }
+    assert batch["valid"].any(axis=1).all()
+    assert set(np.unique(batch["masks"])) == {0, 1}
+
+
+def test_batches_do_not_depend_on_threads(source):
+    assert_equal(take(source, 6, num_threads=1), take(source, 6, num_threads=4))
+
+
+def test_batches_do_not_depend_on_workers(source):
+    assert_equal(take(source, 6), take(source, 6, num_workers=2))
+
+
+@pytest.mark.parametrize("start", [1, 4, 7])
+def test_resuming_gives_the_batches_that_would_have_come(source, start):
+    """Also in a later epoch: ten images are three batches and a bit."""
+    assert_equal(take(source, 9)[start:], take(source, 9 - start, start_step=start))
+
+
+def test_resuming_with_workers_gives_the_same(source):
+    expected = take(source, 8)[5:]
+    assert_equal(expected, take(source, 3, start_step=5, num_workers=2))
+
+
+def test_seed_changes_order_and_augmentation(source):
+    first, second = take(source, 3), take(source, 3, seed=12)
+    assert any(
+        (a["image_ids"] != b["image_ids"]).any()
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_every_epoch_has_every_image_once_in_another_order(source):
+    ids = np.concatenate([batch["image_ids"] for batch in take(source, 20)])
+    epochs = ids.reshape(6, 10)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(1, 11))
+    assert any((epoch != epochs[0]).any() for epoch in epochs)
+
+
+def test_same_image_is_augmented_differently_in_another_epoch(source):
+    batches = take(source, 20)
+    images = {}
+    for batch in batches:
+        for image_id, image in zip(batch["image_ids"], batch["images"], strict=True):
+            images.setdefault(image_id, []).append(image)
+    for first, *others in images.values():
+        assert any((first != other).any() for other in others)
+
+
+def test_processes_share_the_samples_of_one(source):
+    """Two processes with half the batch see what one with the whole batch sees."""
+    whole = take(source, 4, batch_size=4)
+    parts = [
+        take(source, 4, batch_size=2, process_index=i, process_count=2)
+        for i in range(2)
+    ]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        for name in batch:
+            np.testing.assert_array_equal(batch[name][0::2], first[name])
+            np.testing.assert_array_equal(batch[name][1::2], second[name])
+
+
+def test_unaugmented_batch_is_the_picture_itself(source):
+    (batch,) = take(source, 1, augment=NO_AUGMENTATION)
+    for image_id, image in zip(batch["image_ids"], batch["images"], strict=True):
+        np.testing.assert_array_equal(image, source[int(image_id) - 1].image)
+
+
+def test_images_without_objects_are_left_out(coco, tmp_path):
+    dataset = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    batches = take(dataset.source("train"), 6, augment=NO_AUGMENTATION)
+    ids = {int(image_id) for batch in batches for image_id in batch["image_ids"]}
+    assert ids == {7, 9}
+
+
+def test_no_objects_at_all_is_an_error(coco, tmp_path):
+    coco.content["annotations"] = coco.content["annotations"][3:4]
+    coco.write()
+    dataset = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    with pytest.raises(DatasetError, match="has an object to train on"):
+        training_batches(dataset.source("train"), **ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` is 0; it must be at least 1"),
+        ({"max_objects": -1}, "`max_objects` is -1; it must be at least 1"),
+        ({"input_size": 0}, "`input_size` is 0; it must be at least 1"),
+        ({"mask_size": 0}, "`mask_size` is 0; it must be at least 1"),
+        ({"process_count": 0}, "`process_count` is 0; it must be at least 1"),
+        ({"start_step": -1}, "`start_step` is -1; it must be at least 0"),
+        ({"num_workers": -1}, "`num_workers` is -1; it must be at least 0"),
+        (
+            {"process_index": 2, "process_count": 2},
+            r"`process_index` is 2; with `process_count` 2 it must be in 0\.\.1",
+        ),
+    ],
+)
+def test_bad_argument_is_named(source, change, message):
+    with pytest.raises(ValueError, match=message):
+        training_batches(source, **{**ARGUMENTS, **change})
+
+
+def test_closed_batches_say_so(source):
+    batches = training_batches(source, **ARGUMENTS)
+    next(batches)
+    batches.close()
+    batches.close()
+    with pytest.raises(ValueError, match="were closed"):
+        next(batches)
+
+
+def test_examples_come_in_order_with_decoded_images(source):
+    found = list(examples_in_order(source, num_ahead=3))
+    assert [index for index, _ in found] == list(range(10))
+    assert [example.image_id for _, example in found] == list(range(1, 11))
+    assert all("image" in example.__dict__ for _, example in found)
+    assert [index for index, _ in examples_in_order(source, start=8)] == [8, 9]
+    assert list(examples_in_order(source, start=10)) == []
+
+
+def test_a_reader_may_stop_early(source):
+    with contextlib.closing(examples_in_order(source)) as examples:
+        assert next(examples)[0] == 0
+
+
+def test_damaged_image_is_an_error_where_it_comes(source):
+    class Damaged:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            example = source[index]
+            return (
+                dataclasses.replace(example, image_bytes=b"")
+                if index == 1
+                else (example)
+            )
+
+    examples = examples_in_order(Damaged())
+    assert next(examples)[0] == 0
+    with pytest.raises(DatasetError, match=r"00000002\.jpg"):
+        next(examples)
