@@ -1,0 +1,37 @@
+"""Nuclei in microscope images (2018 Data Science Bowl, stage 1), in COCO format.
+
+    python train.py --config configs/nuclei.py --workdir runs/nuclei
+
+An example of one's own data: one class, up to hundreds of small objects an image.
+"""
+
+from configs import coco
+
+
+def get_config():
+    config = coco.get_config()
+
+    folder = "data/nuclei"
+    config.data.train_annotations = f"{folder}/annotations/instances_train.json"
+    config.data.train_images = f"{folder}/train"
+    config.data.validation_annotations = f"{folder}/annotations/instances_val.json"
+    config.data.validation_images = f"{folder}/val"
+    config.data.input_size = 256
+    config.data.max_objects = 400
+    config.augment.expand = False  # the objects are small as they are
+    config.augment.flip_vertical = True
+
+    config.model.backbone = "resnet18"
+    config.model.features = 96
+    config.anchors.scales_px = ((14.0,), (28.0,), (56.0,), (112.0,), (224.0,))
+
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.decay_steps = (1400, 1800)
+    config.optimizer.warmup_rate = 1e-3
+    config.optimizer.warmup_steps = 200
+    config.optimizer.clip_norm = 10.0
+    config.train.num_steps = 2000
+    config.train.checkpoint_every_steps = 500
+    config.eval.max_detections = 200
+
+    return config

@@ -1,0 +1,155 @@
+"""Train, resume, evaluate and predict through the functions that users run."""
+
+import json
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from tests.test_configs import load
+from yolact_jax import build, checkpoint
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.prediction_files import predict_files
+from yolact_jax.training.loop import train
+from yolact_jax.training.report import evaluate_and_report
+from yolact_jax.training.setup import load_state
+
+
+def tiny_config(folder):
+    config = load("shapes")
+    config.data.records_dir = str(folder / "records")
+    config.data.shapes_train_images = 12
+    config.data.shapes_validation_images = 4
+    config.data.shapes_image_size = 64
+    config.data.input_size = 64
+    config.model.backbone_width = 8
+    config.model.features = 16
+    config.model.num_prototypes = 4
+    config.train.batch_size = 4
+    config.train.num_steps = 4
+    config.train.log_every_steps = 2
+    config.train.checkpoint_every_steps = 2
+    config.eval.batch_size = 2
+    config.eval.sample_images = 3
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("end_to_end")
+    config = tiny_config(folder)
+    state = train(config, folder / "run")
+    return config, folder / "run", jax.device_get(state)
+
+
+def rows(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_training_leaves_checkpoints_metrics_and_pictures(run):
+    _, workdir, state = run
+    assert int(state.step) == 4
+    trained = [row for row in rows(workdir) if "train/loss" in row]
+    assert [row["step"] for row in trained] == [1, 2, 4]
+    assert all(np.isfinite(row["train/loss"]) for row in trained)
+    evaluated = [row for row in rows(workdir) if "eval/mask_AP" in row]
+    assert [row["step"] for row in evaluated] == [4]
+    assert {"eval/mask_AP50", "eval/box_AP"} <= set(evaluated[0])
+    picture = cv2.imread(str(workdir / "samples.png"))
+    assert picture.shape[0] >= 320
+    assert picture.std() > 10
+    for name in ("bbox_detections.json", "mask_detections.json"):
+        assert isinstance(json.loads((workdir / name).read_text()), list)
+    with checkpoint.open_manager(workdir) as manager:
+        assert sorted(manager.all_steps()) == [2, 4]
+
+
+def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path):
+    config, _, expected = run
+    config = config.copy_and_resolve_references()
+    config.eval.max_images = 1
+    config.train.num_steps = 2
+    train(config, tmp_path)
+    config.train.num_steps = 4
+    state = jax.device_get(train(config, tmp_path))
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_model_is_refused_and_the_folder_left_alone(run):
+    config, workdir, _ = run
+    before = (workdir / "config.json").read_text()
+    other = config.copy_and_resolve_references()
+    other.model.features = 24
+    with pytest.raises(ValueError, match=r"Checkpoint 4 .* does not fit the model"):
+        train(other, workdir)
+    assert (workdir / "config.json").read_text() == before
+
+
+def test_evaluation_of_the_loaded_run_repeats_the_result(run, tmp_path):
+    _, workdir, _ = run
+    loaded, state = load_state(workdir)
+    dataset = build.make_dataset(loaded.config)
+    first = [row for row in rows(workdir) if "eval/mask_AP" in row][-1]
+    row = evaluate_and_report(loaded.config, dataset, state, workdir, output=tmp_path)
+    assert row == first
+    assert rows(workdir)[-1] == row
+    assert (tmp_path / "mask_detections.json").is_file()
+
+
+def test_missing_checkpoint_and_folder_are_explained(run, tmp_path):
+    _, workdir, _ = run
+    with pytest.raises(ValueError, match=r"`step` 3 is not among .*\[2, 4\]"):
+        load_state(workdir, 3)
+    with pytest.raises(ValueError, match=r"`workdir` .* has no config.json"):
+        load_state(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
+    _, workdir, _ = run
+    loaded, state = load_state(workdir)
+    predictor = build.make_predictor(loaded.config, state.variables, loaded.class_names)
+    source = tmp_path / "images"
+    source.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "a.jpg", "b.png"):
+        image = rng.integers(0, 255, (50, 70, 3), dtype=np.uint8)
+        cv2.imwrite(str(source / name), image)
+    (source / "broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:500])
+    output = tmp_path / "out"
+    arguments = {"category_ids": loaded.category_ids, "score_threshold": 0.0}
+    problems = predict_files(predictor, source, output, **arguments)
+    assert len(problems) == 1
+    assert "broken.jpg" in problems[0]
+    assert sorted(p.name for p in output.iterdir()) == [
+        "a.jpg.png",
+        "a.png.png",
+        "b.png",
+        "detections.json",
+    ]
+    content = json.loads((output / "detections.json").read_text())
+    assert [i["file_name"] for i in content["images"]] == ["a.jpg", "a.png", "b.png"]
+    assert len(content["categories"]) == 5
+    for annotation in content["annotations"]:
+        assert annotation["segmentation"]["size"] == [50, 70]
+        assert 0 <= annotation["score"] <= 1
+    with pytest.raises(ValueError, match=r"has a detections\.json already"):
+        predict_files(predictor, source, output, **arguments)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="has no image"):
+        predict_files(predictor, empty, tmp_path / "out2", **arguments)
+    assert not (tmp_path / "out2").exists()
+
+
+def test_missing_coco_is_explained_before_anything_is_written(tmp_path):
+    config = load("coco")
+    config.data.train_annotations = str(tmp_path / "instances_train2017.json")
+    config.data.records_dir = str(tmp_path / "records")
+    config.train.batch_size = 8
+    with pytest.raises(DatasetError, match=r"instances_train2017.json.*shapes.py"):
+        train(config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
