@@ -10,13 +10,18 @@ def get_config():
     config = coco.get_config()
 
     config.data.dataset = "shapes"
-    config.data.shapes_train_images = 4000
+    config.data.shapes_train_images = 6000
     config.data.shapes_validation_images = 400
     config.data.shapes_image_size = 128  # pixels
     config.data.shapes_seed = 0
     config.data.input_size = 128
     config.data.max_objects = 8
+
+    # In a few thousand steps, easy pictures teach more than distorted ones.
+    config.augment.photometric = False
     config.augment.expand = False
+    config.augment.crop = False
+    config.augment.flip_vertical = True
 
     config.model.backbone = "resnet18"
     config.model.backbone_width = 32
@@ -24,17 +29,16 @@ def get_config():
     config.model.num_prototypes = 16
     config.anchors.scales_px = ((24.0,), (40.0,), (64.0,), (96.0,), (128.0,))
 
-    config.optimizer.learning_rate = 0.02
+    # Without pretrained weights the rate can be ten times the published one.
+    config.optimizer.learning_rate = 0.01
     config.optimizer.warmup_rate = 1e-3
     config.optimizer.warmup_steps = 100
-    config.optimizer.decay_steps = (900, 1100)
+    config.optimizer.decay_steps = (2000, 2600)
     config.optimizer.clip_norm = 10.0
-    config.optimizer.scale_with_batch = False
 
-    config.train.batch_size = 16
-    config.train.num_steps = 1200
-    config.train.log_every_steps = 50
-    config.train.checkpoint_every_steps = 400
+    config.train.num_steps = 2800
+    config.train.log_every_steps = 100
+    config.train.checkpoint_every_steps = 700
     config.eval.batch_size = 16
 
     return config
