@@ -27,6 +27,7 @@ def tiny_config(folder):
     config.model.features = 16
     config.model.num_prototypes = 4
     config.train.batch_size = 4
+    config.optimizer.scale_with_batch = False
     config.train.num_steps = 4
     config.train.log_every_steps = 2
     config.train.checkpoint_every_steps = 2
