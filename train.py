@@ -10,7 +10,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolact_jax.console import start_logging
+from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.training.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Which model and data.")
@@ -30,4 +30,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

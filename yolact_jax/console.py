@@ -2,7 +2,9 @@
 
 import logging
 import sys
+from pathlib import Path
 
+from absl import app
 from absl import logging as absl_logging
 
 
@@ -15,3 +17,28 @@ def start_logging() -> None:
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.INFO)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line, explaining an override of a field that is not there.
+
+    Args:
+      argv: the command line, the program first.
+
+    Returns:
+      The arguments that are no flags, the program first.
+    """
+    program = Path(argv[0]).name
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, _, value = argument.lstrip("-").partition("=")
+        path = (value or following).partition(":")[0]
+        if argument.startswith("-") and flag == "config" and not Path(path).is_file():
+            sys.exit(f"{program}: the config file {path} does not exist.")
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:
+        # ml_collections may wrap its own KeyError, which has the helpful text.
+        while error.args and isinstance(error.args[0], Exception):
+            error = error.args[0]
+        hint = " ".join(str(error.args[0] if error.args else error).split())
+        sys.exit(f"{program}: the config has no such field: {hint}")
