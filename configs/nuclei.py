@@ -22,16 +22,17 @@ def get_config():
     config.augment.flip_vertical = True
 
     config.model.backbone = "resnet18"
-    config.model.features = 96
+    config.model.backbone_width = 32
+    config.model.features = 64
     config.anchors.scales_px = ((14.0,), (28.0,), (56.0,), (112.0,), (224.0,))
 
     config.optimizer.learning_rate = 0.01
-    config.optimizer.decay_steps = (1400, 1800)
     config.optimizer.warmup_rate = 1e-3
-    config.optimizer.warmup_steps = 200
+    config.optimizer.warmup_steps = 100
+    config.optimizer.decay_steps = (900, 1100)
     config.optimizer.clip_norm = 10.0
-    config.train.num_steps = 2000
-    config.train.checkpoint_every_steps = 500
+    config.train.num_steps = 1200
+    config.train.checkpoint_every_steps = 300
     config.eval.max_detections = 200
 
     return config
