@@ -147,6 +147,7 @@ class BatchNorm(nn.Module):
       momentum: share of the old running statistics in the new.
       epsilon: added to the variance.
       axis_name: mapped axis over which to average the statistics, if any.
+      scale_init: initialiser of the scale.
       dtype: type of the result.
     """
 
@@ -154,13 +155,14 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     axis_name: str | None = None
+    scale_init: Callable = nn.initializers.ones
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises the channels of [B, h, w, c]."""
         shape = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, shape)
+        scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)

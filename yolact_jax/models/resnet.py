@@ -10,6 +10,10 @@ from flax import linen as nn
 
 from yolact_jax.models.layers import BatchNorm, Conv, he_normal, max_pool
 
+# Without pretrained weights a deep network learns sooner if every block starts as its
+# shortcut (Goyal et al. 2017).
+_START_AS_IDENTITY = nn.initializers.zeros
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions, for ResNet-18.
@@ -32,7 +36,8 @@ class BasicBlock(nn.Module):
         """Maps [B, h, w, c] to [B, h / stride, w / stride, planes]."""
         y = self.conv(self.planes, 3, self.stride, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = self.norm(name="bn2")(self.conv(self.planes, 3, name="conv2")(y))
+        y = self.conv(self.planes, 3, name="conv2")(y)
+        y = self.norm(scale_init=_START_AS_IDENTITY, name="bn2")(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
@@ -59,7 +64,7 @@ class Bottleneck(nn.Module):
         y = self.conv(self.planes, 3, self.stride, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.conv(self.planes * self.expansion, 1, name="conv3")(y)
-        y = self.norm(name="bn3")(y)
+        y = self.norm(scale_init=_START_AS_IDENTITY, name="bn3")(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
