@@ -66,6 +66,7 @@ def greedy_loop(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> ja
 
     Takes as many rounds as boxes are kept, and never holds the [N, N] overlaps.
     """
+    sorted_boxes = jnp.asarray(sorted_boxes)
     size = sorted_boxes.shape[0]
     index = jnp.arange(size)
 
