@@ -18,7 +18,10 @@ def get_config():
     config.data.validation_images = f"{folder}/val"
     config.data.input_size = 256
     config.data.max_objects = 400
-    config.augment.expand = False  # the objects are small as they are
+    # A short run learns more from the pictures as they are.
+    config.augment.photometric = False
+    config.augment.expand = False
+    config.augment.crop = False
     config.augment.flip_vertical = True
 
     config.model.backbone = "resnet18"
@@ -26,13 +29,13 @@ def get_config():
     config.model.features = 64
     config.anchors.scales_px = ((14.0,), (28.0,), (56.0,), (112.0,), (224.0,))
 
-    config.optimizer.learning_rate = 0.01
+    config.optimizer.learning_rate = 0.02
     config.optimizer.warmup_rate = 1e-3
     config.optimizer.warmup_steps = 100
-    config.optimizer.decay_steps = (900, 1100)
+    config.optimizer.decay_steps = (750, 950)
     config.optimizer.clip_norm = 10.0
-    config.train.num_steps = 1200
-    config.train.checkpoint_every_steps = 300
+    config.train.num_steps = 1000
+    config.train.checkpoint_every_steps = 250
     config.eval.max_detections = 200
 
     return config
