@@ -1,5 +1,8 @@
 """Measures COCO AP of a run: ``python evaluate.py --workdir runs/shapes``.
 
+Or of published weights, by name or file, on the validation data of a config:
+``python evaluate.py --config configs/yolact_base.py --weights yolact_base``.
+
 Writes ``bbox_detections.json`` and ``mask_detections.json`` in COCO result format,
 appends a row to the run's ``metrics.jsonl``, and prints that row as the last line.
 """
@@ -8,25 +11,39 @@ import json
 import sys
 
 from absl import app, flags
+from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.console import start_logging
+from yolact_jax.postprocess import NMS_VARIANTS
 from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.setup import load_state
+from yolact_jax.training.setup import load_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to evaluate; default: latest.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Model of --weights.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a run.")
+_NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "train"], "Images.")
 _MAX_IMAGES = flags.DEFINE_integer("max_images", None, "How many images; 0: all.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for results; default: workdir.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for results; default: workdir, or out with --weights."
+)
 
 
-def evaluate(workdir: str) -> dict[str, float | None]:
-    """Evaluates a checkpoint and returns the row of metrics."""
-    run, state = load_state(workdir, _STEP.value)
+def evaluate() -> dict[str, float | None]:
+    """Evaluates a checkpoint or published weights and returns the row of metrics."""
+    run, state = load_model(_WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value)
     if _MAX_IMAGES.value is not None:
         run.config.eval.max_images = _MAX_IMAGES.value
+    run.config.eval.nms = _NMS.value or run.config.eval.nms
     dataset = build.make_dataset(run.config)
+    if len(dataset.class_names) != len(run.class_names):
+        raise ValueError(
+            f"the data have {len(dataset.class_names)} classes and the model "
+            f"{len(run.class_names)}; point config.data to data of the same classes."
+        )
+    workdir = _WORKDIR.value or _OUTPUT.value or "out"
     return evaluate_and_report(
         run.config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
     )
@@ -38,12 +55,11 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
     try:
-        row = evaluate(_WORKDIR.value)
+        row = evaluate()
     except ValueError as error:
         sys.exit(f"evaluate.py: {error}")
     print(json.dumps(row))
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
     app.run(main)

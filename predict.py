@@ -1,5 +1,8 @@
 """Finds objects in images: ``python predict.py --workdir runs/shapes --source image``.
 
+Or with published weights, by name or file: ``python predict.py --weights yolact_base
+--config configs/yolact_base.py --source image``.
+
 Draws every image with its masks into the output folder, and writes all detections to
 ``detections.json`` there, in COCO annotation format with scores.
 """
@@ -7,14 +10,19 @@ Draws every image with its masks into the output folder, and writes all detectio
 import sys
 
 from absl import app, flags
+from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.console import start_logging
+from yolact_jax.postprocess import NMS_VARIANTS
 from yolact_jax.prediction_files import predict_files
-from yolact_jax.training.setup import load_state
+from yolact_jax.training.setup import load_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SOURCE = flags.DEFINE_string("source", None, "An image, or a folder of images.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Model of --weights.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a run.")
+_NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; default: latest.")
 _SCORE = flags.DEFINE_float(
@@ -29,7 +37,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
     try:
-        run, state = load_state(_WORKDIR.value, _STEP.value)
+        run, state = load_model(
+            _WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value
+        )
+        run.config.eval.nms = _NMS.value or run.config.eval.nms
         problems = predict_files(
             build.make_predictor(run.config, state.variables, run.class_names),
             _SOURCE.value,
@@ -45,5 +56,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "source"])
+    flags.mark_flag_as_required("source")
     app.run(main)

@@ -37,10 +37,13 @@ def get_config() -> ConfigDict:
     config.augment.flip_vertical = False  # upside down, half of the time
 
     config.model = ConfigDict()
-    config.model.backbone = "resnet101"  # "resnet18", "resnet50" or "resnet101"
+    config.model.backbone = "resnet101"  # or "resnet18", "resnet50", "darknet53"
     config.model.backbone_width = 64  # channels of the first stage; 64 is standard
     config.model.features = 256  # channels of FPN, ProtoNet and heads
     config.model.num_prototypes = 32
+    # YOLACT++: every how many ResNet blocks the 3x3 convolution is deformable; 0: none.
+    config.model.deformable_interval = 0
+    config.model.mask_iou = False  # YOLACT++: rescore masks by their predicted IoU
     config.model.freeze_bn = "auto"  # "auto" freezes when batches are smaller than 6
     config.model.compute_dtype = "float32"  # of convolutions; or "bfloat16"
 
@@ -56,6 +59,8 @@ def get_config() -> ConfigDict:
     config.loss.box_weight = 1.5
     config.loss.mask_weight = 6.125
     config.loss.semantic_weight = 1.0
+    config.loss.mask_iou_weight = 25.0  # of the mask scoring network, if there is one
+    config.loss.min_mask_area = 25  # prototype pixels above which masks teach it
     config.loss.negative_ratio = 3  # hard negatives per positive anchor
     config.loss.max_masks = 100  # positive anchors per image in the mask loss
     config.loss.positive_iou = 0.5  # least overlap of a positive anchor
@@ -78,6 +83,9 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 8  # images per step over all devices
     config.train.num_steps = 800_000  # for batches of 8, see scale_with_batch
     config.train.seed = 0
+    # Start from a file or published weights: an ImageNet backbone as in the original,
+    # e.g. "resnet101_reducedfc", or a whole model such as "yolact_base"; "": random.
+    config.train.init_weights = ""
     config.train.log_every_steps = 10
     config.train.checkpoint_every_steps = 10_000
     config.train.keep_checkpoints = 3
@@ -86,6 +94,8 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.candidate_threshold = 0.05  # least best-class score to enter NMS
     config.eval.iou_threshold = 0.5  # overlap above which the lower score goes
+    # "fast": Fast NMS; "cross_class": the same across classes; "sequential": classic.
+    config.eval.nms = "fast"
     config.eval.top_k = 200  # boxes per class that enter NMS
     config.eval.max_detections = 100  # per image
     config.eval.batch_size = 1

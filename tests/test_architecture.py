@@ -15,7 +15,10 @@ ALLOWED = {
     "data": set(),
     "models": {"structures"},
     "ops": {"structures"},
-    "losses": {"structures", "ops"},
+    "weights": set(),
+    "loss_terms": {"ops"},
+    "mask_losses": {"ops"},
+    "losses": {"structures", "ops", "loss_terms", "mask_losses"},
     "postprocess": {"structures", "ops"},
     "inference": {"structures", "ops", "models", "postprocess"},
     "coco_format": {"structures"},
@@ -28,7 +31,8 @@ ALLOWED = {
 }
 LOWER_THAN_TRAINING = {"build", *ALLOWED}
 ALLOWED["build"] = set(ALLOWED)
-ALLOWED["training"] = LOWER_THAN_TRAINING
+ALLOWED["published"] = {"build", "models", "weights", "workdir"}
+ALLOWED["training"] = LOWER_THAN_TRAINING | {"published"}
 
 
 def part_of(path: pathlib.Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from yolact_jax import config_checks
@@ -20,7 +21,8 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.shapes_builder import prepare_shapes
 from yolact_jax.inference import Predictor, make_predict_fn
 from yolact_jax.losses import LossOptions
-from yolact_jax.models import resnet
+from yolact_jax.models import darknet, resnet
+from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.postprocess import DetectOptions
@@ -29,6 +31,7 @@ _BACKBONES = {
     "resnet18": resnet.ResNet18,
     "resnet50": resnet.ResNet50,
     "resnet101": resnet.ResNet101,
+    "darknet53": darknet.DarkNet53,
 }
 _MIN_BATCH_FOR_BN = 6
 _SPLITS = ("train", "validation")
@@ -133,8 +136,9 @@ def make_model(
       The module, without parameters.
     """
     dtype = jnp.dtype(config.model.compute_dtype)
-    backbone = _BACKBONES[config.model.backbone](
-        width=config.model.backbone_width, axis_name=axis_name, dtype=dtype
+    backbone = _make_backbone(config, axis_name=axis_name, dtype=dtype)
+    mask_iou_net = (
+        MaskIouNet(num_classes, dtype=dtype) if config.model.mask_iou else None
     )
     scales_per_level = len(config.anchors.scales_px[0])
     return Yolact(
@@ -144,8 +148,17 @@ def make_model(
         num_prototypes=config.model.num_prototypes,
         features=config.model.features,
         freeze_bn=freezes_bn(config),
+        mask_iou_net=mask_iou_net,
         dtype=dtype,
     )
+
+
+def _make_backbone(config: ConfigDict, **options) -> nn.Module:
+    # Only ResNets have deformable blocks; `validate` has seen to it.
+    if config.model.deformable_interval:
+        options["deformable_interval"] = config.model.deformable_interval
+    make = _BACKBONES[config.model.backbone]
+    return make(width=config.model.backbone_width, **options)
 
 
 def make_anchors(config: ConfigDict) -> np.ndarray:
@@ -181,7 +194,12 @@ def make_predictor(
         make_model(config, len(class_names)),
         jnp.asarray(make_anchors(config)),
         config.data.input_size,
-        DetectOptions(config.eval.top_k, config.eval.max_detections),
+        DetectOptions(
+            config.eval.top_k,
+            config.eval.max_detections,
+            config.eval.nms,
+            config.data.input_size,
+        ),
     )
     return Predictor(
         predict_fn,

@@ -31,7 +31,7 @@ def coco_results(
       image_id: Id of the image in the annotation file.
       category_ids: Dataset category id of every label; ``category_ids[label]``.
       mask_scores: [n] float, scores of the masks where they differ from those of the
-        boxes (YOLACT++ rescoring); None uses ``instances.scores`` for both.
+        boxes; None takes those of the instances, if they have any (YOLACT++).
 
     Returns:
       Box entries, with ``bbox`` as (x, y, width, height) in pixels, and mask entries,
@@ -41,7 +41,9 @@ def coco_results(
       ValueError: If a label has no entry in ``category_ids``.
     """
     _check_labels(instances.labels, len(category_ids), image_id)
-    mask_scores = instances.scores if mask_scores is None else mask_scores
+    if mask_scores is None:
+        ranked = instances.mask_scores is not None
+        mask_scores = instances.mask_scores if ranked else instances.scores
     boxes, masks = [], []
     for i, box in enumerate(instances.boxes_px):
         x1, y1, x2, y2 = (float(v) for v in box)

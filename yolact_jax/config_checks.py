@@ -17,25 +17,33 @@ _FIELDS = {
     ),
     "augment": "photometric expand crop mirror flip_vertical",
     "model": (
-        "backbone backbone_width features num_prototypes freeze_bn compute_dtype"
+        "backbone backbone_width features num_prototypes deformable_interval mask_iou "
+        "freeze_bn compute_dtype"
     ),
     "anchors": "scales_px aspect_ratios square",
     "loss": (
-        "class_weight box_weight mask_weight semantic_weight negative_ratio "
-        "max_masks positive_iou negative_iou crowd_iou"
+        "class_weight box_weight mask_weight semantic_weight mask_iou_weight "
+        "min_mask_area negative_ratio max_masks positive_iou negative_iou crowd_iou"
     ),
     "optimizer": (
         "learning_rate warmup_rate warmup_steps decay_steps decay_factor momentum "
         "weight_decay clip_norm scale_with_batch"
     ),
     "train": (
-        "batch_size num_steps seed log_every_steps checkpoint_every_steps "
+        "batch_size num_steps seed init_weights log_every_steps checkpoint_every_steps "
         "keep_checkpoints eval_every_steps"
     ),
     "eval": (
-        "candidate_threshold iou_threshold top_k max_detections batch_size "
+        "candidate_threshold iou_threshold nms top_k max_detections batch_size "
         "max_images sample_images"
     ),
+}
+_CHOICES = {
+    "data.dataset": ("coco", "shapes"),
+    "model.freeze_bn": ("auto", "yes", "no"),
+    "model.compute_dtype": ("float32", "bfloat16"),
+    "model.mask_iou": (False, True),
+    "eval.nms": ("fast", "cross_class", "sequential"),
 }
 _POSITIVE = [
     "data.max_objects",
@@ -62,6 +70,8 @@ _FRACTIONS = [
     "eval.iou_threshold",
 ]
 _MIN_INPUT_SIZE = 32
+# Five convolutions of stride 2 without padding need prototypes of 63 pixels.
+_MIN_MASK_IOU_INPUT_SIZE = 249
 
 
 def check_config(
@@ -82,24 +92,13 @@ def check_config(
       ValueError: naming the first wrong field, what it is and what is allowed.
     """
     _check_names(config)
-    choices = {
-        "data.dataset": ("coco", "shapes"),
-        "model.backbone": tuple(backbones),
-        "model.freeze_bn": ("auto", "yes", "no"),
-        "model.compute_dtype": ("float32", "bfloat16"),
-    }
-    for field, allowed in choices.items():
+    for field, allowed in (_CHOICES | {"model.backbone": tuple(backbones)}).items():
         _require(config, field, lambda v, a=allowed: v in a, f"one of {allowed}")
     for field in _POSITIVE:
         _require(config, field, lambda v: v > 0, "greater than 0")
     for field in _FRACTIONS:
         _require(config, field, lambda v: 0 <= v <= 1, "between 0 and 1")
-    _require(
-        config,
-        "data.input_size",
-        lambda v: v >= _MIN_INPUT_SIZE,
-        f"at least {_MIN_INPUT_SIZE} pixels",
-    )
+    _check_model(config)
     _require(
         config,
         "loss.negative_iou",
@@ -113,6 +112,23 @@ def check_config(
         f"a multiple of the {num_devices} devices that share a batch",
     )
     _check_anchors(config, num_levels)
+
+
+def _check_model(config: ConfigDict) -> None:
+    least = _MIN_MASK_IOU_INPUT_SIZE if config.model.mask_iou else _MIN_INPUT_SIZE
+    reason = " with config.model.mask_iou" if config.model.mask_iou else ""
+    _require(
+        config,
+        "data.input_size",
+        lambda v: v >= least,
+        f"at least {least} pixels{reason}",
+    )
+    _require(
+        config,
+        "model.deformable_interval",
+        lambda v: v == 0 or (v > 0 and config.model.backbone.startswith("resnet")),
+        f"0, or greater with a ResNet backbone (here {config.model.backbone})",
+    )
 
 
 def _check_names(config: ConfigDict) -> None:

@@ -9,9 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from yolact_jax.models.yolact import normalize_images
+from yolact_jax.models.normalize import normalize_images
 from yolact_jax.ops.resize import resize_valid
-from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
+from yolact_jax.postprocess import (
+    DetectOptions,
+    detect,
+    full_size_masks,
+    rescore_masks,
+)
 from yolact_jax.structures import Detections, Instances
 
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
@@ -54,7 +59,7 @@ def make_predict_fn(
     @jax.jit
     def predict(variables, canvases, sizes, score_threshold, iou_threshold):
         resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
-        images = normalize_images(resize(canvases, sizes))
+        images = normalize_images(resize(canvases, sizes), model.normalization)
         predictions = model.apply(variables, images, train=False)
         detections = detect(
             predictions,
@@ -63,6 +68,12 @@ def make_predict_fn(
             iou_threshold=iou_threshold,
             options=options,
         )
+        if model.mask_iou_net is not None:
+            detections = jax.vmap(
+                lambda *image: rescore_masks(
+                    *image, lambda m: model.apply(variables, m, method="mask_ious")
+                )
+            )(detections, predictions.prototypes)
         canvas_size = canvases.shape[1:3]
         packed = jax.vmap(lambda *image: full_size_masks(*image, canvas_size))(
             detections, predictions.prototypes, sizes
@@ -166,12 +177,14 @@ def to_instances(
     keep = detections.valid & (detections.scores > score_threshold)
     scale = np.array([width, height, width, height], np.float32)
     packed = outputs.packed_masks[keep][:, :height]
+    mask_scores = detections.mask_scores
     masks = np.unpackbits(packed, axis=-1, count=width) if keep.any() else packed
     return Instances(
         boxes_px=np.clip(detections.boxes[keep], 0, 1) * scale,
         scores=detections.scores[keep],
         labels=detections.labels[keep],
         masks=masks.reshape(-1, height, width).astype(bool),
+        mask_scores=None if mask_scores is None else mask_scores[keep],
     )
 
 

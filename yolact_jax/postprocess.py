@@ -1,15 +1,20 @@
 """From raw predictions to detections and full-size masks, all on the device."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
-from yolact_jax.ops.nms import fast_nms
+from yolact_jax.ops.nms import Kept, cross_class_nms, fast_nms
 from yolact_jax.ops.resize import resize_to_valid
+from yolact_jax.ops.sequential_nms import sequential_nms
 from yolact_jax.structures import Detections, Predictions
+
+NMS_VARIANTS = ("fast", "cross_class", "sequential")
+"""Fast NMS per class, Fast NMS over all classes, and the traditional algorithm."""
 
 _MASKS_AT_ONCE = 8
 
@@ -20,11 +25,15 @@ class DetectOptions:
 
     Attributes:
       top_k: boxes per class that enter suppression.
-      max_detections: D, detections kept per image.
+      max_detections: D, detections kept per image; "cross_class" keeps up to `top_k`.
+      nms: one of `NMS_VARIANTS`.
+      input_size: side of the network input, pixels, in which "sequential" measures.
     """
 
     top_k: int = 200
     max_detections: int = 100
+    nms: str = "fast"
+    input_size: float = 550.0
 
 
 def detect(
@@ -35,7 +44,7 @@ def detect(
     iou_threshold: jax.Array | float,
     options: DetectOptions,
 ) -> Detections:
-    """Decodes the predictions of a batch and suppresses duplicates with Fast NMS.
+    """Decodes the predictions of a batch and suppresses duplicates.
 
     Args:
       predictions: network outputs.
@@ -51,14 +60,7 @@ def detect(
     def one_image(deltas, logits, coefficients) -> Detections:
         boxes = box_ops.decode(deltas, anchors_cxcywh)
         scores = jax.nn.softmax(logits)[:, 1:]
-        kept = fast_nms(
-            boxes,
-            scores,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            top_k=options.top_k,
-            max_detections=options.max_detections,
-        )
+        kept = _suppress(boxes, scores, score_threshold, iou_threshold, options)
         return Detections(
             boxes=boxes[kept.anchor_index],
             scores=kept.scores,
@@ -71,6 +73,40 @@ def detect(
     return jax.vmap(one_image)(
         predictions.box_deltas, predictions.class_logits, predictions.coefficients
     )
+
+
+def _suppress(
+    boxes, scores, score_threshold, iou_threshold, options: DetectOptions
+) -> Kept:
+    thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+    if options.nms == "cross_class":
+        return cross_class_nms(boxes, scores, top_k=options.top_k, **thresholds)
+    limit = {"max_detections": options.max_detections}
+    if options.nms == "sequential":
+        size = options.input_size
+        return sequential_nms(boxes, scores, input_size=size, **limit, **thresholds)
+    return fast_nms(boxes, scores, top_k=options.top_k, **limit, **thresholds)
+
+
+def rescore_masks(
+    detections: Detections,
+    prototypes: jax.Array,
+    mask_iou_fn: Callable[[jax.Array], jax.Array],
+) -> Detections:
+    """Adds the scores of the masks: box score times predicted IoU (YOLACT++).
+
+    Args:
+      detections: of one image, without the B axis.
+      prototypes: [Hp, Wp, K] float32.
+      mask_iou_fn: maps [D, Hp, Wp] soft masks to the predicted IoU [D, C].
+
+    Returns:
+      The detections, in the same order.
+    """
+    soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
+    ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))
+    ious = jnp.take_along_axis(ious, detections.labels[:, None], axis=1)[:, 0]
+    return detections.replace(mask_scores=detections.scores * ious)
 
 
 def full_size_masks(

@@ -120,13 +120,8 @@ def _picture_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _above(instances: Instances, score_threshold: float) -> Instances:
-    keep = instances.scores >= score_threshold
-    return Instances(
-        instances.boxes_px[keep],
-        instances.scores[keep],
-        instances.labels[keep],
-        instances.masks[keep],
-    )
+    instances = instances.ranked_by_mask()
+    return instances.take(instances.scores >= score_threshold)
 
 
 def _draw(image: np.ndarray, instances: Instances, predictor: Predictor) -> np.ndarray:

@@ -81,6 +81,8 @@ class Detections:
       coefficients: [..., D, K] float32.
       anchor_index: [..., D] int32, the anchor each detection came from.
       valid: [..., D] bool.
+      mask_scores: [..., D] float32, at least 0: scores times the predicted IoU of
+        the masks (YOLACT++), or None.
     """
 
     boxes: jax.Array
@@ -89,6 +91,7 @@ class Detections:
     coefficients: jax.Array
     anchor_index: jax.Array
     valid: jax.Array
+    mask_scores: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +103,29 @@ class Instances:
       scores: [n] float32 in [0, 1].
       labels: [n] int32.
       masks: [n, height, width] bool, at the size of the image.
+      mask_scores: [n] float32, at least 0, what to rank masks by (YOLACT++), or None.
     """
 
     boxes_px: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     masks: np.ndarray
+    mask_scores: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Returns the number of objects."""
         return len(self.scores)
+
+    def take(self, index: np.ndarray) -> "Instances":
+        """Selects or orders objects by a mask or indices, as NumPy does."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Instances(
+            **{k: None if v is None else v[index] for k, v in fields.items()}
+        )
+
+    def ranked_by_mask(self) -> "Instances":
+        """Puts the scores of the masks, if there are any, in place of the others."""
+        if self.mask_scores is None:
+            return self
+        order = np.argsort(-self.mask_scores, kind="stable")
+        return dataclasses.replace(self, scores=self.mask_scores).take(order)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from yolact_jax.models.deform_conv import DeformConv
 from yolact_jax.models.layers import BatchNorm, Conv, he_normal, max_pool
+from yolact_jax.models.normalize import IMAGENET, Normalization
 
 # Without pretrained weights a deep network learns sooner if every block starts as its
 # shortcut (Goyal et al. 2017).
@@ -22,12 +24,14 @@ class BasicBlock(nn.Module):
       planes: channels of both convolutions.
       stride: step of the first convolution.
       conv: convolution without bias.
+      conv3x3: the second convolution, ordinary or deformable.
       norm: normalisation layer.
     """
 
     planes: int
     stride: int
     conv: Any
+    conv3x3: Any
     norm: Any
     expansion = 1
 
@@ -36,7 +40,7 @@ class BasicBlock(nn.Module):
         """Maps [B, h, w, c] to [B, h / stride, w / stride, planes]."""
         y = self.conv(self.planes, 3, self.stride, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = self.conv(self.planes, 3, name="conv2")(y)
+        y = self.conv3x3(self.planes, 3, name="conv2")(y)
         y = self.norm(scale_init=_START_AS_IDENTITY, name="bn2")(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
@@ -48,12 +52,14 @@ class Bottleneck(nn.Module):
       planes: channels of the 3x3 convolution; the block returns four times as many.
       stride: step of the 3x3 convolution.
       conv: convolution without bias.
+      conv3x3: the 3x3 convolution, ordinary or deformable.
       norm: normalisation layer.
     """
 
     planes: int
     stride: int
     conv: Any
+    conv3x3: Any
     norm: Any
     expansion = 4
 
@@ -61,7 +67,7 @@ class Bottleneck(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, 4 * planes]."""
         y = nn.relu(self.norm(name="bn1")(self.conv(self.planes, 1, name="conv1")(x)))
-        y = self.conv(self.planes, 3, self.stride, name="conv2")(y)
+        y = self.conv3x3(self.planes, 3, self.stride, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.conv(self.planes * self.expansion, 1, name="conv3")(y)
         y = self.norm(scale_init=_START_AS_IDENTITY, name="bn3")(y)
@@ -82,6 +88,8 @@ class ResNet(nn.Module):
       stage_sizes: blocks per stage.
       block: `BasicBlock` or `Bottleneck`.
       width: channels of the stem and planes of the first stage; 64 is the standard.
+      deformable_interval: every how many blocks of the last three stages, from the
+        first of each stage on, the 3x3 convolution is deformable; 0 for none.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
       dtype: type in which convolutions run.
     """
@@ -89,8 +97,11 @@ class ResNet(nn.Module):
     stage_sizes: Sequence[int]
     block: Any
     width: int = 64
+    deformable_interval: int = 0
     axis_name: str | None = None
     dtype: Any = jnp.float32
+
+    normalization: ClassVar[Normalization] = IMAGENET
 
     @nn.compact
     def __call__(
@@ -106,6 +117,7 @@ class ResNet(nn.Module):
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
         """
         conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        deform_conv = partial(DeformConv, dtype=self.dtype)
         norm = partial(
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
         )
@@ -116,10 +128,15 @@ class ResNet(nn.Module):
             for index in range(num_blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
                 planes = self.width * 2**stage
+                conv3x3 = deform_conv if self._is_deformable(stage, index) else conv
                 name = f"layer{stage + 1}_{index}"
-                x = self.block(planes, stride, conv, norm, name=name)(x)
+                x = self.block(planes, stride, conv, conv3x3, norm, name=name)(x)
             stages.append(x)
         return tuple(stages[1:])
+
+    def _is_deformable(self, stage: int, index: int) -> bool:
+        interval = self.deformable_interval
+        return interval > 0 and stage > 0 and index % interval == 0
 
 
 ResNet18 = partial(ResNet, (2, 2, 2, 2), BasicBlock)

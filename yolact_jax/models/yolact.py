@@ -9,25 +9,8 @@ from flax import linen as nn
 from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.layers import Conv
+from yolact_jax.models.normalize import Normalization
 from yolact_jax.structures import Predictions
-
-_MEAN_RGB = (123.68, 116.78, 103.94)
-_STD_RGB = (58.40, 57.12, 57.38)
-
-
-def normalize_images(images: jax.Array) -> jax.Array:
-    """Shifts and scales RGB images as the ResNet models expect them.
-
-    Args:
-      images: [..., H, W, 3] in 0..255, any dtype.
-
-    Returns:
-      [..., H, W, 3] float32 with about zero mean and unit variance.
-    """
-    shape = (1,) * (images.ndim - 1) + (3,)
-    mean = jnp.asarray(_MEAN_RGB, jnp.float32).reshape(shape)
-    std = jnp.asarray(_STD_RGB, jnp.float32).reshape(shape)
-    return (images.astype(jnp.float32) - mean) / std
 
 
 class Yolact(nn.Module):
@@ -40,6 +23,7 @@ class Yolact(nn.Module):
       num_prototypes: K.
       features: channels of FPN, ProtoNet and head.
       freeze_bn: keep normalising by the stored statistics while training.
+      mask_iou_net: the network that scores masks in YOLACT++, or None.
       dtype: type in which convolutions run.
     """
 
@@ -49,7 +33,13 @@ class Yolact(nn.Module):
     num_prototypes: int = 32
     features: int = 256
     freeze_bn: bool = False
+    mask_iou_net: nn.Module | None = None
     dtype: Any = jnp.float32
+
+    @property
+    def normalization(self) -> Normalization:
+        """What `normalize_images` should do for the backbone."""
+        return self.backbone.normalization
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Predictions:
@@ -79,7 +69,20 @@ class Yolact(nn.Module):
             for parts in zip(*map(head, levels), strict=True)
         )
         semantic = self._semantic_logits(levels[0]) if train else None
+        if self.is_initializing() and self.mask_iou_net is not None:
+            self.mask_iou_net(prototypes[..., 0])
         return Predictions(boxes, classes, coefficients, prototypes, semantic)
+
+    def mask_ious(self, masks: jax.Array) -> jax.Array:
+        """Predicts the overlap of masks with their objects (YOLACT++ only).
+
+        Args:
+          masks: [D, Hp, Wp] float32, soft masks cropped to their boxes.
+
+        Returns:
+          [D, C] float32, at least 0, for each class the mask may be of.
+        """
+        return self.mask_iou_net(masks)
 
     def _semantic_logits(self, p3: jax.Array) -> jax.Array:
         conv = Conv(self.num_classes, 1, dtype=self.dtype, name="semantic")

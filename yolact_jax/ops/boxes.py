@@ -13,9 +13,9 @@ SIZE_VARIANCE = 0.2
 
 def cxcywh_to_xyxy(boxes_cxcywh: jax.Array) -> jax.Array:
     """Converts [..., 4] float boxes from centre form to corner form."""
-    center, size = jnp.split(boxes_cxcywh, 2, axis=-1)
-    top_left = center - size / 2
-    return jnp.concatenate([top_left, top_left + size], axis=-1)
+    center, half = jnp.split(boxes_cxcywh, 2, axis=-1)
+    half = half / 2
+    return jnp.concatenate([center - half, center + half], axis=-1)
 
 
 def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
@@ -90,7 +90,10 @@ def decode(deltas: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
     anchor_center, anchor_size = jnp.split(anchors_cxcywh, 2, axis=-1)
     center = anchor_center + offsets * CENTER_VARIANCE * anchor_size
     size = anchor_size * jnp.exp(log_sizes * SIZE_VARIANCE)
-    return cxcywh_to_xyxy(jnp.concatenate([center, size], axis=-1))
+    # Not `cxcywh_to_xyxy`: the original rounds differently here.  It matters where
+    # overlaps tie, as those of a small box with the anchors around it do.
+    top_left = center - size / 2
+    return jnp.concatenate([top_left, top_left + size], axis=-1)
 
 
 def to_pixels(

@@ -68,6 +68,40 @@ def fast_nms(
     return _best(ranking, top_anchors, max_detections)
 
 
+def cross_class_nms(
+    boxes: jax.Array,
+    scores: jax.Array,
+    *,
+    score_threshold: jax.Array | float = 0.05,
+    iou_threshold: jax.Array | float = 0.5,
+    top_k: int = 200,
+) -> Kept:
+    """Does Fast NMS once for all classes, each anchor taking part under its best.
+
+    Boxes of different classes suppress each other, and there is one IoU matrix
+    instead of C.  As in the original nothing but `top_k` limits the result.
+
+    Args:
+      boxes: [A, 4] float32.
+      scores: [A, C] float32 in [0, 1], without the background.
+      score_threshold: scalar, may be traced.
+      iou_threshold: scalar, may be traced.
+      top_k: boxes that enter suppression.
+
+    Returns:
+      The kept detections in order of decreasing score, D = min(top_k, A).
+    """
+    boxes = jnp.asarray(boxes)
+    best = jnp.max(scores, axis=-1)
+    ranking = jnp.where(best > score_threshold, best, -1.0)
+    ranking, anchors = jax.lax.top_k(ranking, min(top_k, ranking.size))
+    suppressed = _suppressed(boxes[anchors], iou_threshold)
+    ranking = jnp.where(suppressed, -1.0, ranking)
+    kept = _best(ranking[None], anchors[None], ranking.size)
+    labels = jnp.argmax(scores[kept.anchor_index], axis=-1).astype(jnp.int32)
+    return kept.replace(labels=labels)
+
+
 def _suppressed(sorted_boxes: jax.Array, iou_threshold: jax.Array) -> jax.Array:
     """[N] bool for [N, 4] boxes sorted by decreasing score."""
     iou = box_ops.pairwise_iou(sorted_boxes, sorted_boxes)

@@ -70,9 +70,10 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     session = _make_session(config, Path(workdir))
     keep = config.train.keep_checkpoints
     with checkpoint.open_manager(workdir, keep=keep) as manager:
-        # Which state wins: 1. the newest checkpoint of the folder; 2. a fresh one.
+        # Which state wins: 1. the newest checkpoint of the folder; 2. a fresh one,
+        # with the weights of config.train.init_weights in it.
         if manager.latest_step() is None:
-            state = session.initial_state()
+            state = setup.with_init_weights(config, session.initial_state())
         else:
             like = setup.abstract_state(session.initial_state, session.replicated)
             state = checkpoint.restore(manager, like)

@@ -38,7 +38,7 @@ def average(window: Sequence[StepMetrics]) -> dict[str, float]:
     """Averages the metrics of several steps, named as in ``metrics.jsonl``."""
     stacked = jax.tree.map(lambda *x: np.mean(x), *jax.device_get(list(window)))
     losses = stacked.losses
-    return {
+    terms = {
         "train/loss": losses.total,
         "train/box": losses.box,
         "train/class": losses.classification,
@@ -47,6 +47,9 @@ def average(window: Sequence[StepMetrics]) -> dict[str, float]:
         "train/grad_norm": stacked.grad_norm,
         "train/skipped": stacked.skipped,
     }
+    if losses.mask_iou is not None:
+        terms["train/mask_iou"] = losses.mask_iou
+    return terms
 
 
 class Progress:

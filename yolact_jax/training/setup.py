@@ -1,5 +1,6 @@
 """From a config, or the folder of a run, to optimizer and state."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from yolact_jax import build, checkpoint
+from yolact_jax.published import initialise_from, load_pretrained
 from yolact_jax.training.optimizer import (
     Schedule,
     make_optimizer,
@@ -62,6 +64,22 @@ def initial_state_fn(
     return lambda: create_state(model, optimizer, size, key=key)
 
 
+def with_init_weights(config: ConfigDict, state: TrainState) -> TrainState:
+    """Puts the weights of ``config.train.init_weights``, if any, into a fresh state.
+
+    Raises:
+      ValueError: if they cannot be had or do not fit.
+    """
+    if not config.train.init_weights:
+        return state
+    host = jax.device_get(state.variables)
+    variables = initialise_from(host, config.train.init_weights)
+    variables = jax.tree.map(
+        lambda new, old: jax.device_put(new, old.sharding), variables, state.variables
+    )
+    return dataclasses.replace(state, **variables)
+
+
 def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
     """Describes a state, without making it, for `checkpoint.restore`.
 
@@ -76,6 +94,45 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         jax.eval_shape(make_state),
     )
+
+
+def load_model(
+    workdir: str | None,
+    step: int | None,
+    config: ConfigDict | None,
+    weights: str | None,
+) -> tuple[Run, TrainState]:
+    """Loads a run, or else pretrained weights into the model of a config.
+
+    Args:
+      workdir: folder of a run, or None.
+      step: which checkpoint of the run; the latest if None.
+      config: with `weights`, the config of the model.
+      weights: a published name or a file, or None.
+
+    Returns:
+      The run and the state; with `weights`, a state at step 0 without optimizer.
+
+    Raises:
+      ValueError: if not exactly one of `workdir` and `weights` is given, or it cannot
+        be loaded.
+    """
+    if (workdir is None) == (weights is None):
+        raise ValueError(
+            "give either --workdir, the folder of a run, or --weights together with "
+            "--config."
+        )
+    if weights is None:
+        return load_state(workdir, step)
+    if config is None:
+        raise ValueError(
+            f"--weights {weights} needs --config, for example "
+            f"configs/yolact_base.py: the file does not say which model it is for."
+        )
+    build.validate(config)
+    run, variables = load_pretrained(config, weights)
+    variables = jax.device_put(variables, jax.devices()[0])
+    return run, TrainState(jax.numpy.int32(0), **variables, opt_state=())
 
 
 def load_state(workdir: str | Path, step: int | None = None) -> tuple[Run, TrainState]:

@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from yolact_jax.losses import Losses, LossOptions, yolact_losses
-from yolact_jax.models.yolact import normalize_images
+from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 
 
@@ -108,9 +108,10 @@ def make_train_step(
             step_key = jax.random.fold_in(step_key, device)
 
         def loss_fn(params):
+            variables = {"params": params, "batch_stats": state.batch_stats}
             predictions, updates = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                normalize_images(batch.images),
+                variables,
+                normalize_images(batch.images, model.normalization),
                 train=True,
                 mutable=["batch_stats"],
             )
@@ -121,6 +122,7 @@ def make_train_step(
                 key=step_key,
                 options=options,
                 axis_name=axis_name,
+                mask_iou_fn=mask_iou_fn_of(model, variables),
             )
             return losses.total, (losses, updates["batch_stats"])
 
@@ -131,6 +133,13 @@ def make_train_step(
         return _update(optimizer, state, grads, batch_stats, losses)
 
     return train_step
+
+
+def mask_iou_fn_of(model: nn.Module, variables: dict) -> Callable | None:
+    """Binds the mask scoring network of a model to its variables, if it has one."""
+    if model.mask_iou_net is None:
+        return None
+    return lambda masks: model.apply(variables, masks, method="mask_ious")
 
 
 def _update(

@@ -1,0 +1,42 @@
+"""Counts the parameters, anchors and operations of every published model.
+
+    python benchmarks/model_card.py
+
+Operations are those that XLA counts in the network for one image (a multiplication
+and an addition are two); resizing, NMS and masks are not among them.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.golden.models import NAMES, GoldenModel
+from yolact_jax import build
+
+
+def count_flops(model: GoldenModel) -> float:
+    """Counts the operations of a forward pass at test time."""
+    size = model.input_size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    forward = jax.jit(lambda v, x: model.module.apply(v, x, train=False))
+    return forward.lower(model.abstract_variables, image).cost_analysis()["flops"]
+
+
+def main() -> None:
+    """Prints the table."""
+    print("| config | parameters | priors | GFLOPs |\n| --- | ---: | ---: | ---: |")
+    for name in NAMES:
+        model = GoldenModel(name)
+        leaves = jax.tree.leaves(model.abstract_variables["params"])
+        parameters = sum(leaf.size for leaf in leaves)
+        priors = len(build.make_anchors(model.config))
+        gflops = count_flops(model) / 1e9
+        print(f"| `{name}` | {parameters:,} | {priors:,} | {gflops:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Backbones: sizes, where deformable blocks are, and what input they expect."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from yolact_jax.models import darknet, resnet
+from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.models.normalize import IMAGENET, UNIT_RANGE, normalize_images
+
+
+def shapes_of(backbone, size):
+    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    return jax.eval_shape(
+        lambda x: backbone.init_with_output(
+            jax.random.key(0), x, use_running_average=True
+        ),
+        image,
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"),
+    [(resnet.ResNet50, (512, 1024, 2048)), (darknet.DarkNet53, (256, 512, 1024))],
+)
+@pytest.mark.parametrize(
+    ("size", "sides"), [(550, (69, 35, 18)), (400, (50, 25, 13)), (700, (88, 44, 22))]
+)
+def test_maps_have_the_published_sizes(make, channels, size, sides):
+    maps, _ = shapes_of(make(), size)
+    assert [m.shape for m in maps] == [
+        (2, side, side, count) for side, count in zip(sides, channels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "interval", "blocks"),
+    [
+        (
+            resnet.ResNet101,
+            3,
+            {2: (0, 3), 3: (0, 3, 6, 9, 12, 15, 18, 21), 4: (0,)},
+        ),
+        (resnet.ResNet50, 1, {2: range(4), 3: range(6), 4: range(3)}),
+        (resnet.ResNet50, 0, {}),
+    ],
+)
+def test_deformable_blocks_are_where_the_original_has_them(make, interval, blocks):
+    _, variables = shapes_of(make(deformable_interval=interval), 64)
+    paths = flatten_dict(variables["params"], sep="/")
+    found = {path.split("/")[0] for path in paths if "conv_offset_mask" in path}
+    expected = {f"layer{stage}_{i}" for stage in blocks for i in blocks[stage]}
+    assert found == expected
+
+
+def test_darknet_block_adds_its_input_without_rectifying():
+    net = darknet.DarkNet((1, 1, 1, 1, 1), width=4)
+    x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
+    maps, variables = net.init_with_output(
+        jax.random.key(1), x, use_running_average=True
+    )
+    # Zero gains of the last unit of the last block leave its input, which is what the
+    # leaky rectifier of the layer before let through: negative values, but shrunk.
+    scale = variables["params"]["layer5_1"]["conv2"]["bn"]
+    scale["scale"] = jnp.zeros_like(scale["scale"])
+    maps = net.apply(variables, x, use_running_average=True)
+    assert float(maps[-1].min()) < 0
+    assert float(-maps[-1].min()) < float(maps[-1].max())
+
+
+def test_normalisation_follows_the_backbone():
+    assert resnet.ResNet50().normalization is IMAGENET
+    assert darknet.DarkNet53().normalization is UNIT_RANGE
+    image = np.array([[[[200, 100, 10]]]], np.uint8)
+    np.testing.assert_allclose(
+        normalize_images(image, IMAGENET)[0, 0, 0],
+        [1.306849, -0.293768, -1.637156],
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        normalize_images(image, UNIT_RANGE)[0, 0, 0], np.array([200, 100, 10]) / 255
+    )
+
+
+def test_mask_iou_net_is_unpadded_and_not_negative():
+    net = MaskIouNet(num_classes=5)
+    masks = jax.random.uniform(jax.random.key(0), (3, 138, 138))
+    scores, variables = net.init_with_output(jax.random.key(1), masks)
+    assert scores.shape == (3, 5)
+    assert scores.dtype == jnp.float32
+    assert float(scores.min()) >= 0
+    # 138 -> 68 -> 33 -> 16 -> 7 -> 3 cells; the last row and column of pixels of the
+    # input lie outside the reach of the kernels.
+    far = masks.at[:, 137:].set(0).at[:, :, 137:].set(0)
+    np.testing.assert_array_equal(net.apply(variables, far), scores)
+    near = masks.at[:, 0].set(9.0)
+    assert not np.array_equal(net.apply(variables, near), scores)

@@ -1,0 +1,103 @@
+"""DarkNet-53 (Redmon and Farhadi 2018, YOLOv3), without its classifier."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from yolact_jax.models.layers import BatchNorm, Conv, he_normal
+from yolact_jax.models.normalize import UNIT_RANGE, Normalization
+
+_SLOPE = 0.1
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation and leaky ReLU.
+
+    Attributes:
+      features: output channels.
+      kernel_size: side of the kernel.
+      stride: step of the kernel.
+      conv: convolution without bias.
+      norm: normalisation layer.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, h, w, c] to [B, h / stride, w / stride, features]."""
+        x = self.conv(self.features, self.kernel_size, self.stride, name="conv")(x)
+        return nn.leaky_relu(self.norm(name="bn")(x), _SLOPE)
+
+
+class ResidualBlock(nn.Module):
+    """Halves the channels, doubles them again, and adds the input.
+
+    Attributes:
+      unit: the layer of which the block has two.
+    """
+
+    unit: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, h, w, c] to the same shape; nothing rectifies the sum."""
+        features = x.shape[-1]
+        y = self.unit(features // 2, 1, 1, name="conv1")(x)
+        return x + self.unit(features, 3, 1, name="conv2")(y)
+
+
+class DarkNet(nn.Module):
+    """DarkNet, returning the maps the FPN needs.
+
+    Attributes:
+      stage_sizes: residual blocks per stage.
+      width: channels of the first stage; 64 is the standard.
+      axis_name: mapped axis for the batch statistics, see `BatchNorm`.
+      dtype: type in which convolutions run.
+    """
+
+    stage_sizes: Sequence[int]
+    width: int = 64
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    normalization: ClassVar[Normalization] = UNIT_RANGE
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, use_running_average: bool
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Computes the feature maps at strides 8, 16 and 32.
+
+        Args:
+          x: [B, H, W, 3] float, RGB in [0, 1].
+          use_running_average: freeze the statistics of batch normalisation.
+
+        Returns:
+          Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
+        """
+        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        norm = partial(
+            BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
+        )
+        unit = partial(Unit, conv=conv, norm=norm)
+        x = unit(self.width // 2, 3, 1, name="preconv")(x)
+        stages = []
+        for stage, num_blocks in enumerate(self.stage_sizes):
+            x = unit(self.width * 2**stage, 3, 2, name=f"layer{stage + 1}_0")(x)
+            for index in range(1, num_blocks + 1):
+                x = ResidualBlock(unit, name=f"layer{stage + 1}_{index}")(x)
+            stages.append(x)
+        return tuple(stages[2:])
+
+
+DarkNet53 = partial(DarkNet, (1, 2, 8, 8, 4))

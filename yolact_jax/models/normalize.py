@@ -1,0 +1,44 @@
+"""What a backbone expects of its input: the one place where pixels are normalised."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Shift and scale of RGB pixel values, ``(x - mean) / std``.
+
+    Attributes:
+      mean: per channel, in units of 0..255.
+      std: per channel, in units of 0..255.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalization((123.68, 116.78, 103.94), (58.40, 57.12, 57.38))
+"""What the ResNet weights were trained with."""
+
+UNIT_RANGE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+"""What the DarkNet weights were trained with."""
+
+
+def normalize_images(
+    images: jax.Array, normalization: Normalization = IMAGENET
+) -> jax.Array:
+    """Shifts and scales RGB images as a backbone expects them.
+
+    Args:
+      images: [..., H, W, 3] in 0..255, any dtype.
+      normalization: that of the backbone, see `Yolact.normalization`.
+
+    Returns:
+      [..., H, W, 3] float32.
+    """
+    shape = (1,) * (images.ndim - 1) + (3,)
+    mean = jnp.asarray(normalization.mean, jnp.float32).reshape(shape)
+    std = jnp.asarray(normalization.std, jnp.float32).reshape(shape)
+    return (images.astype(jnp.float32) - mean) / std
