@@ -44,7 +44,8 @@ def get_config() -> ConfigDict:
     # YOLACT++: every how many ResNet blocks the 3x3 convolution is deformable; 0: none.
     config.model.deformable_interval = 0
     config.model.mask_iou = False  # YOLACT++: rescore masks by their predicted IoU
-    config.model.freeze_bn = "auto"  # "auto" freezes when batches are smaller than 6
+    # "yes", "no", or "auto": with pretrained weights and batches smaller than 6.
+    config.model.freeze_bn = "auto"
     config.model.compute_dtype = "float32"  # of convolutions; or "bfloat16"
 
     config.anchors = ConfigDict()

@@ -92,10 +92,13 @@ def test_unknown_and_missing_fields_are_named():
         build.validate(config)
 
 
-def test_batch_norm_is_frozen_for_small_batches_only():
+def test_batch_norm_is_frozen_for_small_batches_with_pretrained_weights_only():
     config = load("coco")
+    config.train.init_weights = "resnet101_reducedfc.pth"
     assert not build.freezes_bn(config)
     config.train.batch_size = 5
     assert build.freezes_bn(config)
-    config.model.freeze_bn = "no"
+    config.train.init_weights = ""
     assert not build.freezes_bn(config)
+    config.model.freeze_bn = "yes"
+    assert build.freezes_bn(config)

@@ -1,5 +1,7 @@
 """Detections and full-size masks against plain definitions."""
 
+import functools
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.ops import resize
-from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
+from yolact_jax.postprocess import NMS_VARIANTS, DetectOptions, detect, full_size_masks
 from yolact_jax.structures import Detections, Predictions
 
 
@@ -78,3 +80,47 @@ def test_resize_of_the_valid_part_ignores_the_padding(size):
         image.astype(np.float32), (24, 24), interpolation=cv2.INTER_LINEAR
     )
     np.testing.assert_allclose(got, expected, atol=2e-3)
+
+
+def random_predictions(confident, *, anchors=300, classes=4, batch=2):
+    """Predictions with some confident anchors, and boxes around the anchors."""
+    rng = np.random.default_rng(confident)
+    logits = rng.normal(size=(batch, anchors, classes + 1))
+    logits[..., 0] += 14
+    for image in logits:
+        hot = rng.choice(anchors, confident, replace=False)
+        image[hot, 1 + rng.integers(classes, size=confident)] += 15
+    centers = rng.uniform(size=(anchors, 2))
+    boxes = np.concatenate([centers, rng.uniform(0.1, 0.4, (anchors, 2))], axis=1)
+    predictions = Predictions(
+        box_deltas=rng.normal(size=(batch, anchors, 4)),
+        class_logits=logits,
+        coefficients=rng.normal(size=(batch, anchors, 3)),
+        prototypes=np.zeros((batch, 4, 4, 3)),
+    )
+    to_float = functools.partial(jnp.asarray, dtype=jnp.float32)
+    return jax.tree.map(to_float, predictions), to_float(boxes)
+
+
+@pytest.mark.parametrize("nms", NMS_VARIANTS)
+def test_taking_candidates_only_changes_nothing(nms):
+    def run(capacity):
+        options = DetectOptions(20, 30, nms, capacity=capacity)
+        return jax.jit(functools.partial(detect, options=options))
+
+    everything, compact = run(0), run(64)
+    # 40 candidates fit into 64 slots; 60 may or may not; 200 do not.
+    for confident in (0, 1, 40, 60, 200):
+        predictions, anchors = random_predictions(confident)
+        for threshold in (0.05, 0.3, 0.0):
+            thresholds = {"score_threshold": threshold, "iou_threshold": 0.5}
+            expected = everything(predictions, anchors, **thresholds)
+            found = compact(predictions, anchors, **thresholds)
+            np.testing.assert_array_equal(found.valid, expected.valid)
+            there = np.asarray(expected.valid)
+            assert there.any() == (confident > 0 or threshold == 0)
+            for a, b in zip(
+                jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+            ):
+                np.testing.assert_allclose(a[there], b[there], rtol=1e-6, atol=1e-7)
+    assert compact._cache_size() == 1

@@ -116,9 +116,14 @@ def make_training_batches(
 
 
 def freezes_bn(config: ConfigDict) -> bool:
-    """Whether batch normalisation keeps its stored statistics while training."""
+    """Whether batch normalisation keeps its stored statistics while training.
+
+    By itself only for small batches, whose statistics are poor, and only if there are
+    pretrained statistics to keep.
+    """
     if config.model.freeze_bn == "auto":
-        return config.train.batch_size < _MIN_BATCH_FOR_BN
+        small = config.train.batch_size < _MIN_BATCH_FOR_BN
+        return small and bool(config.train.init_weights)
     return config.model.freeze_bn == "yes"
 
 

@@ -1,12 +1,14 @@
 """From raw predictions to detections and full-size masks, all on the device."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import candidates
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.nms import Kept, cross_class_nms, fast_nms
 from yolact_jax.ops.resize import resize_to_valid
@@ -28,12 +30,15 @@ class DetectOptions:
       max_detections: D, detections kept per image; "cross_class" keeps up to `top_k`.
       nms: one of `NMS_VARIANTS`.
       input_size: side of the network input, pixels, in which "sequential" measures.
+      capacity: candidates above the score threshold up to which only these are
+        scored and sorted, which is faster and changes nothing; 0 always takes all.
     """
 
     top_k: int = 200
     max_detections: int = 100
     nms: str = "fast"
     input_size: float = 550.0
+    capacity: int = 1024
 
 
 def detect(
@@ -56,22 +61,48 @@ def detect(
     Returns:
       Detections [B, D].
     """
+    # Decoded here for both ways below, which then see the same boxes to the last bit.
+    boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
+    inputs = (boxes, predictions.class_logits, predictions.coefficients)
+    num_anchors = anchors_cxcywh.shape[0]
+    detect_one = functools.partial(
+        _detect_one,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        options=options,
+    )
 
-    def one_image(deltas, logits, coefficients) -> Detections:
-        boxes = box_ops.decode(deltas, anchors_cxcywh)
-        scores = jax.nn.softmax(logits)[:, 1:]
-        kept = _suppress(boxes, scores, score_threshold, iou_threshold, options)
-        return Detections(
-            boxes=boxes[kept.anchor_index],
-            scores=kept.scores,
-            labels=kept.labels,
-            coefficients=coefficients[kept.anchor_index],
-            anchor_index=kept.anchor_index,
-            valid=kept.valid,
-        )
+    def among_all() -> Detections:
+        index, valid = jnp.arange(num_anchors), jnp.ones(num_anchors, bool)
+        return jax.vmap(lambda *image: detect_one(*image, index, valid))(*inputs)
 
-    return jax.vmap(one_image)(
-        predictions.box_deltas, predictions.class_logits, predictions.coefficients
+    def among_candidates(mask) -> Detections:
+        def one(mask, *image) -> Detections:
+            index, valid = candidates.compact(mask, options.capacity)
+            return detect_one(*(x[index] for x in image), index, valid)
+
+        return jax.vmap(one)(mask, *inputs)
+
+    if not min(options.top_k, num_anchors) <= options.capacity < num_anchors:
+        return among_all()
+    mask = candidates.may_score_above(predictions.class_logits, score_threshold)
+    fits = jnp.all(jnp.sum(mask, axis=-1) <= options.capacity)
+    return jax.lax.cond(fits, lambda: among_candidates(mask), among_all)
+
+
+def _detect_one(
+    boxes, logits, coefficients, anchor_index, valid, **arguments
+) -> Detections:
+    """Detections among the anchors listed, of one image."""
+    scores = jnp.where(valid[:, None], jax.nn.softmax(logits)[:, 1:], 0.0)
+    kept = _suppress(boxes, scores, **arguments)
+    return Detections(
+        boxes=boxes[kept.anchor_index],
+        scores=kept.scores,
+        labels=kept.labels,
+        coefficients=coefficients[kept.anchor_index],
+        anchor_index=anchor_index[kept.anchor_index],
+        valid=kept.valid,
     )
 
 

@@ -1,10 +1,10 @@
-"""Fast NMS: non-maximum suppression as one matrix operation (YOLACT, section 3.4)."""
+"""Non-maximum suppression over classes, on fixed shapes (YOLACT, section 3.4)."""
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import suppression
 
 
 @flax.struct.dataclass
@@ -35,10 +35,33 @@ def fast_nms(
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better one too much.
 
-    Per class the ``top_k`` best boxes are sorted by score; a box is dropped if any
-    entry above the diagonal of its column of the IoU matrix, that is its overlap
-    with any better box, exceeds ``iou_threshold``.  Unlike sequential NMS a
-    box that is itself suppressed still suppresses others; nothing is sequential.
+    A box is dropped if any entry above the diagonal of its column of the IoU matrix
+    of the sorted boxes, that is its overlap with any better box, exceeds
+    ``iou_threshold``.  Unlike in sequential NMS a box that is itself suppressed still
+    suppresses others; nothing is sequential.  Arguments as in `per_class_nms`.
+    """
+    return per_class_nms(
+        boxes,
+        scores,
+        rule=suppression.fast,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        top_k=top_k,
+        max_detections=max_detections,
+    )
+
+
+def per_class_nms(
+    boxes: jax.Array,
+    scores: jax.Array,
+    *,
+    rule: suppression.Rule,
+    score_threshold: jax.Array | float = 0.05,
+    iou_threshold: jax.Array | float = 0.5,
+    top_k: int = 200,
+    max_detections: int = 100,
+) -> Kept:
+    """Suppresses boxes of the same class by a rule, and merges the classes.
 
     An anchor takes part if its best class scores above ``score_threshold``; it then
     takes part under every class, also those with tiny scores.
@@ -46,25 +69,22 @@ def fast_nms(
     Args:
       boxes: [A, 4] float32.
       scores: [A, C] float32 in [0, 1], without the background.
+      rule: which of the sorted boxes of a class are dropped, see `suppression`.
       score_threshold: scalar, may be traced.
       iou_threshold: scalar, may be traced.
-      top_k: boxes per class that enter suppression.
+      top_k: boxes per class that enter suppression, the best.
       max_detections: D, detections kept over all classes.
 
     Returns:
       The kept detections in order of decreasing score.
     """
     boxes = jnp.asarray(boxes)
-    num_anchors = scores.shape[0]
-    top_k = min(top_k, num_anchors)
+    top_k = min(top_k, scores.shape[0])
     candidate = jnp.max(scores, axis=-1) > score_threshold
     class_scores = jnp.where(candidate[:, None], scores, -1.0).T
     top_scores, top_anchors = jax.lax.top_k(class_scores, top_k)  # [C, top_k]
-
-    suppressed = jax.vmap(_suppressed, in_axes=(0, None))(
-        boxes[top_anchors], iou_threshold
-    )
-    ranking = jnp.where(suppressed, -1.0, top_scores)
+    dropped = jax.vmap(rule, in_axes=(0, None))(boxes[top_anchors], iou_threshold)
+    ranking = jnp.where(dropped, -1.0, top_scores)
     return _best(ranking, top_anchors, max_detections)
 
 
@@ -95,19 +115,11 @@ def cross_class_nms(
     best = jnp.max(scores, axis=-1)
     ranking = jnp.where(best > score_threshold, best, -1.0)
     ranking, anchors = jax.lax.top_k(ranking, min(top_k, ranking.size))
-    suppressed = _suppressed(boxes[anchors], iou_threshold)
+    suppressed = suppression.fast(boxes[anchors], iou_threshold)
     ranking = jnp.where(suppressed, -1.0, ranking)
     kept = _best(ranking[None], anchors[None], ranking.size)
     labels = jnp.argmax(scores[kept.anchor_index], axis=-1).astype(jnp.int32)
     return kept.replace(labels=labels)
-
-
-def _suppressed(sorted_boxes: jax.Array, iou_threshold: jax.Array) -> jax.Array:
-    """[N] bool for [N, 4] boxes sorted by decreasing score."""
-    iou = box_ops.pairwise_iou(sorted_boxes, sorted_boxes)
-    # "Not (<=)", so that the nan of two equal points suppresses.  Compared before
-    # the reduction, because XLA's maximum may drop a nan on a CPU.
-    return jnp.any(jnp.triu(~(iou <= iou_threshold), k=1), axis=0)
 
 
 def _best(ranking: jax.Array, anchors: jax.Array, max_detections: int) -> Kept:
