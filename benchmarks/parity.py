@@ -1,12 +1,12 @@
 """Compares every published model with numbers recorded from the original.
 
     python benchmarks/parity.py --golden DIR [--only yolact_base,yolact_im400]
-                                [--check inference|losses|sgd]
+                                [--check inference|losses|sgd|ops]
 
-DIR holds ``<config>.npz``, ``golden_losses_<config>.npz``, ``golden_sgd_<config>.npz``
-and ``images/``; whichever of them are there are compared.  Prints one line per config
-and stage with the largest error over all images, and exits 1 if any is beyond its
-tolerance.  float32, full matrix precision.
+DIR holds ``golden_ops.npz``, ``<config>.npz``, ``golden_losses_<config>.npz``,
+``golden_sgd_<config>.npz`` and ``images/``; whichever of them are there are compared.
+Prints one line per config and stage with the largest error over all images, and exits
+1 if any is beyond its tolerance.  float32, full matrix precision.
 """
 
 import argparse
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import numpy as np
 
-from benchmarks.golden import detections, network, training, trajectory
+from benchmarks.golden import detections, network, ops, training, trajectory
 from benchmarks.golden.images import load_image
 from benchmarks.golden.models import NAMES, GoldenModel
 from benchmarks.golden.records import Row, worst
@@ -59,6 +59,11 @@ def check_losses(name: str, folder: Path) -> list[Row]:
     return rows
 
 
+def check_ops(name: str, folder: Path) -> list[Row]:
+    """Compares single operations; `name` is "ops"."""
+    return ops.check_ops(load(folder / f"golden_{name}.npz"))
+
+
 def check_sgd(name: str, folder: Path) -> list[Row]:
     """Compares five steps of training."""
     golden = load(folder / f"golden_sgd_{name}.npz")
@@ -72,6 +77,7 @@ CHECKS = {
     "inference": ("{}.npz", check_inference),
     "losses": ("golden_losses_{}.npz", check_losses),
     "sgd": ("golden_sgd_{}.npz", check_sgd),
+    "ops": ("golden_{}.npz", check_ops),
 }
 
 
@@ -90,7 +96,7 @@ def main() -> None:
     args = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
     found, failed = 0, 0
-    for name in args.only.split(",") if args.only else NAMES:
+    for name in args.only.split(",") if args.only else ("ops", *NAMES):
         for kind in [args.check] if args.check else CHECKS:
             rows = compare(name, kind, args.golden)
             found += len(rows)
