@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from tests import scenes
 from yolact_jax.inference import Predictor, make_predict_fn
+from yolact_jax.models.normalize import IMAGENET
 from yolact_jax.postprocess import DetectOptions
 from yolact_jax.structures import Predictions
 
@@ -16,6 +17,9 @@ ANCHORS = np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]], np.float32)
 
 class BrightHalves(nn.Module):
     """Finds class 0 where the left, class 1 where the right half is bright."""
+
+    normalization = IMAGENET
+    mask_iou_net = None
 
     @nn.compact
     def __call__(self, images, *, train):
