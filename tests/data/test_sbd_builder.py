@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import simplejpeg
 from pycocotools import mask as coco_mask
 
+from yolact_jax.data import convert
 from yolact_jax.data.dataset import coco_ground_truth
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.sbd_builder import prepare_sbd
@@ -72,6 +74,16 @@ def test_official_split_with_running_ids_and_exact_masks(folder):
         assert entry["iscrowd"] == 0
     # From the first to the last pixel, as the paper's conversion has it.
     assert annotations[1]["bbox"] == [10, 10, 19, 14]
+
+
+def test_conversion_to_json_writes_both_splits(folder, capsys):
+    out = folder.parents[2] / "made"
+    convert.main(["sbd", f"--folder={folder}", f"--out={out}"])
+    assert "1 images, 2 annotations, 20 categories" in capsys.readouterr().out
+    written = json.loads((out / "pascal_sbd_train.json").read_text())
+    assert written == coco_ground_truth(prepare(folder).source("train"))
+    written = json.loads((out / "pascal_sbd_val.json").read_text())
+    assert [entry["file_name"] for entry in written["images"]] == ["2008_000008.jpg"]
 
 
 def test_second_preparation_reuses_the_records(folder):
