@@ -28,6 +28,7 @@ ALLOWED = {
     "checkpoint": set(),
     "config_checks": set(),
     "workdir": {"data"},
+    "doctor": {"data", "ops", "console"},
 }
 LOWER_THAN_TRAINING = {"build", *ALLOWED}
 ALLOWED["build"] = set(ALLOWED)

@@ -1,9 +1,10 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
-from yolact_jax.data import augment, geometry
+from yolact_jax.data import augment, geometry, photometric
 from yolact_jax.data.augment import NO_AUGMENTATION, AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
 from yolact_jax.data.photometric import ColourChange
@@ -190,3 +191,21 @@ def test_collate_pads_with_zeros(seven, nine):
         np.testing.assert_array_equal(batch[name][0, :3], samples[0][name])
         np.testing.assert_array_equal(batch[name][1, :2], samples[1][name])
     np.testing.assert_array_equal(batch["images"][1], samples[1]["images"])
+
+
+def test_colours_change_alike_before_and_after_resizing():
+    """Shrunken views are coloured after resizing, which has fewer pixels."""
+    picture = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    picture = cv2.resize(picture, (480, 360), interpolation=cv2.INTER_CUBIC)
+    change = ColourChange(20.0, 0.8, 1.3, 10.0)
+    for view in (
+        geometry.View(-50, -70, 900, 800, flip_x=True),
+        geometry.whole(360, 480),
+    ):
+        rows, columns = view.visible(360, 480)
+        coloured = photometric.apply(picture[rows, columns], change)
+        at = (rows.start, columns.start)
+        expected = geometry.draw_view(coloured, at, view, 100).astype(int)
+        found = augment.render(picture, view, change, 100)
+        assert np.abs(found - expected).mean() < 0.7
+        assert np.mean(np.abs(found - expected) > 4) < 0.01

@@ -146,3 +146,16 @@ def test_positions_are_where_points_come_from(view, size):
     fractions = view.points(np.stack([x, y], axis=1))
     expected = (np.arange(size) + 0.5) / size
     np.testing.assert_allclose(fractions, np.stack([expected] * 2, 1), atol=1e-9)
+
+
+def test_finish_changes_the_image_but_not_the_colour_around_it():
+    patch = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
+    for view in (
+        View(-10, -5, 70, 50),
+        View(-40, 0, 200, 31, flip_x=True),
+        View(0, 0, 47, 31, flip_y=True),
+    ):
+        expected = geometry.draw_view(255 - patch, (0, 0), view, 60)
+        found = geometry.draw_view(patch, (0, 0), view, 60, finish=np.bitwise_not)
+        # A linear change may come first or last, up to rounding.
+        assert np.abs(found.astype(int) - expected).max() <= 1

@@ -81,6 +81,23 @@ def test_resuming_with_workers_gives_the_same(source):
     assert_equal(expected, take(source, 3, start_step=5, num_workers=2))
 
 
+@pytest.mark.slow
+def test_epoch_is_the_same_for_any_workers_and_start(tmp_path):
+    """A whole epoch and a bit of the next: no worker count divides it."""
+    shapes = prepare_shapes(
+        data_dir=tmp_path, num_train=22, num_validation=1, image_size=48
+    )
+    source = shapes.source("train")
+    epoch = take(source, 9)
+    for num_workers in (1, 3):
+        assert_equal(epoch, take(source, 9, num_workers=num_workers))
+        for start in range(1, 9, 3):
+            resumed = take(source, 9 - start, start_step=start, num_workers=num_workers)
+            assert_equal(epoch[start:], resumed)
+    for start in range(9):
+        assert_equal(epoch[start:], take(source, 9 - start, start_step=start))
+
+
 def test_seed_changes_order_and_augmentation(source):
     first, second = take(source, 3), take(source, 3, seed=12)
     assert any(

@@ -192,3 +192,12 @@ def test_view_beside_the_image_shows_nothing():
     runs = segmentations((10, 10), rles=[encode(np.ones((10, 10)))], rle_owners=[0])
     masks = rasterize.object_masks(runs, np.array([0]), View(20, 0, 5, 5), 5)
     assert not masks.any()
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 138, 400])
+def test_parity_is_the_lowest_bit_of_the_running_sum(length):
+    toggles = rasterize._toggles(3, 2, length)
+    rng = np.random.default_rng(length)
+    toggles[:] = rng.integers(0, 4, toggles.shape) * (rng.random(toggles.shape) < 0.1)
+    expected = np.cumsum(toggles, axis=-1, dtype=np.int64)[..., :length] % 2
+    np.testing.assert_array_equal(rasterize._parity(toggles, length), expected)

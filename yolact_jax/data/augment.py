@@ -1,5 +1,6 @@
 """Training augmentation: a random view, random colours, padded ground truth."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,7 +136,18 @@ def render(
       [input_size, input_size, 3] uint8 RGB.
     """
     rows, columns = view.visible(*image.shape[:2])
-    patch = image[rows, columns]
-    if change is not None and patch.size:
-        patch = photometric.apply(patch, change)
-    return geometry.draw_view(patch, (rows.start, columns.start), view, input_size)
+    patch, at = image[rows, columns], (rows.start, columns.start)
+    if change is None or not patch.size:
+        return geometry.draw_view(patch, at, view, input_size)
+    recolour = functools.partial(photometric.apply, change=change)
+    # Resizing and colours may come in either order, up to rounding: take the one with
+    # fewer pixels to colour.
+    if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
+        return geometry.draw_view(patch, at, view, input_size, finish=recolour)
+    return geometry.draw_view(recolour(patch), at, view, input_size)
+
+
+def _drawn_pixels(patch: np.ndarray, view: View, input_size: int) -> float:
+    """About how many pixels of the network input show the patch."""
+    shown = patch.shape[0] * patch.shape[1] / (view.height * view.width)
+    return shown * input_size**2

@@ -1,9 +1,10 @@
 """Records of any COCO-format dataset on the local disk."""
 
 import dataclasses
+import functools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from yolact_jax.data import coco_json, images, prepare, records
@@ -19,11 +20,9 @@ class CocoConfig(prepare.RecordsConfig):
 
     Attributes:
       sets: split name -> validated set.
-      skip_bad: leave out images that cannot be decoded.
     """
 
     sets: dict[str, coco_json.CocoSet]
-    skip_bad: bool
 
 
 class CocoFolder(prepare.RecordsBuilder):
@@ -34,34 +33,26 @@ class CocoFolder(prepare.RecordsBuilder):
     def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
         """Split name -> its records."""
         sets = self.builder_config.sets
-        *_, last = sets
-        return {split: self._records(sets[split], split == last) for split in sets}
+        return self.usable_splits({split: _makers(sets[split]) for split in sets})
 
-    def _records(
-        self, coco_set: coco_json.CocoSet, is_last: bool
-    ) -> Iterator[dict[str, Any]]:
-        """Yields the records whose image can be decoded.
 
-        The last split raises for the bad images of all, so that one run names them.
-        """
-        labels = {
-            category_id: label
-            for label, (category_id, _) in enumerate(coco_set.categories)
-        }
-        num_good = 0
-        for entry in coco_set.images:
-            path = coco_set.images_dir / entry["file_name"]
-            try:
-                data = _checked_image(path, entry)
-            except DatasetError as error:
-                self.bad_images += error.problems
-                continue
-            annotations = coco_set.annotations.get(entry["id"], [])
-            num_good += 1
-            yield records.encode_record(entry, annotations, data, labels)
-        is_refused = is_last and not self.builder_config.skip_bad
-        if self.bad_images and (is_refused or not num_good):
-            raise DatasetError(self.bad_images)
+def _makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
+    """One function per image that makes its record."""
+    labels = {
+        category_id: label for label, (category_id, _) in enumerate(coco_set.categories)
+    }
+    return [
+        functools.partial(_record, coco_set, entry, labels) for entry in coco_set.images
+    ]
+
+
+def _record(
+    coco_set: coco_json.CocoSet, entry: dict[str, Any], labels: dict[int, int]
+) -> dict[str, Any]:
+    """Makes the record of an image."""
+    data = _checked_image(coco_set.images_dir / entry["file_name"], entry)
+    annotations = coco_set.annotations.get(entry["id"], [])
+    return records.encode_record(entry, annotations, data, labels)
 
 
 def _checked_image(path: pathlib.Path, entry: dict[str, Any]) -> bytes:

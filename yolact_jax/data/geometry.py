@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -107,7 +108,11 @@ def whole(height: int, width: int) -> View:
 
 
 def draw_view(
-    patch: np.ndarray, at: tuple[int, int], view: View, size: int
+    patch: np.ndarray,
+    at: tuple[int, int],
+    view: View,
+    size: int,
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Resizes what a view shows to a square, bilinearly and without anti-aliasing.
 
@@ -116,18 +121,22 @@ def draw_view(
       at: (top, left) of `patch` in the source image, pixels.
       view: the view; where it reaches beyond `patch`, it shows the mean colour.
       size: height and width of the result, pixels.
+      finish: changes the colours of the resized pixels [.., .., 3] uint8, not those of
+        the mean colour around them.
 
     Returns:
       [size, size, 3] uint8.
     """
     if patch.shape[:2] == (view.height, view.width):
         square = cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR)
+        square = square if finish is None else finish(square)
     else:
         square = _mean_square(size).copy()
         if patch.size:
-            _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view)
+            _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view, finish)
     if view.flip_x or view.flip_y:
-        square = cv2.flip(square, _FLIP_CODES[view.flip_x, view.flip_y])
+        # In place: fresh memory takes longer to get than the flip takes.
+        cv2.flip(square, _FLIP_CODES[view.flip_x, view.flip_y], dst=square)
     return square
 
 
@@ -138,7 +147,11 @@ def _mean_square(size: int) -> np.ndarray:
 
 
 def _draw_on(
-    square: np.ndarray, patch: np.ndarray, at: tuple[int, int], view: View
+    square: np.ndarray,
+    patch: np.ndarray,
+    at: tuple[int, int],
+    view: View,
+    finish: Callable[[np.ndarray], np.ndarray] | None,
 ) -> None:
     """Draws a patch where the unflipped view has it.
 
@@ -147,32 +160,73 @@ def _draw_on(
       patch: [h, w, 3] uint8.
       at: (top, left) of `patch` in the view, pixels of the source image.
       view: the view.
+      finish: changes the colours of the resized patch.
     """
     size = len(square)
-    step_y, step_x = view.height / size, view.width / size
-    rows = _touched(at[0], patch.shape[0], step_y, size)
-    columns = _touched(at[1], patch.shape[1], step_x, size)
-    # The image fades into the mean colour, but not where the view cuts through it.
-    above, left = int(at[0] > 0), int(at[1] > 0)
-    below = int(at[0] + patch.shape[0] < view.height)
-    right = int(at[1] + patch.shape[1] < view.width)
-    patch = cv2.copyMakeBorder(
-        patch, above, below, left, right, cv2.BORDER_CONSTANT, value=_MEAN_COLOUR
-    )
-    # From the centre of a result pixel to the position in the patch.
-    y = (rows.start + 0.5) * step_y - 0.5 - at[0] + above
-    x = (columns.start + 0.5) * step_x - 0.5 - at[1] + left
-    square[rows, columns] = cv2.warpAffine(
+    rows, y = _touched(at[0], patch.shape[0], view.height, size)
+    columns, x = _touched(at[1], patch.shape[1], view.width, size)
+    if not len(y) or not len(x):
+        return
+    part = cv2.warpAffine(
         patch,
-        np.array([[step_x, 0, x], [0, step_y, y]]),
-        (columns.stop - columns.start, rows.stop - rows.start),
+        np.array([[view.width / size, 0, x[0]], [0, view.height / size, y[0]]]),
+        (len(x), len(y)),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    part = part if finish is None else finish(part)
+    _fade(part, _cover(y, at[0], patch.shape[0], view.height))
+    _fade(part.swapaxes(0, 1), _cover(x, at[1], patch.shape[1], view.width))
+    square[rows, columns] = part
 
 
-def _touched(start: int, length: int, step: float, size: int) -> slice:
-    """Result pixels along one axis that a patch has any influence on."""
-    first = int(np.floor((start - 0.5) / step - 0.5)) + 1
-    last = int(np.ceil((start + length + 0.5) / step - 0.5))
-    return slice(max(first, 0), min(last, size))
+def _touched(
+    start: int, length: int, extent: int, size: int
+) -> tuple[slice, np.ndarray]:
+    """Result pixels along one axis that a patch has any influence on.
+
+    Args:
+      start: of the patch in the view, pixels of the source image.
+      length: of the patch, the same.
+      extent: of the view, the same.
+      size: of the result, pixels.
+
+    Returns:
+      The result pixels, and where they look in the patch, where its first pixel is 0.
+    """
+    step = extent / size
+    first = max(int(np.floor((start - 0.5) / step - 0.5)) + 1, 0)
+    last = min(int(np.ceil((start + length + 0.5) / step - 0.5)), size)
+    return slice(first, last), (np.arange(first, last) + 0.5) * step - 0.5 - start
+
+
+def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.ndarray:
+    """How much of the patch, and not of the mean colour, shows along one axis.
+
+    The image fades into the mean colour within a pixel of the source image, but not
+    where the view cuts through it.
+
+    Args:
+      positions: [k] float64, where the result pixels look in the patch, pixels.
+      start: of the patch in the view, pixels of the source image.
+      length: of the patch, the same.
+      extent: of the view, the same.
+
+    Returns:
+      [k] float64 in [0, 1].
+    """
+    before = positions + 1 if start > 0 else np.ones_like(positions)
+    after = length - positions if start + length < extent else before
+    return np.clip(np.minimum(before, after), 0.0, 1.0)
+
+
+def _fade(part: np.ndarray, cover: np.ndarray) -> None:
+    """Mixes the mean colour into some rows.
+
+    Args:
+      part: [k, n, 3] uint8, written to.
+      cover: [k] float64, what each row keeps of itself.
+    """
+    for row in np.flatnonzero(cover < 1.0):
+        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOUR)
+        part[row] = np.rint(mixed).astype(np.uint8)

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
 import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from absl import logging
 
 from yolact_jax.data import records
 from yolact_jax.data.dataset import Dataset, open_dataset
+from yolact_jax.data.errors import DatasetError
 
 _SECONDS_BETWEEN_REPORTS = 10.0
 _T = TypeVar("_T")
@@ -30,11 +32,13 @@ class RecordsConfig(tfds.core.BuilderConfig):
       class_names: names of the labels.
       category_ids: ids of the labels.
       skipped: sentences about what was left out.
+      skip_bad: leave out images that cannot be used, instead of raising.
     """
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     skipped: tuple[str, ...] = ()
+    skip_bad: bool = False
 
 
 class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -88,6 +92,51 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 *self.builder_config.skipped,
                 *self.bad_images,
             ]
+
+    def usable_splits(
+        self, makers: dict[str, Sequence[Callable[[], dict[str, Any]]]]
+    ) -> dict[str, Iterator[dict[str, Any]]]:
+        """Makes records of usable images; the last split names the bad ones of all.
+
+        Args:
+          makers: split name -> one function per record, which raise DatasetError.
+
+        Returns:
+          Split name -> its records.  They raise DatasetError when images are bad, and
+          `skip_bad` is off or none is left.
+        """
+        splits = list(makers)
+        return {
+            split: self._usable(
+                makers[split], [makers[after] for after in splits[place + 1 :]]
+            )
+            for place, split in enumerate(splits)
+        }
+
+    def _usable(
+        self, makers: Sequence[Callable], following: list[Sequence]
+    ) -> Iterator:
+        """Yields the records of a split that has others following it."""
+        num_good = 0
+        for make in makers:
+            record = self._try(make)
+            if record is not None:
+                num_good += 1
+                yield record
+        if not num_good:  # It ends here, so look for what is bad in the others now.
+            for make in itertools.chain(*following):
+                self._try(make)
+        is_refused = not following and not self.builder_config.skip_bad
+        if self.bad_images and (is_refused or not num_good):
+            raise DatasetError(self.bad_images)
+
+    def _try(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """Makes a record; None, after noting why, if the image is bad."""
+        try:
+            return make()
+        except DatasetError as error:
+            self.bad_images += error.problems
+            return None
 
 
 def _count_objects(record: dict[str, Any]) -> int:

@@ -13,6 +13,8 @@ from yolact_jax.data import rle
 from yolact_jax.data.example import Segmentations
 from yolact_jax.data.geometry import View
 
+_WORD_BITS = 64
+
 
 def object_masks(
     segmentations: Segmentations, selected: np.ndarray, view: View, size: int
@@ -70,22 +72,36 @@ def fill_rings(
     ring, row, x = _crossings(points, ring_sizes, height)
     # A crossing toggles all pixels whose centre is at it or right of it.
     column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
-    toggles = np.zeros((len(ring_sizes), height, width + 1), np.uint8)
-    np.add.at(toggles.reshape(-1), (ring * height + row) * (width + 1) + column, 1)
-    return _parity(toggles)
+    toggles = _toggles(len(ring_sizes), height, width)
+    place = (ring * height + row) * toggles.shape[-1] + column
+    np.add.at(toggles.reshape(-1), place, 1)
+    return _parity(toggles, width)
 
 
-def _parity(toggles: np.ndarray) -> np.ndarray:
-    """Sums up toggles along the last axis.
+def _toggles(count: int, rows: int, length: int) -> np.ndarray:
+    """Makes counters for `_parity`, [count, rows, at least length + 1] uint8 zeros."""
+    words = length // _WORD_BITS + 1
+    return np.zeros((count, rows, words * _WORD_BITS), np.uint8)
+
+
+def _parity(toggles: np.ndarray, length: int) -> np.ndarray:
+    """Sums up toggles along the last axis, modulo 2.
 
     Args:
-      toggles: [..., n + 1] uint8; the last column, beyond the pixels, is dropped.
+      toggles: [..., k * 64] uint8.
+      length: results wanted.
 
     Returns:
-      [..., n] uint8, 0 or 1.
+      [..., length] uint8, 0 or 1.
     """
-    # Eight bits may overflow: that leaves the lowest one, the parity, as it is.
-    return np.cumsum(toggles[..., :-1], axis=-1, dtype=np.uint8) & 1
+    # 64 at a time: ten times faster than a sum of bytes.
+    bits = np.packbits(toggles & 1, axis=-1, bitorder="little").view("<u8")
+    for shift in (1, 2, 4, 8, 16, 32):
+        bits ^= bits << np.uint64(shift)
+    # The last bit of a word is its sum: an odd one inverts all words after it.
+    odd = np.bitwise_xor.accumulate(bits >> np.uint64(63), axis=-1)
+    bits[..., 1:] ^= odd[..., :-1] * np.uint64(2**64 - 1)
+    return np.unpackbits(bits.view(np.uint8), axis=-1, count=length, bitorder="little")
 
 
 def _crossings(
@@ -164,7 +180,8 @@ def sample_runs(
     used = np.arange(counts.shape[1]) < lengths[:, None]
     mask = np.repeat(np.arange(len(strings)), lengths)
     place = np.searchsorted(positions, np.cumsum(counts, axis=1)[used])
-    toggles = np.zeros((len(strings), len(positions) + 1), np.uint8)
-    np.add.at(toggles.reshape(-1), mask * toggles.shape[1] + place, 1)
-    sampled = _parity(toggles).reshape(len(strings), len(columns), len(rows))
+    toggles = _toggles(len(strings), 1, len(positions))
+    np.add.at(toggles.reshape(-1), mask * toggles.shape[-1] + place, 1)
+    sampled = _parity(toggles, len(positions))
+    sampled = sampled.reshape(len(strings), len(columns), len(rows))
     return sampled[:, repeats].transpose(0, 2, 1)

@@ -1,0 +1,246 @@
+"""Images per second that one core prepares for training, and what takes the time.
+
+    python benchmarks/data.py --data data/coco
+
+`--data` is any folder in COCO format: json files in `annotations/`, and folders of
+images.  Of several json files the one with "train" in its name is taken, and the images
+from the folder that has its first image; `--annotations` and `--images` choose others.
+
+All is measured in CPU time of this process, with one loading thread: other programs on
+the machine change the wall time, but hardly this.  A row with the machine and the
+versions is added to `benchmarks/results/data.csv`.
+"""
+
+import collections
+import contextlib
+import csv
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from absl import app, flags
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from yolact_jax.console import start_logging
+from yolact_jax.data import augment, geometry, images, photometric, pipeline, rasterize
+from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.dataset import RecordSource
+
+_DATA = flags.DEFINE_string("data", None, "Folder in COCO format.")
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "Json file, if not in --data.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of images, if not in --data.")
+_INPUT_SIZE = flags.DEFINE_integer("input_size", 550, "Side of the input, pixels.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images per batch.")
+_BATCHES = flags.DEFINE_integer("batches", 100, "Batches to measure.")
+_RESULTS = flags.DEFINE_string(
+    "results", str(Path(__file__).parent / "results" / "data.csv"), "File to add to."
+)
+
+_WARMUP_BATCHES = 8
+_MAX_OBJECTS = 100
+# Stage -> the functions whose time it is, without that of other stages in them.
+_STAGES = {
+    "decode": [(images, "decode_image")],
+    "geometry": [(augment, "choose_view"), (augment, "select")],
+    "colour": [(photometric, "apply")],
+    "resize": [(geometry, "draw_view")],
+    "rasterise": [(rasterize, "object_masks")],
+    "collate": [(pipeline, "collate")],
+}
+
+
+class StageTimer:
+    """CPU seconds of nested calls, each second counted for the innermost stage only.
+
+    Attributes:
+      seconds: stage -> CPU seconds so far.
+    """
+
+    def __init__(self):
+        """Starts with no stage."""
+        self.seconds = collections.Counter()
+        self._inner = [0.0]
+
+    def timed(self, stage: str, function: Callable) -> Callable:
+        """Wraps a function; all wrapped ones must run in one thread."""
+
+        def wrapper(*args, **kwargs):
+            self._inner.append(0.0)
+            start = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = time.thread_time() - start
+                self.seconds[stage] += took - self._inner.pop()
+                self._inner[-1] += took
+
+        return wrapper
+
+
+class _TimedSource:
+    """A source whose reading is timed."""
+
+    def __init__(self, source: RecordSource, timer: StageTimer):
+        self._read = timer.timed("read", source.__getitem__)
+        self.num_objects = source.num_objects
+
+    def __getitem__(self, index: int):
+        return self._read(index)
+
+
+@contextlib.contextmanager
+def _timed_stages(timer: StageTimer) -> Iterator[None]:
+    """Times the functions of the stages."""
+    with contextlib.ExitStack() as stack:
+        for stage, functions in _STAGES.items():
+            for module, name in functions:
+                wrapped = timer.timed(stage, getattr(module, name))
+                stack.enter_context(mock.patch.object(module, name, wrapped))
+        yield
+
+
+def measure(
+    source: RecordSource, *, batches: int, batch_size: int, input_size: int
+) -> dict[str, float]:
+    """Runs the training pipeline with full augmentation.
+
+    Args:
+      source: the split.
+      batches: how many to measure.
+      batch_size: images per batch.
+      input_size: side of the network input, pixels.
+
+    Returns:
+      `images_per_cpu_s`, `images_per_wall_s`, and CPU milliseconds per image of each
+      stage, of `other`, which is the rest, and in `all`.
+    """
+    timer = StageTimer()
+    arguments = {
+        "batch_size": batch_size,
+        "input_size": input_size,
+        "mask_size": 2 * -(-input_size // 8),
+        "max_objects": _MAX_OBJECTS,
+        "augment": augment.AugmentOptions(),
+        "seed": 0,
+        "num_threads": 1,
+    }
+    source = _TimedSource(source, timer)
+    with _timed_stages(timer), pipeline.training_batches(source, **arguments) as loaded:
+        for _ in range(_WARMUP_BATCHES):
+            next(loaded)
+        timer.seconds.clear()
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(batches):
+            next(loaded)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        stages = {stage: timer.seconds[stage] for stage in ("read", *_STAGES)}
+    count = batches * batch_size
+    stages["other"] = max(cpu - sum(stages.values()), 0.0)
+    return {
+        "images_per_cpu_s": count / cpu,
+        "images_per_wall_s": count / wall,
+        **{f"{stage}_ms": 1e3 * s / count for stage, s in stages.items()},
+        "all_ms": 1e3 * cpu / count,
+    }
+
+
+def find_set(folder: Path) -> tuple[Path, Path]:
+    """Finds a json file and its images in a COCO-format folder.
+
+    Args:
+      folder: with `annotations/*.json`, or json files of its own.
+
+    Returns:
+      The json file and the folder of images.
+
+    Raises:
+      ValueError: there is no such file, or no folder has its first image.
+    """
+    files = sorted([*folder.glob("annotations/*.json"), *folder.glob("*.json")])
+    if not files:
+        raise ValueError(f"--data {folder}: has no annotations/*.json.")
+    file = next((f for f in files if "train" in f.name), files[0])
+    name = json.loads(file.read_bytes())["images"][0]["file_name"]
+    folders = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
+    found = next((f for f in folders if (f / name).is_file()), None)
+    if found is None:
+        raise ValueError(f"--data {folder}: no folder in it has {name} of {file.name}.")
+    return file, found
+
+
+def machine() -> dict[str, str | int]:
+    """Describes the processor and the versions that matter."""
+    packages = ("numpy", "opencv-python-headless", "simplejpeg", "grain")
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
+
+
+def _print_table(row: dict[str, float]) -> None:
+    """Prints the milliseconds of each stage, and the rates."""
+    for name in (name for name in row if name.endswith("_ms")):
+        share = row[name] / row["all_ms"]
+        print(f"{name.removesuffix('_ms'):10} {row[name]:7.3f} ms {share:6.1%}")
+    print(f"{row['images_per_cpu_s']:.0f} images/s of CPU time (one core)")
+    print(f"{row['images_per_wall_s']:.0f} images/s of wall time, one loading thread")
+
+
+def _append(file: Path, row: dict) -> None:
+    """Adds a row to a CSV file, with the header if it is new."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not file.exists()
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, row)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main(_) -> None:
+    """Measures, prints and saves."""
+    start_logging()
+    try:
+        file, folder = find_set(Path(_DATA.value)) if _DATA.value else (None, None)
+        with tempfile.TemporaryDirectory() as records:
+            dataset = prepare_coco(
+                data_dir=records,
+                train_annotations=_ANNOTATIONS.value or file,
+                train_images=_IMAGES.value or folder,
+                validation_annotations=None,
+                validation_images=None,
+                skip_bad=True,
+            )
+            settings = {
+                "batch_size": _BATCH_SIZE.value,
+                "batches": _BATCHES.value,
+                "input_size": _INPUT_SIZE.value,
+            }
+            source = dataset.source("train")
+            print(f"{np.count_nonzero(source.num_objects)} images with objects")
+            row = measure(source, **settings)
+    except ValueError as error:
+        sys.exit(f"data.py: {error}")
+    _print_table(row)
+    rounded = {name: round(value, 3) for name, value in row.items()}
+    _append(Path(_RESULTS.value), machine() | settings | rounded)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,70 @@
+"""The data benchmark runs, and counts every second once."""
+
+import csv
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "data.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark_data", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_command_prints_stages_and_adds_a_row(coco, tmp_path):
+    (coco.root / "annotations").mkdir()
+    coco.file.rename(coco.root / "annotations" / "instances_train.json")
+    results = tmp_path / "results" / "data.csv"
+    sizes = ("--input_size=64", "--batch_size=2", "--batches=3")
+    for _ in range(2):
+        done = run("--data", coco.root, "--results", results, *sizes)
+        assert done.returncode == 0, done.stderr
+    assert "images/s of CPU time" in done.stdout
+    first, _ = csv.DictReader(results.open())
+    *times, total = [float(first[name]) for name in first if name.endswith("_ms")]
+    assert len(times) == 8
+    assert all(took > 0 for took in times[:-1])
+    assert sum(times) == pytest.approx(total, abs=0.02)
+    assert first["input_size"] == "64"
+    assert first["numpy"]
+
+
+def test_folder_without_annotations_is_one_sentence(tmp_path):
+    done = run("--data", tmp_path)
+    assert done.returncode != 0
+    assert "has no annotations/*.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_seconds_count_for_the_innermost_stage(benchmark):
+    timer = benchmark.StageTimer()
+
+    def spin(seconds):
+        start = time.thread_time()
+        while time.thread_time() - start < seconds:
+            pass
+
+    inner = timer.timed("inner", lambda: spin(0.2))
+
+    def both():
+        inner()
+        spin(0.05)
+
+    timer.timed("outer", both)()
+    assert timer.seconds["inner"] == pytest.approx(0.2, abs=0.04)
+    assert timer.seconds["outer"] == pytest.approx(0.05, abs=0.04)
