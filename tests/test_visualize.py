@@ -216,3 +216,11 @@ def test_bad_input_is_named(tmp_path):
         visualize.image_grid([gray(), gray()[..., 0]], 2)
     with pytest.raises(ValueError, match="image is float64"):
         visualize.write_png(tmp_path / "x.png", np.zeros((2, 2, 3)))
+
+
+def test_crowded_pictures_have_no_labels_unless_asked_for():
+    for count, labelled in ((25, True), (26, False)):
+        instances = make_instances([[10, 20, 30, 40]] * count, [0.9] * count)
+        default = visualize.draw_instances(gray(), instances, NAMES)
+        with_labels = visualize.draw_instances(gray(), instances, NAMES, labels=True)
+        assert np.array_equal(default, with_labels) == labelled

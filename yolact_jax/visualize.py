@@ -17,6 +17,7 @@ PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
 """[19, 3] uint8 RGB, the Material Design colours that the original draws with."""
 
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
+_MAX_LABELLED = 25
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -31,7 +32,7 @@ def draw_instances(
     scale: float = 1.0,
     mask_alpha: float = 0.45,
     boxes: bool = True,
-    labels: bool = True,
+    labels: bool | None = None,
 ) -> np.ndarray:
     """Draws instances over their image, the highest score on top.
 
@@ -49,7 +50,8 @@ def draw_instances(
       scale: Enlargement of the picture before drawing.
       mask_alpha: Opacity of the masks, 0 (invisible) to 1.
       boxes: Whether to draw the boxes.
-      labels: Whether to draw class name and score.
+      labels: Whether to draw class name and score; None draws them for up to 25
+        instances, beyond which they would hide the picture.
 
     Returns:
       [round(h * scale), round(w * scale), 3] uint8 RGB.
@@ -71,6 +73,8 @@ def draw_instances(
     if boxes:
         for box, color in reversed([*zip(boxes_px, colors, strict=True)]):
             _draw_box(picture, box, color)
+    if labels is None:
+        labels = len(order) <= _MAX_LABELLED
     if labels:
         named = zip(classes, scores, strict=True)
         texts = [f"{class_names[label]} {score:.2f}" for label, score in named]

@@ -84,7 +84,7 @@ def draw_samples(predictor: Predictor, source, count: int):
             image,
             instances,
             predictor.class_names,
-            scale=max(1.0, _SAMPLE_SIDE_PX / max(image.shape[:2])),
+            scale=_SAMPLE_SIDE_PX / max(image.shape[:2]),
         )
         for image, instances in zip(images, predictor.stream(images), strict=True)
     ]
