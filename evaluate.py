@@ -14,7 +14,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
-from yolact_jax.console import start_logging
+from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.postprocess import NMS_VARIANTS
 from yolact_jax.training.report import evaluate_and_report
 from yolact_jax.training.setup import load_model
@@ -62,4 +62,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

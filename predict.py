@@ -13,7 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
-from yolact_jax.console import start_logging
+from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.postprocess import NMS_VARIANTS
 from yolact_jax.prediction_files import predict_files
 from yolact_jax.training.setup import load_model
@@ -57,4 +57,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("source")
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
