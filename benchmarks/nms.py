@@ -106,6 +106,7 @@ def _best(kept: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
 def numpy_greedy(boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int]]:
     """The textbook algorithm, one image: [(label, anchor)], best first."""
     kept = []
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for label, anchors in _candidates(boxes, scores):
         while len(anchors):
             first, rest = anchors[0], anchors[1:]
@@ -113,7 +114,6 @@ def numpy_greedy(boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int]]
             low = np.maximum(boxes[first, :2], boxes[rest, :2])
             high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
             intersection = np.prod(np.maximum(high - low, 0), axis=1)
-            area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
             iou = intersection / (area[first] + area[rest] - intersection)
             anchors = rest[iou <= _IOU_THRESHOLD]
     return _best(kept)
