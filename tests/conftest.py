@@ -1,4 +1,4 @@
-"""Global strictness: silent broadcasting and unexpected warnings fail the tests."""
+"""Global strictness: silent broadcasting fails; four virtual devices for all tests."""
 
 import os
 import pathlib
