@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from yolact_jax.atomic import replacing
 from yolact_jax.structures import Instances
 
 
@@ -102,16 +103,10 @@ def write_results(
       The paths of the box file and of the mask file.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     paths = directory / "bbox_detections.json", directory / "mask_detections.json"
     for path, results in zip(paths, (box_results, mask_results), strict=True):
-        # The temporary file is in the same folder: a rename across disks is a copy.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps(list(results), allow_nan=False))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return paths
 
 

@@ -2,13 +2,13 @@
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from yolact_jax.atomic import replacing
 from yolact_jax.coco_format import coco_results
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.images import decode_image
@@ -140,6 +140,5 @@ def _annotations(
 
 
 def _write_json(path: Path, content: dict) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content))

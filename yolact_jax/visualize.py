@@ -1,12 +1,12 @@
 """Pictures of detected instances: translucent masks, boxes and labels."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from yolact_jax.atomic import replacing
 from yolact_jax.structures import Instances
 
 _HEX_COLORS = (
@@ -133,13 +133,8 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
     """
     _check_rgb(image, "image")
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check(image, instances, class_names, color_by) -> None:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from yolact_jax.atomic import replacing
 from yolact_jax.data.dataset import Dataset
 
 _CONFIG_FILE = "config.json"
@@ -32,13 +32,13 @@ def save_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
     """Writes the config and the classes of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_atomically(folder / _CONFIG_FILE, config.to_dict())
+    _write_json(folder / _CONFIG_FILE, config.to_dict())
     classes = {
         "class_names": list(dataset.class_names),
         "category_ids": list(dataset.category_ids),
         "fingerprint": dataset.fingerprint,
     }
-    _write_atomically(folder / _DATASET_FILE, classes)
+    _write_json(folder / _DATASET_FILE, classes)
 
 
 def load_run(workdir: str | Path) -> Run:
@@ -59,7 +59,6 @@ def load_run(workdir: str | Path) -> Run:
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
 
 
-def _write_atomically(path: Path, content: dict) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+def _write_json(path: Path, content: dict) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

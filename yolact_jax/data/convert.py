@@ -13,13 +13,13 @@ The last one writes `pascal_sbd_train.json` and `pascal_sbd_val.json`.
 
 import argparse
 import json
-import os
 import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from yolact_jax.atomic import replacing
 from yolact_jax.data import importers
 from yolact_jax.data.dataset import coco_ground_truth
 from yolact_jax.data.errors import DatasetError
@@ -93,13 +93,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
     """Writes a json file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:

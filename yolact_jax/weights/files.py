@@ -1,11 +1,11 @@
 """Weight files of both kinds: ``.pth`` and ``.safetensors``."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from yolact_jax.atomic import replacing
 from yolact_jax.weights.torch_file import read_torch_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
@@ -68,12 +68,11 @@ def write_safetensors(
     path = Path(path)
     if path.suffix != SAFETENSORS_SUFFIX:
         raise ValueError(f"`path` {path} must end in {SAFETENSORS_SUFFIX}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    _safetensors("safetensors.numpy").save_file(
-        dict(tensors), temporary, {"format": "pt"} | dict(metadata or {})
-    )
-    os.replace(temporary, path)
+    library = _safetensors("safetensors.numpy")
+    with replacing(path) as temporary:
+        library.save_file(
+            dict(tensors), temporary, {"format": "pt"} | dict(metadata or {})
+        )
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
