@@ -11,7 +11,6 @@ the machine change the wall time, but hardly this.  A row with the machine and t
 versions is added to `benchmarks/results/data.csv`.
 """
 
-import collections
 import contextlib
 import csv
 import datetime
@@ -21,7 +20,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from unittest import mock
@@ -31,6 +30,7 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.stage_timer import StageTimer
 from yolact_jax.console import start_logging
 from yolact_jax.data import augment, geometry, images, photometric, pipeline, rasterize
 from yolact_jax.data.coco_builder import prepare_coco
@@ -57,34 +57,6 @@ _STAGES = {
     "rasterise": [(rasterize, "object_masks")],
     "collate": [(pipeline, "collate")],
 }
-
-
-class StageTimer:
-    """CPU seconds of nested calls, each second counted for the innermost stage only.
-
-    Attributes:
-      seconds: stage -> CPU seconds so far.
-    """
-
-    def __init__(self):
-        """Starts with no stage."""
-        self.seconds = collections.Counter()
-        self._inner = [0.0]
-
-    def timed(self, stage: str, function: Callable) -> Callable:
-        """Wraps a function; all wrapped ones must run in one thread."""
-
-        def wrapper(*args, **kwargs):
-            self._inner.append(0.0)
-            start = time.thread_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                took = time.thread_time() - start
-                self.seconds[stage] += took - self._inner.pop()
-                self._inner[-1] += took
-
-        return wrapper
 
 
 class _TimedSource:

@@ -1,7 +1,6 @@
 """The data benchmark runs, and counts every second once."""
 
 import csv
-import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -9,15 +8,9 @@ import time
 
 import pytest
 
+from benchmarks.stage_timer import StageTimer
+
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "data.py"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_data", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(*arguments):
@@ -51,8 +44,8 @@ def test_folder_without_annotations_is_one_sentence(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_seconds_count_for_the_innermost_stage(benchmark):
-    timer = benchmark.StageTimer()
+def test_seconds_count_for_the_innermost_stage():
+    timer = StageTimer()
 
     def spin(seconds):
         start = time.thread_time()

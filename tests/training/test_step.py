@@ -35,20 +35,13 @@ def test_loss_falls_on_a_fixed_batch(setup):
     assert int(state.step) == 30
 
 
-def test_number_of_objects_does_not_recompile():
-    state, step = scenes.tiny_step()
-    traces = []
-
-    @jax.jit
-    def counted(state, batch):
-        traces.append(1)
-        return step(state, batch)
-
+def test_number_of_objects_does_not_recompile(setup):
+    state, step = setup
     for counts in ([0, 0, 0, 0], [1, 0, 0, 0], [scenes.SLOTS] * 4):
-        _, metrics = counted(state, scenes.rectangles(counts))
+        _, metrics = step(state, scenes.rectangles(counts))
         assert np.isfinite(metrics.losses.total)
         assert metrics.skipped == 0
-    assert len(traces) == 1
+    assert step._cache_size() == 1
 
 
 def test_without_objects_only_the_semantic_loss_counts(setup):
@@ -109,30 +102,26 @@ def test_frozen_batch_norm_stays_frozen():
     assert np.any(moved != state.params["backbone"]["conv1"]["kernel"])
 
 
-@functools.cache
-def run_single(num_steps=3):
-    state, step = scenes.tiny_step()
-    step = jax.jit(step)
-    losses = []
-    for seed in range(num_steps):
-        state, metrics = step(state, scenes.rectangles([1, 4, 0, 2] * 2, seed=seed))
-        losses.append(float(metrics.losses.total))
-    return jax.device_get(state), losses
+def batches():
+    return [scenes.rectangles([1, 4, 0, 2], seed=seed) for seed in range(3)]
 
 
 @pytest.mark.parametrize("engine", ["mesh", "pmap"])
-def test_four_devices_equal_one(engine):
+def test_four_devices_equal_one(engine, setup):
     if jax.device_count() < NUM_DEVICES:
         pytest.skip("needs 4 devices")
-    expected, expected_losses = run_single()
-    run = run_on_mesh if engine == "mesh" else run_under_pmap
-    state, losses = run(len(expected_losses))
+    expected, step = setup
+    expected_losses = []
+    for batch in batches():
+        expected, metrics = step(expected, batch)
+        expected_losses.append(float(metrics.losses.total))
+    state, losses = (run_on_mesh if engine == "mesh" else run_under_pmap)()
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     assert_trees_close(state.params, expected.params, rtol=1e-4, atol=1e-5)
     assert_trees_close(state.batch_stats, expected.batch_stats, rtol=1e-4, atol=1e-5)
 
 
-def run_on_mesh(num_steps):
+def run_on_mesh():
     mesh = jax.make_mesh((NUM_DEVICES,), ("data",), (AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
     sharded = NamedSharding(mesh, PartitionSpec("data"))
@@ -140,20 +129,18 @@ def run_on_mesh(num_steps):
     state = jax.device_put(state, replicated)
     step = jax.jit(step, out_shardings=(replicated, replicated))
     losses = []
-    for seed in range(num_steps):
-        batch = scenes.rectangles([1, 4, 0, 2] * 2, seed=seed)
+    for batch in batches():
         state, metrics = step(state, jax.device_put(batch, sharded))
         losses.append(float(metrics.losses.total))
     return state, losses
 
 
-def run_under_pmap(num_steps):
+def run_under_pmap():
     state, step = scenes.tiny_step(axis_name="batch")
     step = jax.pmap(functools.partial(step, axis_name="batch"), axis_name="batch")
     state = jax.tree.map(lambda x: jnp.stack([x] * NUM_DEVICES), state)
     losses = []
-    for seed in range(num_steps):
-        batch = scenes.rectangles([1, 4, 0, 2] * 2, seed=seed)
+    for batch in batches():
         split = jax.tree.map(lambda x: x.reshape(NUM_DEVICES, -1, *x.shape[1:]), batch)
         state, metrics = step(state, split)
         losses.append(float(metrics.losses.total[0]))
