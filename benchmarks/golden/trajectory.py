@@ -22,7 +22,7 @@ TOLERANCES = {
 }
 """Relative, by setting and steps done; after that the run is chaotic.
 
-About three times the difference that the original shows between float32 and float64.
+A few times the difference that the original shows between float32 and float64.
 """
 _WEIGHT_TOLERANCES = {"param_l2_after": 1e-3, "param_change_l2": 1e-2}
 """Relative; the change is a sum of gradients, and has their tolerance."""
