@@ -9,7 +9,7 @@ from tests.reference import losses as ref
 from tests.scenes import INPUT_SIZE, NUM_CLASSES, rectangles, tiny_anchors, tiny_model
 from yolact_jax import losses
 from yolact_jax.mask_losses import MaskSelection, binary_cross_entropy, mask_iou_loss
-from yolact_jax.ops.resize import resize_bilinear
+from yolact_jax.resize import resize_bilinear
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolact_jax.ops import resize
+from yolact_jax import resize
 from yolact_jax.postprocess import NMS_VARIANTS, DetectOptions, detect, full_size_masks
 from yolact_jax.structures import Detections, Predictions
 

@@ -17,7 +17,7 @@ from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops import matching, nms
-from yolact_jax.ops.resize import resize_bilinear
+from yolact_jax.resize import resize_bilinear
 from yolact_jax.structures import Batch, Predictions
 
 OBJECTS = (

@@ -10,13 +10,13 @@ import numpy as np
 from flax import linen as nn
 
 from yolact_jax.models.normalize import normalize_images
-from yolact_jax.ops.resize import resize_valid
 from yolact_jax.postprocess import (
     DetectOptions,
     detect,
     full_size_masks,
     rescore_masks,
 )
+from yolact_jax.resize import resize_valid
 from yolact_jax.structures import Detections, Instances
 
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)

@@ -27,7 +27,7 @@ from yolact_jax.mask_losses import (
 )
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import matching
-from yolact_jax.ops.resize import resize_bilinear
+from yolact_jax.resize import resize_bilinear
 from yolact_jax.structures import Batch, Predictions
 
 __all__ = [

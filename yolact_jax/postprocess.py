@@ -11,8 +11,8 @@ from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import candidates
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.nms import Kept, cross_class_nms, fast_nms
-from yolact_jax.ops.resize import resize_to_valid
 from yolact_jax.ops.sequential_nms import sequential_nms
+from yolact_jax.resize import resize_to_valid
 from yolact_jax.structures import Detections, Predictions
 
 NMS_VARIANTS = ("fast", "cross_class", "sequential")

@@ -10,7 +10,7 @@ from yolact_jax import build
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.anchors import level_sizes
-from yolact_jax.ops.resize import resize_valid
+from yolact_jax.resize import resize_valid
 from yolact_jax.structures import Predictions
 
 ACTIVATION_TOLERANCE = 1e-2

@@ -11,7 +11,7 @@ from yolact_jax import losses
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops import matching, nms
-from yolact_jax.ops.resize import resize_bilinear
+from yolact_jax.resize import resize_bilinear
 
 _PATH = pathlib.Path(__file__).parent.parent / "golden" / "ops.npz"
 
@@ -93,7 +93,7 @@ def test_crop(golden, padding):
 def test_resize(golden, size, stride):
     name = f"interp/{size[0]}x{size[1]}" + ("_stride5" if stride > 1 else "")
     resized = jitted_resize(golden["interp/x"], size)[:, ::stride, ::stride]
-    np.testing.assert_allclose(resized, golden[name], rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(resized, golden[name], rtol=1e-6, atol=1e-6)
 
 
 def test_binary_cross_entropy(golden):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models.layers import Conv
+from yolact_jax.resize import resize_bilinear
 
 
 class FPN(nn.Module):
@@ -45,11 +46,4 @@ class FPN(nn.Module):
 
 
 def _upsample_add(coarse: jax.Array, fine: jax.Array) -> jax.Array:
-    coarse = resize_features(coarse, fine.shape[1:3])
-    return coarse + fine
-
-
-def resize_features(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes [B, h, w, c] to [B, *size, c] bilinearly with half-pixel centres."""
-    shape = (x.shape[0], *size, x.shape[-1])
-    return jax.image.resize(x, shape, "bilinear", antialias=False)
+    return resize_bilinear(coarse, fine.shape[1:3], axes=(1, 2)) + fine

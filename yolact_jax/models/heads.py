@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from yolact_jax.models.fpn import resize_features
 from yolact_jax.models.layers import Conv
+from yolact_jax.resize import resize_bilinear
 
 
 class ProtoNet(nn.Module):
@@ -31,7 +31,8 @@ class ProtoNet(nn.Module):
         x = p3
         for index in range(3):
             x = nn.relu(conv(name=f"conv{index}")(x))
-        x = resize_features(x, (2 * x.shape[1], 2 * x.shape[2]))
+        size = (2 * x.shape[1], 2 * x.shape[2])
+        x = resize_bilinear(x, size, axes=(1, 2))
         x = nn.relu(conv(name="conv3")(x))
         x = Conv(self.num_prototypes, 1, dtype=self.dtype, name="prototypes")(x)
         return nn.relu(x).astype(jnp.float32)
