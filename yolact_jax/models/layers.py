@@ -32,46 +32,6 @@ def pointwise_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.A
     return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
 
 
-@jax.custom_vjp
-def stem_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves [B, h, w, c] with [7, 7, c, d], stride 2, padding 3.
-
-    Few input channels starve the matrix units, so blocks of 2x2 pixels are moved
-    into the channels, which turns the kernel, padded to 8x8, into a 4x4 one of
-    stride 1 with the same products.  The gradient is that of the plain form, whose
-    kernel gradient is the faster one.
-    """
-    batch, height, width, channels = x.shape
-    out_height, out_width = (height + 1) // 2, (width + 1) // 2
-    # The 8x8 kernel has its extra row on top, hence 4 rows of padding there.
-    bottom = 2 * (out_height + 3) - 4 - height
-    right = 2 * (out_width + 3) - 4 - width
-    x = jnp.pad(x, ((0, 0), (4, bottom), (4, right), (0, 0)))
-    x = _blocks_to_channels(x.reshape(batch, out_height + 3, 2, out_width + 3, 2, -1))
-    kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
-    kernel = kernel.reshape(4, 2, 4, 2, channels, -1)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 4 * channels, -1)
-    return convolution(x, kernel, 1, 0)
-
-
-def _blocks_to_channels(x: jax.Array) -> jax.Array:
-    batch, rows, _, columns, _, channels = x.shape
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(batch, rows, columns, 4 * channels)
-
-
-def _stem_forward(x, kernel):
-    return stem_convolution(x, kernel), (x, kernel)
-
-
-def _stem_backward(residuals, gradient):
-    _, vjp = jax.vjp(lambda x, kernel: convolution(x, kernel, 2, 3), *residuals)
-    return vjp(gradient)
-
-
-stem_convolution.defvjp(_stem_forward, _stem_backward)
-
-
 def max_pool(x: jax.Array) -> jax.Array:
     """Takes the maximum of 3x3 windows, stride 2, padding 1: [B, h, w, c] float.
 
@@ -125,8 +85,6 @@ class Conv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.kernel_size == 1:
             y = pointwise_convolution(x, kernel, self.stride)
-        elif (self.kernel_size, self.stride, pad) == (7, 2, 3):
-            y = stem_convolution(x, kernel)
         else:
             y = convolution(x, kernel, self.stride, pad)
         if self.use_bias:
