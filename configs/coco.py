@@ -47,6 +47,9 @@ def get_config() -> ConfigDict:
     # "yes", "no", or "auto": with pretrained weights and batches smaller than 6.
     config.model.freeze_bn = "auto"
     config.model.compute_dtype = "float32"  # of convolutions; or "bfloat16"
+    # 3x3 convolutions with a quarter of the products, to 4e-6 the same: "yes", "no",
+    # or "auto": on a CPU in float32.  GPU libraries choose by themselves.
+    config.model.winograd = "auto"
 
     config.anchors = ConfigDict()
     # Sides in pixels of the network input, one tuple per level P3 to P7.

@@ -7,6 +7,7 @@ typed arguments.
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -19,7 +20,7 @@ from yolact_jax.data.coco_builder import prepare_coco
 from yolact_jax.data.dataset import Dataset, RecordSource
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.shapes_builder import prepare_shapes
-from yolact_jax.inference import Predictor, make_predict_fn
+from yolact_jax.inference import Predictor, make_predict_fn, prepare_variables
 from yolact_jax.losses import LossOptions
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
@@ -127,6 +128,14 @@ def freezes_bn(config: ConfigDict) -> bool:
     return config.model.freeze_bn == "yes"
 
 
+def uses_winograd(config: ConfigDict) -> bool:
+    """Whether 3x3 convolutions run as `models.winograd`: by itself on a CPU only."""
+    if config.model.winograd == "auto":
+        exact_enough = config.model.compute_dtype == "float32"
+        return exact_enough and jax.default_backend() == "cpu"
+    return config.model.winograd == "yes"
+
+
 def make_model(
     config: ConfigDict, num_classes: int, *, axis_name: str | None = None
 ) -> Yolact:
@@ -141,7 +150,10 @@ def make_model(
       The module, without parameters.
     """
     dtype = jnp.dtype(config.model.compute_dtype)
-    backbone = _make_backbone(config, axis_name=axis_name, dtype=dtype)
+    winograd = uses_winograd(config)
+    backbone = _make_backbone(
+        config, axis_name=axis_name, dtype=dtype, winograd=winograd
+    )
     mask_iou_net = (
         MaskIouNet(num_classes, dtype=dtype) if config.model.mask_iou else None
     )
@@ -155,6 +167,7 @@ def make_model(
         freeze_bn=freezes_bn(config),
         mask_iou_net=mask_iou_net,
         dtype=dtype,
+        winograd=winograd,
     )
 
 
@@ -195,8 +208,9 @@ def make_predictor(
     Returns:
       The predictor.
     """
+    model = make_model(config, len(class_names))
     predict_fn = make_predict_fn(
-        make_model(config, len(class_names)),
+        model,
         jnp.asarray(make_anchors(config)),
         config.data.input_size,
         DetectOptions(
@@ -208,7 +222,7 @@ def make_predictor(
     )
     return Predictor(
         predict_fn,
-        variables,
+        prepare_variables(model, variables, config.data.input_size),
         tuple(class_names),
         batch_size=config.eval.batch_size,
         candidate_threshold=config.eval.candidate_threshold,

@@ -18,7 +18,7 @@ _FIELDS = {
     "augment": "photometric expand crop mirror flip_vertical",
     "model": (
         "backbone backbone_width features num_prototypes deformable_interval mask_iou "
-        "freeze_bn compute_dtype"
+        "freeze_bn compute_dtype winograd"
     ),
     "anchors": "scales_px aspect_ratios square",
     "loss": (
@@ -43,6 +43,7 @@ _CHOICES = {
     "model.freeze_bn": ("auto", "yes", "no"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
+    "model.winograd": ("auto", "yes", "no"),
     "eval.nms": ("fast", "cross_class", "sequential"),
 }
 _POSITIVE = [
@@ -128,6 +129,12 @@ def _check_model(config: ConfigDict) -> None:
         "model.deformable_interval",
         lambda v: v == 0 or (v > 0 and config.model.backbone.startswith("resnet")),
         f"0, or greater with a ResNet backbone (here {config.model.backbone})",
+    )
+    _require(
+        config,
+        "model.winograd",
+        lambda v: v != "yes" or config.model.compute_dtype == "float32",
+        "'auto' or 'no' unless config.model.compute_dtype is 'float32'",
     )
 
 

@@ -83,6 +83,27 @@ def make_predict_fn(
     return predict
 
 
+def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
+    """Computes once what depends on the parameters only.
+
+    Args:
+      model: a `Yolact`.
+      variables: its parameters and batch statistics.
+      input_size: side of the network input, pixels.
+
+    Returns:
+      The variables and, if the model uses them, kernels for `models.winograd`.
+    """
+
+    @jax.jit
+    def transform(variables) -> dict:
+        images = jnp.zeros((1, input_size, input_size, 3))
+        _, prepared = model.apply(variables, images, train=False, mutable=["winograd"])
+        return prepared
+
+    return {**variables, **transform(variables)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Predictor:
     """A model with its weights, ready for images of any size.

@@ -32,7 +32,9 @@ def resize_bilinear(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _resize_axis(images: jax.Array, axis: int, length: int) -> jax.Array:
     in_size = images.shape[axis]
-    return _lerp_axis(images, axis, jnp.arange(length), length, in_size)
+    resized = _lerp_axis(images, axis, jnp.arange(length), length, in_size)
+    # Fused with the resizing of the other axis, every sample would be read twice.
+    return jax.lax.optimization_barrier(resized)
 
 
 def _resize_axis_forward(images, axis, length):

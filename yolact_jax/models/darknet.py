@@ -63,12 +63,14 @@ class DarkNet(nn.Module):
       width: channels of the first stage; 64 is the standard.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
       dtype: type in which convolutions run.
+      winograd: see `Conv`.
     """
 
     stage_sizes: Sequence[int]
     width: int = 64
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     normalization: ClassVar[Normalization] = UNIT_RANGE
 
@@ -85,7 +87,13 @@ class DarkNet(nn.Module):
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
         """
-        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        conv = partial(
+            Conv,
+            use_bias=False,
+            dtype=self.dtype,
+            winograd=self.winograd,
+            kernel_init=he_normal,
+        )
         norm = partial(
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
         )

@@ -22,16 +22,18 @@ class FPN(nn.Module):
       features: channels of every level.
       num_downsample: levels added beyond the coarsest input.
       dtype: type in which convolutions run.
+      winograd: see `Conv`.
     """
 
     features: int = 256
     num_downsample: int = 2
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     @nn.compact
     def __call__(self, maps: Sequence[jax.Array]) -> list[jax.Array]:
         """Maps backbone features [B, h, w, c], finest first, to pyramid levels."""
-        conv = partial(Conv, self.features, dtype=self.dtype)
+        conv = partial(Conv, self.features, dtype=self.dtype, winograd=self.winograd)
         first_level = 3
         merged = None
         levels = []

@@ -18,16 +18,18 @@ class ProtoNet(nn.Module):
       num_prototypes: K.
       features: channels of the hidden convolutions.
       dtype: type in which convolutions run.
+      winograd: see `Conv`.
     """
 
     num_prototypes: int = 32
     features: int = 256
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     @nn.compact
     def __call__(self, p3: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to non-negative [B, 2h, 2w, K] float32."""
-        conv = partial(Conv, self.features, 3, dtype=self.dtype)
+        conv = partial(Conv, self.features, 3, dtype=self.dtype, winograd=self.winograd)
         x = p3
         for index in range(3):
             x = nn.relu(conv(name=f"conv{index}")(x))
@@ -47,6 +49,7 @@ class PredictionHead(nn.Module):
       num_prototypes: K.
       features: channels of the hidden convolution.
       dtype: type in which convolutions run.
+      winograd: see `Conv`.
     """
 
     num_classes: int
@@ -54,6 +57,7 @@ class PredictionHead(nn.Module):
     num_prototypes: int = 32
     features: int = 256
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -66,7 +70,7 @@ class PredictionHead(nn.Module):
           Box deltas [B, h * w * a, 4], class logits [B, h * w * a, C + 1] and mask
           coefficients [B, h * w * a, K] after tanh, all float32.
         """
-        conv = partial(Conv, kernel_size=3, dtype=self.dtype)
+        conv = partial(Conv, kernel_size=3, dtype=self.dtype, winograd=self.winograd)
         x = nn.relu(conv(self.features, name="conv")(x))
 
         def predict(size: int, name: str) -> jax.Array:

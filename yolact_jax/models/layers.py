@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from yolact_jax.models import winograd
+
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()
 
@@ -65,6 +67,9 @@ class Conv(nn.Module):
       use_bias: whether to add a bias per channel.
       padding: overrides the symmetric padding, pixels on every side.
       dtype: type in which the convolution runs; parameters stay float32.
+      winograd: use Winograd's algorithm where it is faster on a CPU, see `winograd`.
+        Inference can transform the kernels once: with the collection "winograd"
+        mutable the module puts them there, and takes them from there.
       kernel_init: initialiser of the kernel.
     """
 
@@ -74,6 +79,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     padding: int | None = None
     dtype: Any = jnp.float32
+    winograd: bool = False
     kernel_init: Callable = xavier_uniform
 
     @nn.compact
@@ -85,12 +91,31 @@ class Conv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.kernel_size == 1:
             y = pointwise_convolution(x, kernel, self.stride)
+        elif self._suits_winograd(x.shape, pad):
+            y = self._winograd_convolution(x, kernel)
         else:
             y = convolution(x, kernel, self.stride, pad)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype)[None, None, None]
         return y
+
+    def _suits_winograd(self, shape: tuple[int, ...], pad: int) -> bool:
+        return (
+            self.winograd
+            and (self.kernel_size, self.stride, pad) == (3, 1, 1)
+            and winograd.is_worthwhile(shape, self.features)
+        )
+
+    def _winograd_convolution(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        collection = "winograd"
+        prepares = self.is_mutable_collection(collection) and not self.is_initializing()
+        if not prepares and not self.has_variable(collection, "kernel"):
+            return winograd.winograd_convolution(x, kernel)
+        transformed = self.variable(
+            collection, "kernel", winograd.transform_kernel, kernel
+        )
+        return winograd.convolve_transformed(x, transformed.value)
 
 
 class BatchNorm(nn.Module):

@@ -92,6 +92,7 @@ class ResNet(nn.Module):
         first of each stage on, the 3x3 convolution is deformable; 0 for none.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
       dtype: type in which convolutions run.
+      winograd: see `Conv`.
     """
 
     stage_sizes: Sequence[int]
@@ -100,6 +101,7 @@ class ResNet(nn.Module):
     deformable_interval: int = 0
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     normalization: ClassVar[Normalization] = IMAGENET
 
@@ -116,7 +118,13 @@ class ResNet(nn.Module):
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
         """
-        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        conv = partial(
+            Conv,
+            use_bias=False,
+            dtype=self.dtype,
+            winograd=self.winograd,
+            kernel_init=he_normal,
+        )
         deform_conv = partial(DeformConv, dtype=self.dtype)
         norm = partial(
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype

@@ -25,6 +25,7 @@ class Yolact(nn.Module):
       freeze_bn: keep normalising by the stored statistics while training.
       mask_iou_net: the network that scores masks in YOLACT++, or None.
       dtype: type in which convolutions run.
+      winograd: see `Conv`; the backbone has its own.
     """
 
     backbone: nn.Module
@@ -35,6 +36,7 @@ class Yolact(nn.Module):
     freeze_bn: bool = False
     mask_iou_net: nn.Module | None = None
     dtype: Any = jnp.float32
+    winograd: bool = False
 
     @property
     def normalization(self) -> Normalization:
@@ -53,7 +55,11 @@ class Yolact(nn.Module):
         Returns:
           The predictions for every anchor.
         """
-        common = {"features": self.features, "dtype": self.dtype}
+        common = {
+            "features": self.features,
+            "dtype": self.dtype,
+            "winograd": self.winograd,
+        }
         maps = self.backbone(images, use_running_average=not train or self.freeze_bn)
         levels = FPN(**common, name="fpn")(maps)
         prototypes = ProtoNet(self.num_prototypes, **common, name="protonet")(levels[0])
