@@ -1,9 +1,7 @@
 """Padded training batches, a pure function of (seed, step), and ordered reading."""
 
-import collections
-import concurrent.futures
+import contextlib
 import functools
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +14,7 @@ from yolact_jax.data.augment import AugmentOptions, collate, training_sample
 from yolact_jax.data.dataset import RecordSource
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
+from yolact_jax.data.ordered_map import ordered_map
 
 # More threads would wait for each other, and hold more batches in memory.
 _MAX_THREADS = 16
@@ -197,19 +196,12 @@ def examples_in_order(
     Yields:
       (index, example) with the image decoded.
     """
-    threads = min(num_ahead, os.cpu_count() or 1)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        rest = iter(range(start, len(source)))
-        pending = collections.deque(
-            (index, pool.submit(_decoded, source, index))
-            for index in itertools.islice(rest, num_ahead)
-        )
-        while pending:
-            index, future = pending.popleft()
-            following = next(rest, None)
-            if following is not None:
-                pending.append((following, pool.submit(_decoded, source, following)))
-            yield index, future.result()
+    indices = range(start, len(source))
+    read = functools.partial(_decoded, source)
+    examples = ordered_map(read, indices, num_ahead=num_ahead)
+    # Closing this closes the threads, too.
+    with contextlib.closing(examples):
+        yield from zip(indices, examples, strict=True)
 
 
 def _decoded(source: Sequence[Example], index: int) -> Example:
