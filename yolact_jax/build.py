@@ -4,6 +4,7 @@ With the training loop this is the only reader of a config: everything else take
 typed arguments.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from yolact_jax import config_checks
 from yolact_jax.data import pipeline
 from yolact_jax.data.augment import AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.coco_release import prepare_release
 from yolact_jax.data.dataset import Dataset, RecordSource
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.sbd_builder import prepare_sbd
 from yolact_jax.data.shapes_builder import prepare_shapes
 from yolact_jax.inference import Predictor, make_predict_fn
 from yolact_jax.losses import LossOptions
@@ -54,7 +57,7 @@ def make_dataset(config: ConfigDict) -> Dataset:
     """Opens the dataset of a config, preparing its records if need be.
 
     Raises:
-      DatasetError: if files are missing or bad.
+      DatasetError: if files are missing or bad, or a download fails.
     """
     data = config.data
     if data.dataset == "shapes":
@@ -64,6 +67,17 @@ def make_dataset(config: ConfigDict) -> Dataset:
             num_validation=data.shapes_validation_images,
             image_size=data.shapes_image_size,
             seed=data.shapes_seed,
+        )
+    official = {
+        "coco2017": functools.partial(prepare_release, "2017"),
+        "coco2014": functools.partial(prepare_release, "2014"),
+        "sbd": prepare_sbd,
+    }
+    if data.dataset in official:
+        return official[data.dataset](
+            data_dir=data.records_dir,
+            folder=data.source_dir or None,
+            skip_bad=data.skip_bad,
         )
     _require_data_files(data)
     return prepare_coco(
@@ -84,8 +98,8 @@ def _require_data_files(data: ConfigDict) -> None:
         listed = ", ".join(f"config.data.{f} ({data[f]})" for f in missing)
         raise DatasetError(
             f"The dataset is missing: {listed} not found; unpack it there, or set "
-            f"these fields to where it is; configs/shapes.py trains without any "
-            f"download."
+            f"these fields to where it is; --config.data.dataset coco2017 downloads "
+            f"it, and configs/shapes.py trains without any download."
         )
 
 

@@ -12,8 +12,9 @@ _SHAPES_FIELDS = (
 )
 _FIELDS = {
     "data": (
-        "dataset records_dir train_annotations train_images validation_annotations "
-        "validation_images skip_bad input_size max_objects num_workers"
+        "dataset source_dir records_dir train_annotations train_images "
+        "validation_annotations validation_images skip_bad input_size max_objects "
+        "num_workers"
     ),
     "augment": "photometric expand crop mirror flip_vertical",
     "model": (
@@ -39,7 +40,7 @@ _FIELDS = {
     ),
 }
 _CHOICES = {
-    "data.dataset": ("coco", "shapes"),
+    "data.dataset": ("coco", "coco2017", "coco2014", "sbd", "shapes"),
     "model.freeze_bn": ("auto", "yes", "no"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
