@@ -40,6 +40,10 @@ def get_config() -> ConfigDict:
     config.augment.crop = True  # random crop, five times out of six
     config.augment.mirror = True  # left to right, half of the time
     config.augment.flip_vertical = False  # upside down, half of the time
+    # Not in the original: scale 0.1 to 2 instead of expand and crop, unstretched.
+    config.augment.large_scale_jitter = False
+    config.augment.copy_paste_probability = 0.0  # objects of another image on top
+    config.augment.mosaic_probability = 0.0  # four images in one
 
     config.model = ConfigDict()
     config.model.backbone = "resnet101"  # or "resnet18", "resnet50", "darknet53"

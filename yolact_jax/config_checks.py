@@ -16,7 +16,10 @@ _FIELDS = {
         "validation_annotations validation_images skip_bad input_size max_objects "
         "num_workers"
     ),
-    "augment": "photometric expand crop mirror flip_vertical",
+    "augment": (
+        "photometric expand crop mirror flip_vertical large_scale_jitter "
+        "copy_paste_probability mosaic_probability"
+    ),
     "model": (
         "backbone backbone_width features num_prototypes deformable_interval mask_iou "
         "freeze_bn compute_dtype"
@@ -63,6 +66,8 @@ _POSITIVE = [
     "optimizer.learning_rate",
 ]
 _FRACTIONS = [
+    "augment.copy_paste_probability",
+    "augment.mosaic_probability",
     "loss.positive_iou",
     "loss.negative_iou",
     "loss.crowd_iou",

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from absl import flags
 
-from yolact_jax.data.augment import AugmentOptions, collate, training_sample
+from yolact_jax.data.augment import AugmentOptions, collate
 from yolact_jax.data.dataset import RecordSource
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
+from yolact_jax.data.mixing import mixed_sample
 from yolact_jax.data.ordered_map import ordered_map
 
 # More threads would wait for each other, and hold more batches in memory.
@@ -128,8 +129,10 @@ def training_batches(
     indices = np.flatnonzero(source.num_objects)
     if not len(indices):
         raise DatasetError(f"No image of {source!r} has an object to train on.")
+    selected = _Selected(source, indices)
     make_sample = functools.partial(
         _sample,
+        others=selected,
         options=augment,
         input_size=input_size,
         mask_size=mask_size,
@@ -137,7 +140,7 @@ def training_batches(
     )
     pad = functools.partial(collate, max_objects=max_objects)
     batches = (
-        grain.MapDataset.source(_Selected(source, indices))
+        grain.MapDataset.source(selected)
         .seed(seed)
         .shuffle()
         .repeat()
@@ -173,7 +176,7 @@ def _sample(
 ) -> dict[str, np.ndarray]:
     """Makes one training sample on one core: many run at the same time."""
     cv2.setNumThreads(0)
-    return training_sample(example, rng, **arguments)
+    return mixed_sample(example, rng, **arguments)
 
 
 def _require_at_least(least: int, **values: int) -> None:
