@@ -119,7 +119,8 @@ def prepare_coco(
     found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
     if found:
         return found
-    sets = _read_sets(paths, skip_bad)
+    # What is bad in the json files is told together with what is bad in the images.
+    sets = _read_sets(paths)
     config = _config(sets, fingerprint, skip_bad)
     config.num_threads = num_threads
     return prepare.prepare(CocoFolder, config, data_dir)
@@ -173,12 +174,12 @@ def _fingerprint(
 
 
 def _read_sets(
-    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]],
 ) -> dict[str, coco_json.CocoSet]:
-    """Reads the splits, gathering the problems of all."""
+    """Reads what is usable of the splits."""
     return gathered(
         {
-            split: functools.partial(coco_json.read_coco, *places, skip_bad=skip_bad)
+            split: functools.partial(coco_json.read_coco, *places, skip_bad=True)
             for split, places in paths.items()
         }
     )

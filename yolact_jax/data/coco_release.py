@@ -133,7 +133,7 @@ class YolactCoco(RecordsBuilder):
                 split: functools.partial(
                     coco_json.read_set,
                     *places[split],
-                    skip_bad=self.skip_bad,
+                    skip_bad=True,
                     is_annotated=where.is_annotated,
                 )
                 for split, where in config.splits.items()

@@ -53,10 +53,11 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         self._iterator = None
 
 
-class _Selected:
+class Selected:
     """Some examples of a source, as a grain data source."""
 
     def __init__(self, source: Sequence[Example], indices: np.ndarray):
+        """Takes the source and [n] int64 indices into it."""
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:
@@ -129,7 +130,7 @@ def training_batches(
     indices = np.flatnonzero(source.num_objects)
     if not len(indices):
         raise DatasetError(f"No image of {source!r} has an object to train on.")
-    selected = _Selected(source, indices)
+    selected = Selected(source, indices)
     make_sample = functools.partial(
         _sample,
         others=selected,

@@ -137,9 +137,9 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         yield from shard()
         metadata = self.info.metadata
         is_empty = not all(metadata["num_objects"].values())
-        if self._bad_images and (is_empty or not self.skip_bad):
-            raise DatasetError(self._bad_images)
         metadata["skipped"] += self._bad_images
+        if metadata["skipped"] and (is_empty or not self.skip_bad):
+            raise DatasetError(metadata["skipped"])
 
     def _made(self, what: str, makers: Sequence[Callable]) -> Iterator[_Record | None]:
         """Makes records in order; None, after noting why, for images that are bad."""
