@@ -8,7 +8,7 @@ expects the unpacked archives of https://cocodataset.org/#download:
     data/coco/annotations/instances_{train,val}2017.json
     data/coco/{train,val}2017/*.jpg
 
-With `--config.data.dataset coco2017` they are downloaded, 19 GB, and never unpacked.
+With `--config.data.dataset coco2017` they are downloaded, 20 GB, and never unpacked.
 
 Published result: 29.8 mask AP on test-dev after 800,000 steps of 8 images.
 """

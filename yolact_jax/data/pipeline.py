@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from yolact_jax.data.example import Example
 from yolact_jax.data.mixing import mixed_sample
 from yolact_jax.data.ordered_map import ordered_map
 
+_LOGGER = logging.getLogger(__name__)
 # More threads would wait for each other, and hold more batches in memory.
 _MAX_THREADS = 16
 
@@ -25,18 +27,38 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
     """Endless batches; use it as a context manager, or close it.
 
     Each batch has the fields of `structures.Batch`, and `image_ids` [B] int64 and
-    `dropped` [B] int32, the number of annotations that found no slot.
+    `dropped` [B] int32, the number of annotations that found no slot.  The first image
+    with any is logged.
+
+    Attributes:
+      num_dropped: annotations that found no slot so far.
     """
 
     def __init__(self, iterator: Any):
         """Takes a grain iterator."""
         self._iterator = iterator
+        self.num_dropped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the next batch."""
         if self._iterator is None:
             raise ValueError("The training batches were closed.")
-        return next(self._iterator)
+        batch = next(self._iterator)
+        self._count_dropped(batch)
+        return batch
+
+    def _count_dropped(self, batch: dict[str, np.ndarray]) -> None:
+        """Counts annotations without a slot, and tells of the first."""
+        for index in np.flatnonzero(batch["dropped"]):
+            if not self.num_dropped:
+                _LOGGER.warning(
+                    "Image %d has more annotations than the %d slots of max_objects; "
+                    "the %d smallest are left out, here and wherever it happens.",
+                    batch["image_ids"][index],
+                    batch["valid"].shape[1],
+                    batch["dropped"][index],
+                )
+            self.num_dropped += int(batch["dropped"][index])
 
     def __enter__(self) -> "TrainingBatches":
         """Returns itself."""

@@ -117,10 +117,10 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return shards
 
     def _shards(self, split: str, makers: Sequence[Callable]) -> list[Callable]:
-        """Divides the records of a split evenly among files."""
+        """One function per file of a split, which yields its records in turn."""
         made = self._made(f"{split} images", makers)
         shard = functools.partial(self._shard, split, made)
-        return [shard] * -(-len(makers) // _RECORDS_PER_SHARD)
+        return [shard] * max(-(-len(makers) // _RECORDS_PER_SHARD), 1)
 
     def _shard(
         self, split: str, made: Iterator[_Record | None]
