@@ -8,7 +8,7 @@ from the folder that has its first image; `--annotations` and `--images` choose 
 
 All is measured in CPU time of this process, with one loading thread: other programs on
 the machine change the wall time, but hardly this.  A row with the machine and the
-versions is added to `benchmarks/results/data.csv`.
+versions is added to a file in `benchmarks/results` named by both.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _INPUT_SIZE = flags.DEFINE_integer("input_size", 550, "Side of the input, pixels
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images per batch.")
 _BATCHES = flags.DEFINE_integer("batches", 100, "Batches to measure.")
 _RESULTS = flags.DEFINE_string(
-    "results", str(Path(__file__).parent / "results" / "data.csv"), "File to add to."
+    "results", str(Path(__file__).parent / "results"), "Folder of results."
 )
 
 _WARMUP_BATCHES = 8
@@ -165,6 +165,15 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def results_name() -> str:
+    """Names the results by processor and versions."""
+    versions = [
+        f"{package.partition('-')[0]}{metadata.version(package)}"
+        for package in ("opencv-python-headless", "simplejpeg", "grain")
+    ]
+    return "-".join(["data-cpu", platform.machine(), *versions]) + ".csv"
+
+
 def _print_table(row: dict[str, float]) -> None:
     """Prints the milliseconds of each stage, and the rates."""
     for name in (name for name in row if name.endswith("_ms")):
@@ -211,7 +220,9 @@ def main(_) -> None:
         sys.exit(f"data.py: {error}")
     _print_table(row)
     rounded = {name: round(value, 3) for name, value in row.items()}
-    _append(Path(_RESULTS.value), machine() | settings | rounded)
+    file = Path(_RESULTS.value) / results_name()
+    _append(file, machine() | settings | rounded)
+    print(file)
 
 
 if __name__ == "__main__":

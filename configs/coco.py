@@ -8,6 +8,8 @@ expects the unpacked archives of https://cocodataset.org/#download:
     data/coco/annotations/instances_{train,val}2017.json
     data/coco/{train,val}2017/*.jpg
 
+With `--config.data.dataset coco2017` they are downloaded, 20 GB, and never unpacked.
+
 Published result: 29.8 mask AP on test-dev after 800,000 steps of 8 images.
 """
 
@@ -18,8 +20,11 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.data = ConfigDict()
-    config.data.dataset = "coco"  # "coco": any folder in COCO format; or "shapes"
-    config.data.records_dir = "data/records"  # where the prepared records are kept
+    # "coco": any json file in COCO format with its images, in the four paths below.
+    # "coco2017", "coco2014", "sbd": these, from source_dir.  "shapes": generated.
+    config.data.dataset = "coco"
+    config.data.source_dir = ""  # where the archives were unpacked; "": download them
+    config.data.records_dir = "data/records"  # prepared records, and downloads
     config.data.train_annotations = "data/coco/annotations/instances_train2017.json"
     config.data.train_images = "data/coco/train2017"
     config.data.validation_annotations = "data/coco/annotations/instances_val2017.json"
@@ -35,6 +40,10 @@ def get_config() -> ConfigDict:
     config.augment.crop = True  # random crop, five times out of six
     config.augment.mirror = True  # left to right, half of the time
     config.augment.flip_vertical = False  # upside down, half of the time
+    # Not in the original: scale 0.1 to 2 instead of expand and crop, unstretched.
+    config.augment.large_scale_jitter = False
+    config.augment.copy_paste_probability = 0.0  # objects of another image on top
+    config.augment.mosaic_probability = 0.0  # four images in one
 
     config.model = ConfigDict()
     config.model.backbone = "resnet101"  # or "resnet18", "resnet50", "darknet53"

@@ -37,7 +37,7 @@ ALLOWED = {
     "checkpoint": set(),
     "config_checks": set(),
     "workdir": {"data", "atomic"},
-    "doctor": {"data", "ops", "console"},
+    "doctor": {"data", "ops", "console", "build"},
 }
 LOWER_THAN_TRAINING = {"build", *ALLOWED}
 ALLOWED["build"] = set(ALLOWED)

@@ -69,6 +69,7 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
         ("data.input_size", 8, "config.data.input_size is 8; .* at least 32"),
         ("eval.iou_threshold", 1.5, "iou_threshold is 1.5; .* between 0 and 1"),
         ("loss.negative_iou", 0.6, "negative_iou is 0.6; .* at most .* 0.5"),
+        ("augment.mosaic_probability", 1.5, "mosaic_probability is 1.5; .* between 0"),
         ("train.num_steps", 0, "num_steps is 0; .* greater than 0"),
         ("anchors.scales_px", ((1.0,),), "scales_px is .*; it must be 5 tuples"),
     ],

@@ -4,6 +4,7 @@ With the training loop this is the only reader of a config: everything else take
 typed arguments.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from yolact_jax import config_checks
 from yolact_jax.data import pipeline
 from yolact_jax.data.augment import AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.coco_release import prepare_release
 from yolact_jax.data.dataset import Dataset, RecordSource
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.sbd_builder import prepare_sbd
 from yolact_jax.data.shapes_builder import prepare_shapes
+from yolact_jax.doctor.network_view import NetworkSizes
 from yolact_jax.inference import Predictor, make_predict_fn, prepare_variables
 from yolact_jax.losses import LossOptions
 from yolact_jax.models import darknet, resnet
@@ -33,6 +37,11 @@ _BACKBONES = {
     "resnet50": resnet.ResNet50,
     "resnet101": resnet.ResNet101,
     "darknet53": darknet.DarkNet53,
+}
+_OFFICIAL = {
+    "coco2017": functools.partial(prepare_release, "2017"),
+    "coco2014": functools.partial(prepare_release, "2014"),
+    "sbd": prepare_sbd,
 }
 _MIN_BATCH_FOR_BN = 6
 _SPLITS = ("train", "validation")
@@ -51,13 +60,15 @@ def validate(config: ConfigDict, num_devices: int = 1) -> None:
     config_checks.check_config(config, _BACKBONES, anchor_ops.NUM_LEVELS, num_devices)
 
 
-def make_dataset(config: ConfigDict) -> Dataset:
+def make_dataset(config: ConfigDict, **changes: Any) -> Dataset:
     """Opens the dataset of a config, preparing its records if need be.
 
+    `changes` are fields of `config.data` to use instead, such as `skip_bad`.
+
     Raises:
-      DatasetError: if files are missing or bad.
+      DatasetError: if files are missing or bad, or a download fails.
     """
-    data = config.data
+    data = ConfigDict({**config.data, **changes})
     if data.dataset == "shapes":
         return prepare_shapes(
             data_dir=data.records_dir,
@@ -65,6 +76,12 @@ def make_dataset(config: ConfigDict) -> Dataset:
             num_validation=data.shapes_validation_images,
             image_size=data.shapes_image_size,
             seed=data.shapes_seed,
+        )
+    if data.dataset in _OFFICIAL:
+        return _OFFICIAL[data.dataset](
+            data_dir=data.records_dir,
+            folder=data.source_dir or None,
+            skip_bad=data.skip_bad,
         )
     _require_data_files(data)
     return prepare_coco(
@@ -85,8 +102,8 @@ def _require_data_files(data: ConfigDict) -> None:
         listed = ", ".join(f"config.data.{f} ({data[f]})" for f in missing)
         raise DatasetError(
             f"The dataset is missing: {listed} not found; unpack it there, or set "
-            f"these fields to where it is; configs/shapes.py trains without any "
-            f"download."
+            f"these fields to where it is; --config.data.dataset coco2017 downloads "
+            f"it, and configs/shapes.py trains without any download."
         )
 
 
@@ -109,10 +126,27 @@ def make_training_batches(
         input_size=config.data.input_size,
         mask_size=prototype_size(config),
         max_objects=config.data.max_objects,
-        augment=AugmentOptions(**config.augment),
+        augment=make_augment_options(config),
         seed=config.train.seed,
         start_step=start_step,
         num_workers=config.data.num_workers,
+    )
+
+
+def make_augment_options(config: ConfigDict) -> AugmentOptions:
+    """Reads the augmentation section of a config."""
+    return AugmentOptions(**config.augment)
+
+
+def make_network_sizes(config: ConfigDict) -> NetworkSizes:
+    """What the doctor needs to know of the network of a config."""
+    return NetworkSizes(
+        input_size=config.data.input_size,
+        max_objects=config.data.max_objects,
+        scales_px=config.anchors.scales_px,
+        aspect_ratios=config.anchors.aspect_ratios,
+        square=config.anchors.square,
+        least_iou=config.loss.positive_iou,
     )
 
 

@@ -12,10 +12,14 @@ _SHAPES_FIELDS = (
 )
 _FIELDS = {
     "data": (
-        "dataset records_dir train_annotations train_images validation_annotations "
-        "validation_images skip_bad input_size max_objects num_workers"
+        "dataset source_dir records_dir train_annotations train_images "
+        "validation_annotations validation_images skip_bad input_size max_objects "
+        "num_workers"
     ),
-    "augment": "photometric expand crop mirror flip_vertical",
+    "augment": (
+        "photometric expand crop mirror flip_vertical large_scale_jitter "
+        "copy_paste_probability mosaic_probability"
+    ),
     "model": (
         "backbone backbone_width features num_prototypes deformable_interval mask_iou "
         "freeze_bn compute_dtype winograd"
@@ -39,7 +43,7 @@ _FIELDS = {
     ),
 }
 _CHOICES = {
-    "data.dataset": ("coco", "shapes"),
+    "data.dataset": ("coco", "coco2017", "coco2014", "sbd", "shapes"),
     "model.freeze_bn": ("auto", "yes", "no"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
@@ -63,6 +67,8 @@ _POSITIVE = [
     "optimizer.learning_rate",
 ]
 _FRACTIONS = [
+    "augment.copy_paste_probability",
+    "augment.mosaic_probability",
     "loss.positive_iou",
     "loss.negative_iou",
     "loss.crowd_iou",

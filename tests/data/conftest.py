@@ -1,7 +1,10 @@
 """A small COCO-format dataset on disk, for tests to break."""
 
 import copy
+import functools
+import http.server
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -133,3 +136,21 @@ class CocoFolder:
 @pytest.fixture
 def coco(tmp_path):
     return CocoFolder(tmp_path / "coco").write()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves the folder `release` over http at the URL that it returns."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    handler = functools.partial(_Quiet, directory=tmp_path / "release")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(
+            target=running.serve_forever, args=(0.01,), daemon=True
+        ).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()

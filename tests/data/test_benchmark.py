@@ -22,13 +22,14 @@ def run(*arguments):
 def test_command_prints_stages_and_adds_a_row(coco, tmp_path):
     (coco.root / "annotations").mkdir()
     coco.file.rename(coco.root / "annotations" / "instances_train.json")
-    results = tmp_path / "results" / "data.csv"
+    results = tmp_path / "results"
     sizes = ("--input_size=64", "--batch_size=2", "--batches=3")
     for _ in range(2):
         done = run("--data", coco.root, "--results", results, *sizes)
         assert done.returncode == 0, done.stderr
     assert "images/s of CPU time" in done.stdout
-    first, _ = csv.DictReader(results.open())
+    (file,) = results.glob("data-cpu-*-opencv*-grain*.csv")
+    first, _ = csv.DictReader(file.open())
     *times, total = [float(first[name]) for name in first if name.endswith("_ms")]
     assert len(times) == 8
     assert all(took > 0 for took in times[:-1])

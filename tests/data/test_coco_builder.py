@@ -142,6 +142,21 @@ def test_damaged_images_are_all_named_and_nothing_is_left(coco, tmp_path):
     assert folders(tmp_path) == []
 
 
+def test_bad_entries_and_bad_images_are_told_together(coco, tmp_path):
+    (coco.images / "nine.jpg").write_bytes(b"nothing")
+    coco.content["annotations"][0]["area"] = -1
+    coco.content["annotations"][1]["segmentation"] = [[1, 2]]
+    coco.write()
+    arguments = {**coco.arguments(), "train_annotations": None, "train_images": None}
+    with pytest.raises(DatasetError) as caught:
+        prepare_coco(data_dir=tmp_path / "records", **arguments)
+    first, second, third = caught.value.problems
+    assert "annotation 11 has `area` -1" in first
+    assert "annotation 900 of image 7 has a polygon" in second
+    assert "nine.jpg: the file is not an image" in third
+    assert folders(tmp_path) == []
+
+
 def test_image_of_another_size_than_stated_is_named(coco, tmp_path):
     wrong = np.zeros((41, 60, 3), np.uint8)
     (coco.images / "nine.jpg").write_bytes(simplejpeg.encode_jpeg(wrong))

@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from yolact_jax.data import pipeline
 from yolact_jax.data.augment import NO_AUGMENTATION, AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
 from yolact_jax.data.errors import DatasetError
@@ -177,6 +178,27 @@ def test_no_objects_at_all_is_an_error(coco, tmp_path):
 def test_bad_argument_is_named(source, change, message):
     with pytest.raises(ValueError, match=message):
         training_batches(source, **{**ARGUMENTS, **change})
+
+
+def test_annotations_without_a_slot_are_counted_and_told_once(source, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        pipeline._LOGGER, "warning", lambda text, *values: told.append(text % values)
+    )
+    arguments = {**ARGUMENTS, "max_objects": 1, "augment": NO_AUGMENTATION}
+    most = {e.image_id: int((~e.annotations.crowd).sum()) - 1 for e in source}
+    expected = 0
+    with training_batches(source, **arguments) as batches:
+        for _ in range(4):
+            batch = next(batches)
+            for image_id, dropped in zip(
+                batch["image_ids"], batch["dropped"], strict=True
+            ):
+                assert dropped == most[int(image_id)]
+                expected += int(dropped)
+        assert batches.num_dropped == expected > 3
+    (message,) = told
+    assert "more annotations than the 1 slots of max_objects" in message
 
 
 def test_closed_batches_say_so(source):

@@ -1,15 +1,18 @@
 import json
 import sys
+import tarfile
 
 import numpy as np
 import pytest
 import simplejpeg
+import tensorflow_datasets as tfds
 from pycocotools import mask as coco_mask
+from tensorflow_datasets.core.download.checksums import compute_url_info
 
-from yolact_jax.data import convert
+from yolact_jax.data import convert, sbd_builder
 from yolact_jax.data.dataset import coco_ground_truth
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.sbd_builder import prepare_sbd
+from yolact_jax.data.sbd_builder import YolactSbd, prepare_sbd
 
 scipy_io = pytest.importorskip("scipy.io")
 NAMES = {"train.txt": ["2008_000002", "2008_000003"], "val.txt": ["2008_000008"]}
@@ -125,3 +128,54 @@ def test_missing_scipy_is_one_sentence(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(DatasetError, match=r"pip install 'yolact_jax\[sbd\]'"):
         prepare(folder)
+
+
+@pytest.fixture
+def archive(folder, server, tmp_path, monkeypatch):
+    """The official archive, made up, where the builder downloads it."""
+    path = tmp_path / "release" / "benchmark.tgz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder.parent, arcname="benchmark_RELEASE")
+    url = f"{server}/{path.name}"
+    monkeypatch.setattr(sbd_builder, "_ARCHIVE_URL", url)
+    monkeypatch.setattr(YolactSbd, "url_infos", {url: compute_url_info(path)})
+    return path
+
+
+def test_archive_is_downloaded(folder, archive, tmp_path):
+    builder = tfds.builder("yolact_sbd", data_dir=tmp_path / "native")
+    builder.download_and_prepare()
+    assert len(builder.as_data_source("train")) == 2
+    dataset = prepare_sbd(data_dir=tmp_path / "native")
+    assert dataset.directory == builder.data_path
+    for split in ("train", "validation"):
+        found = coco_ground_truth(dataset.source(split))
+        assert found == coco_ground_truth(prepare(folder).source(split))
+
+
+def test_unpacked_folder_serves_the_builder_too(folder, tmp_path):
+    config = tfds.download.DownloadConfig(manual_dir=folder.parents[1])
+    builder = tfds.builder("yolact_sbd/2012", data_dir=tmp_path / "native")
+    builder.download_and_prepare(download_config=config)
+    assert len(builder.as_data_source("validation")) == 1
+
+
+def test_archive_of_another_checksum_is_refused(archive, tmp_path):
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(DatasetError, match="wrong checksum"):
+        prepare_sbd(data_dir=tmp_path / "native")
+
+
+def test_records_do_not_depend_on_threads(folder, tmp_path):
+    rebuilt = []
+    for threads in (1, 5):
+        config = sbd_builder.SbdConfig(
+            name=f"{threads}", folder=folder, num_threads=threads, version="1.0.0"
+        )
+        builder = YolactSbd(config=config, data_dir=tmp_path / "native")
+        builder.download_and_prepare()
+        rebuilt.append([dict(record) for record in builder.as_data_source("train")])
+    for first, second in zip(*rebuilt, strict=True):
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])

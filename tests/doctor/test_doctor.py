@@ -251,3 +251,72 @@ def test_unreadable_set_is_told_without_a_traceback(made_up):
     assert "train.json does not exist" in done.stdout
     assert "val.json does not exist" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+CONFIG = """
+from configs import coco
+
+def get_config():
+    config = coco.get_config()
+    config.data.input_size = 64
+    config.data.max_objects = 1
+    config.data.train_annotations = "{root}/train.json"
+    config.data.train_images = "{root}/train"
+    config.data.validation_annotations = "{root}/val.json"
+    config.data.validation_images = "{root}/val"
+    config.anchors.scales_px = ({anchors})
+    return config
+"""
+
+
+@pytest.fixture
+def config_file(made_up):
+    """Writes a config with the anchors given, for the made-up set."""
+
+    def write(anchors):
+        made_up.write()
+        text = CONFIG.format(root=made_up.root, anchors=anchors)
+        (made_up.root / "config.py").write_text(text)
+        return {"config": made_up.root / "config.py"}
+
+    return write
+
+
+def test_config_gives_data_sizes_and_anchors(made_up, config_file):
+    annotations = made_up.content["train"]["annotations"]
+    annotations.append(made_up.annotation(7, 2, [8, 8, 25, 25]))
+    done = run(config_file("(24.0,), (48.0,), (48.0,), (48.0,), (48.0,)"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unmatched" not in done.stdout
+    assert "image 2 (2.jpg) has 2 annotations, of which 1 find none" in done.stdout
+    done = run(config_file("(6.0,), (6.0,), (6.0,), (6.0,), (6.0,)"), "--max_objects=5")
+    assert "train: 3 objects overlap less than 0.5 with any anchor" in done.stdout
+    assert "find none" not in done.stdout
+
+
+def test_config_gives_the_augmentation_of_the_sheet(made_up, config_file):
+    sheets = []
+    for change in ("False", "True"):
+        file = made_up.root / f"{change}.png"
+        flags = [f"--config.augment.{name}=False" for name in ("expand", "crop")]
+        arguments = config_file("(24.0,), (48.0,), (48.0,), (48.0,), (48.0,)")
+        done = run(
+            arguments,
+            *flags,
+            f"--config.augment.photometric={change}",
+            f"--sheet={file}",
+            "--samples=4",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        sheets.append(cv2.imread(str(file)))
+    plain, coloured = sheets
+    # The made-up pictures are grey, and so is the sheet beside the objects.
+    assert np.ptp(plain[:40, :40].astype(int), axis=-1).max() <= 3
+    assert (plain != coloured).any()
+
+
+def test_impossible_config_is_told_without_a_traceback(config_file):
+    done = run(config_file("(24.0,),"))
+    assert done.returncode == 1
+    assert "config.anchors.scales_px" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -10,12 +10,23 @@ from yolact_jax.data.example import Annotations, Example
 from yolact_jax.data.geometry import View
 from yolact_jax.data.views import NO_AUGMENTATION, AugmentOptions, choose_view
 
+Sample = dict[str, np.ndarray]
+# Fields of a sample with an axis of annotations.
+GROUND_TRUTH = ("boxes", "labels", "masks", "crowd")
+
 __all__ = [
+    "GROUND_TRUTH",
     "NO_AUGMENTATION",
     "AugmentOptions",
+    "Sample",
     "collate",
+    "ground_truth",
+    "join",
     "render",
+    "render_randomly",
     "select",
+    "slots",
+    "take",
     "training_sample",
 ]
 
@@ -28,7 +39,7 @@ def training_sample(
     input_size: int,
     mask_size: int,
     max_objects: int,
-) -> dict[str, np.ndarray]:
+) -> Sample:
     """Augments one example.
 
     Objects come first, then crowds, each in their order; if there are more than
@@ -48,11 +59,30 @@ def training_sample(
       int64; `dropped` int32, annotations that were too many.
     """
     view, kept = choose_view(example, rng, options, input_size)
-    annotations = example.annotations
-    chosen = select(annotations, view, kept, max_objects)
-    change = photometric.random_change(rng) if options.photometric else None
+    chosen = select(example.annotations, view, kept, max_objects)
     return {
-        "images": render(example.image, view, change, input_size),
+        "images": render_randomly(example, view, rng, options, input_size),
+        **ground_truth(example, view, chosen, mask_size),
+        "dropped": np.int32(len(kept) - len(chosen)),
+    }
+
+
+def ground_truth(
+    example: Example, view: View, chosen: np.ndarray, mask_size: int
+) -> Sample:
+    """What a view shows of some annotations.
+
+    Args:
+      example: the image.
+      view: the view.
+      chosen: [n] int64, indices of the annotations.
+      mask_size: height and width of the masks, pixels.
+
+    Returns:
+      `boxes`, `labels`, `masks`, `crowd` and `image_ids` as `training_sample` has them.
+    """
+    annotations = example.annotations
+    return {
         "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
         "labels": annotations.labels[chosen],
         "masks": rasterize.object_masks(
@@ -60,13 +90,10 @@ def training_sample(
         ),
         "crowd": annotations.crowd[chosen],
         "image_ids": np.int64(example.image_id),
-        "dropped": np.int32(len(kept) - len(chosen)),
     }
 
 
-def collate(
-    samples: Sequence[dict[str, np.ndarray]], max_objects: int
-) -> dict[str, np.ndarray]:
+def collate(samples: Sequence[dict[str, np.ndarray]], max_objects: int) -> Sample:
     """Stacks samples to a batch, padding ground truth to `max_objects` slots (G).
 
     Args:
@@ -81,7 +108,7 @@ def collate(
     batch = {"valid": np.arange(max_objects) < counts[:, None]}
     for name in samples[0]:
         values = [sample[name] for sample in samples]
-        is_ground_truth = name in ("boxes", "labels", "masks", "crowd")
+        is_ground_truth = name in GROUND_TRUTH
         batch[name] = (
             _padded(values, max_objects) if is_ground_truth else (np.stack(values))
         )
@@ -110,12 +137,61 @@ def select(
     Returns:
       [min(m, max_objects)] int64, indices.
     """
-    if len(kept) > max_objects:
-        boxes = view.boxes(annotations.boxes_px[kept])
+    boxes = view.boxes(annotations.boxes_px[kept])
+    return kept[slots(boxes, annotations.crowd[kept], max_objects)]
+
+
+def slots(boxes: np.ndarray, crowd: np.ndarray, max_objects: int) -> np.ndarray:
+    """Orders ground truth for the slots: objects before crowds, each in their order.
+
+    Args:
+      boxes: [m, 4] float, xyxy in [0, 1].
+      crowd: [m] bool.
+      max_objects: how many there can be; the largest boxes stay, and crowds go first.
+
+    Returns:
+      [min(m, max_objects)] int64, indices.
+    """
+    places = np.arange(len(boxes))
+    if len(boxes) > max_objects:
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        best_first = np.lexsort([-areas, annotations.crowd[kept]])
-        kept = kept[np.sort(best_first[:max_objects])]
-    return kept[np.argsort(annotations.crowd[kept], kind="stable")]
+        places = np.sort(np.lexsort([-areas, crowd])[:max_objects])
+    return places[np.argsort(crowd[places], kind="stable")]
+
+
+def join(samples: Sequence[Sample]) -> Sample:
+    """Joins the ground truth of several; the first gives its id.
+
+    Args:
+      samples: results of `ground_truth`.
+    """
+    joined = {
+        name: np.concatenate([sample[name] for sample in samples])
+        for name in GROUND_TRUTH
+    }
+    return {**joined, "image_ids": samples[0]["image_ids"]}
+
+
+def take(sample: Sample, places: np.ndarray) -> Sample:
+    """Takes some of the annotations of a sample.
+
+    Args:
+      sample: with the fields of `ground_truth`, and maybe others.
+      places: [k] int64, indices of annotations.
+    """
+    return {**sample, **{name: sample[name][places] for name in GROUND_TRUTH}}
+
+
+def render_randomly(
+    example: Example,
+    view: View,
+    rng: np.random.Generator,
+    options: AugmentOptions,
+    input_size: int,
+) -> np.ndarray:
+    """Renders a view in random colours, if `options` say so; see `render`."""
+    change = photometric.random_change(rng) if options.photometric else None
+    return render(example.image, view, change, input_size)
 
 
 def render(

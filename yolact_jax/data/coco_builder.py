@@ -4,18 +4,21 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from yolact_jax.data import coco_json, images, prepare, records
 from yolact_jax.data.dataset import Dataset
-from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.errors import DatasetError, gathered
+from yolact_jax.data.records_builder import RecordsBuilder, RecordsConfig
 
 _PathLike = str | os.PathLike
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class CocoConfig(prepare.RecordsConfig):
+class CocoConfig(RecordsConfig):
     """The validated sets to write.
 
     Attributes:
@@ -25,19 +28,28 @@ class CocoConfig(prepare.RecordsConfig):
     sets: dict[str, coco_json.CocoSet]
 
 
-class CocoFolder(prepare.RecordsBuilder):
+class CocoFolder(RecordsBuilder):
     """TFDS builder of a local COCO-format dataset, instance masks included."""
 
-    name = "coco_folder"
+    name = "yolact_coco_folder"
 
-    def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
-        """Split name -> its records."""
+    def _split_makers(self, dl_manager: Any) -> dict[str, list[Callable]]:
+        """Split name -> one function per record; nothing is downloaded."""
+        del dl_manager
         sets = self.builder_config.sets
-        return self.usable_splits({split: _makers(sets[split]) for split in sets})
+        return {split: record_makers(sets[split]) for split in sets}
 
 
-def _makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
-    """One function per image that makes its record."""
+def record_makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
+    """Makes one function per image of a validated set.
+
+    Args:
+      coco_set: the set.
+
+    Returns:
+      Functions that read and check the image and return its record; they raise
+      DatasetError for images that cannot be used.
+    """
     labels = {
         category_id: label for label, (category_id, _) in enumerate(coco_set.categories)
     }
@@ -55,11 +67,11 @@ def _record(
     return records.encode_record(entry, annotations, data, labels)
 
 
-def _checked_image(path: pathlib.Path, entry: dict[str, Any]) -> bytes:
+def _checked_image(path: Traversable, entry: dict[str, Any]) -> bytes:
     """Reads an image file, making sure that it can be decoded."""
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: cannot be read ({error}).") from error
     size = (entry["height"], entry["width"])
     images.decode_image(data, name=str(path), expected_size=size)
@@ -74,6 +86,7 @@ def prepare_coco(
     validation_annotations: _PathLike | None,
     validation_images: _PathLike | None,
     skip_bad: bool = False,
+    num_threads: int | None = None,
 ) -> Dataset:
     """Writes the records of a COCO-format dataset, unless they are there already.
 
@@ -87,6 +100,8 @@ def prepare_coco(
       validation_annotations: json file, or None.
       validation_images: folder of images, or None.
       skip_bad: leave out bad annotations and images instead of raising.
+      num_threads: threads that read images, by default one per core; the records do not
+        depend on it.
 
     Returns:
       The dataset; `skipped` tells what was left out.
@@ -104,8 +119,10 @@ def prepare_coco(
     found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
     if found:
         return found
-    sets = _read_sets(paths, skip_bad)
+    # What is bad in the json files is told together with what is bad in the images.
+    sets = _read_sets(paths)
     config = _config(sets, fingerprint, skip_bad)
+    config.num_threads = num_threads
     return prepare.prepare(CocoFolder, config, data_dir)
 
 
@@ -138,14 +155,12 @@ def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> N
             "No dataset was given: neither training nor validation annotations with"
             " their images."
         )
-    problems = []
-    for file, folder in paths.values():
-        try:
-            coco_json.require_paths(file, folder)
-        except DatasetError as error:
-            problems += error.problems
-    if problems:
-        raise DatasetError(problems)
+    gathered(
+        {
+            split: functools.partial(coco_json.require_paths, *places)
+            for split, places in paths.items()
+        }
+    )
 
 
 def _fingerprint(
@@ -159,25 +174,26 @@ def _fingerprint(
 
 
 def _read_sets(
-    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]],
 ) -> dict[str, coco_json.CocoSet]:
-    """Reads the splits, gathering the problems of all."""
-    sets, problems = {}, []
-    for split, (file, folder) in paths.items():
-        try:
-            sets[split] = coco_json.read_coco(file, folder, skip_bad=skip_bad)
-        except DatasetError as error:
-            problems += error.problems
-    if problems:
-        raise DatasetError(problems)
-    return sets
+    """Reads what is usable of the splits."""
+    return gathered(
+        {
+            split: functools.partial(coco_json.read_coco, *places, skip_bad=True)
+            for split, places in paths.items()
+        }
+    )
 
 
-def _config(
-    sets: dict[str, coco_json.CocoSet], fingerprint: str, skip_bad: bool
-) -> CocoConfig:
-    """Makes the builder's configuration; all splits must have the same classes."""
-    first, *others = sets.values()
+def common_categories(
+    sets: Iterable[coco_json.CocoSet],
+) -> tuple[tuple[int, str], ...]:
+    """The (id, name) pairs of sets that must all have the same classes.
+
+    Raises:
+      DatasetError: they differ.
+    """
+    first, *others = sets
     for other in others:
         if other.categories != first.categories:
             different = sorted(set(first.categories) ^ set(other.categories))
@@ -185,12 +201,20 @@ def _config(
                 f"{first.annotations_file} and {other.annotations_file} differ in"
                 f" `categories`: (id, name) in only one of them: {different}."
             )
+    return first.categories
+
+
+def _config(
+    sets: dict[str, coco_json.CocoSet], fingerprint: str, skip_bad: bool
+) -> CocoConfig:
+    """Makes the builder's configuration."""
+    categories = common_categories(sets.values())
     skipped = [problem for coco_set in sets.values() for problem in coco_set.skipped]
     return CocoConfig(
         name=fingerprint,
         version=str(CocoFolder.VERSION),
-        class_names=tuple(name for _, name in first.categories),
-        category_ids=tuple(category_id for category_id, _ in first.categories),
+        class_names=tuple(name for _, name in categories),
+        category_ids=tuple(category_id for category_id, _ in categories),
         skipped=tuple(skipped),
         sets=sets,
         skip_bad=skip_bad,

@@ -1,8 +1,7 @@
 """Checks of the entries of COCO-format json files, each problem one sentence."""
 
-import os
-import pathlib
 from collections.abc import Iterator
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from yolact_jax.data.errors import DatasetError
@@ -53,7 +52,7 @@ def _category_problem(entry: Any, names: dict[int, str]) -> str | None:
 
 
 def check_images(
-    entries: list, file: str, folder: pathlib.Path
+    entries: list, file: str, folder: Traversable
 ) -> tuple[list[Entry], list[str]]:
     """Splits image entries into good ones and problems.
 
@@ -65,7 +64,7 @@ def check_images(
     Returns:
       The good entries in their order, and one sentence for each other entry.
     """
-    present = set(os.listdir(folder))
+    present = {path.name for path in folder.iterdir()}
     good, problems, seen = [], [], set()
     for index, entry in enumerate(entries):
         problem = _image_problem(entry, seen, present, folder)
@@ -78,7 +77,7 @@ def check_images(
 
 
 def _image_problem(
-    entry: Any, seen: set[int], present: set[str], folder: pathlib.Path
+    entry: Any, seen: set[int], present: set[str], folder: Traversable
 ) -> str | None:
     """What is wrong with an image entry, given the ids before it."""
     if not isinstance(entry, dict):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from yolact_jax.data import coco_checks
@@ -18,16 +19,16 @@ class CocoSet:
     """A validated COCO-format set.
 
     Attributes:
-      annotations_file: the json file.
-      images_dir: the folder of images.
+      annotations_file: the json file, on disk or in a zip archive.
+      images_dir: the folder of images, the same.
       images: entries of the json file in its order.
       annotations: image id -> annotation entries in the order of the json file.
       categories: (id, name) pairs in ascending order of id; label i is the i-th.
       skipped: problems of the entries that `skip_bad` left out.
     """
 
-    annotations_file: pathlib.Path
-    images_dir: pathlib.Path
+    annotations_file: Traversable
+    images_dir: Traversable
     images: tuple[dict[str, Any], ...]
     annotations: dict[int, list[dict[str, Any]]]
     categories: tuple[tuple[int, str], ...]
@@ -55,7 +56,7 @@ def require_paths(annotations_file: pathlib.Path, images_dir: pathlib.Path) -> N
             f"The image folder {images_dir} does not exist"
             f" (looked for {images_dir.absolute()})."
         )
-    elif next(os.scandir(images_dir), None) is None:
+    elif next(iter(images_dir.iterdir()), None) is None:
         problems.append(f"The image folder {images_dir} is empty.")
     if problems:
         raise DatasetError(problems)
@@ -82,7 +83,28 @@ def read_coco(
     """
     file, folder = pathlib.Path(annotations_file), pathlib.Path(images_dir)
     require_paths(file, folder)
-    content = _read_json(file)
+    return read_set(file, folder, skip_bad=skip_bad)
+
+
+def read_set(
+    file: Traversable,
+    folder: Traversable,
+    *,
+    skip_bad: bool = False,
+    is_annotated: bool = True,
+) -> CocoSet:
+    """Reads and validates a set like `read_coco`, also from inside zip archives.
+
+    Args:
+      file: the json file.
+      folder: of the images.
+      skip_bad: leave out bad annotations and images instead of raising.
+      is_annotated: False for test images, whose json file has no `annotations`.
+
+    Raises:
+      DatasetError: with every problem found.
+    """
+    content = _read_json(file, is_annotated)
     categories = coco_checks.check_categories(content["categories"], file.name)
     images, image_problems = coco_checks.check_images(
         content["images"], file.name, folder
@@ -113,7 +135,7 @@ def _known_ids(entries: list) -> set:
     return {image_id for image_id in ids if isinstance(image_id, int)}
 
 
-def _read_json(file: pathlib.Path) -> dict[str, list]:
+def _read_json(file: Traversable, is_annotated: bool) -> dict[str, list]:
     """Parses the file and checks its outermost structure."""
     try:
         content = json.loads(file.read_bytes())
@@ -126,6 +148,8 @@ def _read_json(file: pathlib.Path) -> dict[str, list]:
             f"{file}: holds a json {type(content).__name__}, not an object with"
             " `images`, `annotations` and `categories`."
         )
+    if not is_annotated:
+        content.setdefault("annotations", [])
     problems = [
         f"{file}: has no list `{section}`; a COCO-format file has `images`,"
         " `annotations` and `categories`."

@@ -12,7 +12,7 @@ from yolact_jax.data import records, rle
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Annotations, Example, Segmentations
 
-SPLITS = ("train", "validation")
+SPLITS = ("train", "validation", "test", "test_dev")
 
 
 class RecordSource:
@@ -75,7 +75,7 @@ class Dataset:
       category_ids: ids of the labels in the annotation file.
       fingerprint: changes whenever the annotations do.
       skipped: one sentence for each annotation or image left out as bad.
-      splits: the splits it has, of "train" and "validation".
+      splits: the splits it has, of `SPLITS`.
     """
 
     directory: pathlib.Path
@@ -89,7 +89,7 @@ class Dataset:
         """Opens a split.
 
         Args:
-          split: "train" or "validation".
+          split: one of `splits`.
 
         Raises:
           DatasetError: the dataset has no such split.

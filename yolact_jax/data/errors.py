@@ -1,8 +1,10 @@
 """The error that every dataset reader and builder raises for bad data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 _MAX_SHOWN = 20
+_T = TypeVar("_T")
 
 
 class DatasetError(ValueError):
@@ -31,3 +33,26 @@ def _message(problems: tuple[str, ...]) -> str:
     if len(problems) > _MAX_SHOWN:
         lines.append(f"  and {len(problems) - _MAX_SHOWN} more")
     return "\n".join(lines)
+
+
+def gathered(calls: Mapping[str, Callable[[], _T]]) -> dict[str, _T]:
+    """Makes all calls, and raises the problems of all together.
+
+    Args:
+      calls: functions that may raise DatasetError, by name.
+
+    Returns:
+      Their results by name.
+
+    Raises:
+      DatasetError: with the problems of all that failed.
+    """
+    results, problems = {}, []
+    for name, call in calls.items():
+        try:
+            results[name] = call()
+        except DatasetError as error:
+            problems += error.problems
+    if problems:
+        raise DatasetError(problems)
+    return results

@@ -1,9 +1,8 @@
 """Padded training batches, a pure function of (seed, step), and ordered reading."""
 
-import collections
-import concurrent.futures
+import contextlib
 import functools
-import itertools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,11 +11,14 @@ import cv2
 import numpy as np
 from absl import flags
 
-from yolact_jax.data.augment import AugmentOptions, collate, training_sample
+from yolact_jax.data.augment import AugmentOptions, collate
 from yolact_jax.data.dataset import RecordSource
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
+from yolact_jax.data.mixing import mixed_sample
+from yolact_jax.data.ordered_map import ordered_map
 
+_LOGGER = logging.getLogger(__name__)
 # More threads would wait for each other, and hold more batches in memory.
 _MAX_THREADS = 16
 
@@ -25,18 +27,38 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
     """Endless batches; use it as a context manager, or close it.
 
     Each batch has the fields of `structures.Batch`, and `image_ids` [B] int64 and
-    `dropped` [B] int32, the number of annotations that found no slot.
+    `dropped` [B] int32, the number of annotations that found no slot.  The first image
+    with any is logged.
+
+    Attributes:
+      num_dropped: annotations that found no slot so far.
     """
 
     def __init__(self, iterator: Any):
         """Takes a grain iterator."""
         self._iterator = iterator
+        self.num_dropped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the next batch."""
         if self._iterator is None:
             raise ValueError("The training batches were closed.")
-        return next(self._iterator)
+        batch = next(self._iterator)
+        self._count_dropped(batch)
+        return batch
+
+    def _count_dropped(self, batch: dict[str, np.ndarray]) -> None:
+        """Counts annotations without a slot, and tells of the first."""
+        for index in np.flatnonzero(batch["dropped"]):
+            if not self.num_dropped:
+                _LOGGER.warning(
+                    "Image %d has more annotations than the %d slots of max_objects; "
+                    "the %d smallest are left out, here and wherever it happens.",
+                    batch["image_ids"][index],
+                    batch["valid"].shape[1],
+                    batch["dropped"][index],
+                )
+            self.num_dropped += int(batch["dropped"][index])
 
     def __enter__(self) -> "TrainingBatches":
         """Returns itself."""
@@ -53,10 +75,11 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         self._iterator = None
 
 
-class _Selected:
+class Selected:
     """Some examples of a source, as a grain data source."""
 
     def __init__(self, source: Sequence[Example], indices: np.ndarray):
+        """Takes the source and [n] int64 indices into it."""
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:
@@ -129,8 +152,10 @@ def training_batches(
     indices = np.flatnonzero(source.num_objects)
     if not len(indices):
         raise DatasetError(f"No image of {source!r} has an object to train on.")
+    selected = Selected(source, indices)
     make_sample = functools.partial(
         _sample,
+        others=selected,
         options=augment,
         input_size=input_size,
         mask_size=mask_size,
@@ -138,7 +163,7 @@ def training_batches(
     )
     pad = functools.partial(collate, max_objects=max_objects)
     batches = (
-        grain.MapDataset.source(_Selected(source, indices))
+        grain.MapDataset.source(selected)
         .seed(seed)
         .shuffle()
         .repeat()
@@ -174,7 +199,7 @@ def _sample(
 ) -> dict[str, np.ndarray]:
     """Makes one training sample on one core: many run at the same time."""
     cv2.setNumThreads(0)
-    return training_sample(example, rng, **arguments)
+    return mixed_sample(example, rng, **arguments)
 
 
 def _require_at_least(least: int, **values: int) -> None:
@@ -197,19 +222,12 @@ def examples_in_order(
     Yields:
       (index, example) with the image decoded.
     """
-    threads = min(num_ahead, os.cpu_count() or 1)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        rest = iter(range(start, len(source)))
-        pending = collections.deque(
-            (index, pool.submit(_decoded, source, index))
-            for index in itertools.islice(rest, num_ahead)
-        )
-        while pending:
-            index, future = pending.popleft()
-            following = next(rest, None)
-            if following is not None:
-                pending.append((following, pool.submit(_decoded, source, following)))
-            yield index, future.result()
+    indices = range(start, len(source))
+    read = functools.partial(_decoded, source)
+    examples = ordered_map(read, indices, num_ahead=num_ahead)
+    # Closing this closes the threads, too.
+    with contextlib.closing(examples):
+        yield from zip(indices, examples, strict=True)
 
 
 def _decoded(source: Sequence[Example], index: int) -> Example:

@@ -1,7 +1,6 @@
 """Records of Pascal SBD, the semantic boundaries dataset with its instances.
 
-The official archive has, in `benchmark_RELEASE/dataset`, images in `img/`, instances as
-Matlab files in `inst/`, and the split as the lists `train.txt` and `val.txt`.
+Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
 """
 
 import dataclasses
@@ -9,73 +8,122 @@ import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator
+import tarfile
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
+import tensorflow_datasets as tfds
 
-from yolact_jax.data import images, prepare, records
+from yolact_jax.data import images, prepare, records, sbd_files
 from yolact_jax.data.dataset import Dataset
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.records_builder import RecordsBuilder, RecordsConfig
 
-CLASS_NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
-    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person"),
-    *("pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+_LABELS = {
+    category_id: label for label, category_id in enumerate(sbd_files.CATEGORY_IDS)
+}
+_ARCHIVE_URL = (
+    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/"
+    "semantic_contours/benchmark.tgz"
 )
-_CATEGORY_IDS = tuple(range(1, len(CLASS_NAMES) + 1))
-_LABELS = {category_id: label for label, category_id in enumerate(_CATEGORY_IDS)}
-_LISTS = {"train": "train.txt", "validation": "val.txt"}
-# Where the archive has it, from the folder it was unpacked in.
-_ROOTS = (".", "dataset", "benchmark_RELEASE/dataset")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class SbdConfig(prepare.RecordsConfig):
-    """The images to write.
+class SbdConfig(RecordsConfig):
+    """Where the images are; the classes are always the same.
 
     Attributes:
-      folder: with `img` and `inst`.
-      names: split name -> names of its images, without ending.
+      class_names: names of the labels.
+      category_ids: ids of the labels.
+      folder: with `img`, `inst` and the lists of names; None to download it.
     """
 
-    folder: pathlib.Path
-    names: dict[str, tuple[str, ...]]
+    class_names: tuple[str, ...] = sbd_files.CLASS_NAMES
+    category_ids: tuple[int, ...] = sbd_files.CATEGORY_IDS
+    folder: pathlib.Path | None = None
 
 
-class PascalSbd(prepare.RecordsBuilder):
-    """TFDS builder of Pascal SBD; ids count from 1 over train, then validation."""
+class YolactSbd(RecordsBuilder):
+    """Pascal SBD with its official split.
 
-    name = "pascal_sbd"
+    Image ids count from 1 over train, then validation, and so do annotation ids.
+    """
 
-    def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
-        """Split name -> its records."""
-        config = self.builder_config
-        image_ids, annotation_ids = itertools.count(1), itertools.count(1)
-        makers = {
+    name = "yolact_sbd"
+    BUILDER_CONFIGS = [SbdConfig(name="2012", description="the whole set")]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Optional: the official benchmark.tgz, or the folder benchmark_RELEASE that it"
+        " unpacks to.  Without either, the archive is downloaded."
+    )
+
+    def _split_makers(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, list[Callable]]:
+        """Split name -> one function per record."""
+        sbd_files.require_matlab_reader()
+        self._annotation_ids = itertools.count(1)
+        root = self.builder_config.folder or _given(dl_manager)
+        if root is None:
+            root = _downloaded(dl_manager)
+            # Nobody can repair the official archive: what is bad is left out.
+            self.skip_bad = True
+        image_ids = itertools.count(1)
+        return {
             split: [
-                functools.partial(
-                    _record, config.folder, name, next(image_ids), annotation_ids
-                )
+                functools.partial(_record, root, name, next(image_ids))
                 for name in names
             ]
-            for split, names in config.names.items()
+            for split, names in sbd_files.names(root).items()
         }
-        return self.usable_splits(makers)
+
+    def _finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Numbers the annotations, which start from 0 in each image."""
+        count = len(record["annotation_id"])
+        ids = np.fromiter(itertools.islice(self._annotation_ids, count), np.int64)
+        return {**record, "annotation_id": ids}
+
+
+def _given(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:
+    """Finds the unpacked set in what the user has already."""
+    try:
+        return sbd_files.find_root(pathlib.Path(dl_manager.manual_dir))
+    except (AssertionError, DatasetError):  # TFDS asserts that the folder is there.
+        return None
+
+
+def _downloaded(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+    """Downloads and unpacks the official archive."""
+    archive = pathlib.Path(dl_manager.download(_ARCHIVE_URL))
+    folder = _extracted(archive, pathlib.Path(dl_manager.download_dir))
+    return sbd_files.find_root(folder)
+
+
+def _extracted(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Unpacks an archive once, whole or not at all; TFDS needs TensorFlow for that."""
+    target = folder / f"{archive.name}.extracted"
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            unfinished = pathlib.Path(temporary) / "content"
+            with tarfile.open(archive) as tar:
+                tar.extractall(unfinished, filter="data")
+            unfinished.rename(target)
+    return target
 
 
 def prepare_sbd(
     *,
     data_dir: str | os.PathLike,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike | None = None,
     skip_bad: bool = False,
 ) -> Dataset:
     """Writes the records of Pascal SBD, unless they are there already.
 
     Args:
       data_dir: folder of all prepared datasets, made if missing.
-      folder: where the official archive was unpacked.
+      folder: where the official archive was unpacked; None to download it, to
+        `downloads` in `data_dir`, unless there are records already.
       skip_bad: leave out bad images instead of raising.
 
     Returns:
@@ -84,63 +132,34 @@ def prepare_sbd(
     Raises:
       DatasetError: with every problem found; nothing is written then.
     """
-    root = _find_root(pathlib.Path(folder).expanduser().absolute())
-    lists = {split: (root / file).read_text() for split, file in _LISTS.items()}
+    if folder is None:
+        sbd_files.require_matlab_reader()
+        return prepare.prepare_downloaded(YolactSbd, ("2012",), data_dir)
+    root = sbd_files.find_root(pathlib.Path(folder).expanduser().absolute())
+    lists = [(root / file).read_text() for file in sbd_files.LISTS.values()]
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
     fingerprint = prepare.fingerprint_of(
-        ["sbd", str(root.resolve()), f"skip_bad={skip_bad}", *lists.values()]
+        ["sbd", str(root.resolve()), f"skip_bad={skip_bad}", *lists]
     )
-    found = prepare.find_prepared(PascalSbd, fingerprint, data_dir)
+    found = prepare.find_prepared(YolactSbd, fingerprint, data_dir)
     if found:
         return found
-    _require_matlab_reader()
     config = SbdConfig(
         name=fingerprint,
-        version=str(PascalSbd.VERSION),
-        class_names=CLASS_NAMES,
-        category_ids=_CATEGORY_IDS,
+        version=str(YolactSbd.VERSION),
         skip_bad=skip_bad,
         folder=root,
-        names={split: tuple(text.split()) for split, text in lists.items()},
     )
-    return prepare.prepare(PascalSbd, config, data_dir)
+    return prepare.prepare(YolactSbd, config, data_dir)
 
 
-def _find_root(folder: pathlib.Path) -> pathlib.Path:
-    """Finds the folder of the images in what the archive unpacked to."""
-    parts = ("img", "inst", *_LISTS.values())
-    for root in (folder / name for name in _ROOTS):
-        missing = [part for part in parts if not (root / part).exists()]
-        if not missing:
-            return root
-        if len(missing) < len(parts):
-            raise DatasetError(f"Pascal SBD in {root} lacks {', '.join(missing)}.")
-    raise DatasetError(
-        f"Pascal SBD is not in {folder}; it must have {', '.join(parts)}, there or in"
-        " benchmark_RELEASE/dataset."
-    )
-
-
-def _require_matlab_reader() -> None:
-    """Raises unless scipy is installed: only this dataset needs it."""
-    try:
-        import scipy.io  # noqa: F401
-    except ImportError as error:
-        raise DatasetError(
-            "Pascal SBD comes as Matlab files, which scipy reads: pip install"
-            " 'yolact_jax[sbd]'."
-        ) from error
-
-
-def _record(
-    root: pathlib.Path, name: str, image_id: int, annotation_ids: Iterator[int]
-) -> dict[str, Any]:
-    """Makes the record of an image.
+def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
+    """Makes the record of an image, its annotations numbered from 0.
 
     Raises:
       DatasetError: one of its two files is missing or damaged.
     """
-    instances, category_ids = read_instances(root / "inst" / f"{name}.mat")
+    instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
     try:
         data = path.read_bytes()
@@ -154,61 +173,7 @@ def _record(
         "width": instances.shape[1],
     }
     annotations = [
-        {"id": next(annotation_ids), **_annotation(instances == i + 1, category_id)}
+        {"id": i, **sbd_files.annotation(instances == i + 1, category_id)}
         for i, category_id in enumerate(category_ids)
     ]
     return records.encode_record(entry, annotations, data, _LABELS)
-
-
-def read_instances(file: pathlib.Path) -> tuple[np.ndarray, list[int]]:
-    """Reads a Matlab file of instances.
-
-    Args:
-      file: with the structure `GTinst`.
-
-    Returns:
-      [h, w] uint8, 0 for background and i for the i-th instance, counted from 1; and
-      the category ids 1..20 of the instances.
-
-    Raises:
-      DatasetError: the file is missing or damaged, or its parts do not fit.
-    """
-    import scipy.io
-
-    try:
-        content = scipy.io.loadmat(file)["GTinst"][0, 0]
-        instances = np.array(content["Segmentation"], np.uint8)
-        category_ids = np.array(content["Categories"]).ravel().astype(int).tolist()
-    except Exception as error:  # Damaged files fail in many ways.
-        raise DatasetError(
-            f"{file}: cannot be read as a Matlab file with the instances `GTinst`"
-            f" ({error})."
-        ) from error
-    unknown = sorted(set(category_ids) - set(_CATEGORY_IDS))
-    if unknown:
-        raise DatasetError(f"{file}: has categories {unknown}, not 1..20.")
-    numbers = sorted(set(np.unique(instances).tolist()) - {0})
-    if numbers != list(range(1, len(category_ids) + 1)):
-        raise DatasetError(
-            f"{file}: shows the instances {numbers}, but has categories for"
-            f" {len(category_ids)}."
-        )
-    return instances, category_ids
-
-
-def _annotation(mask: np.ndarray, category_id: int) -> dict[str, Any]:
-    """COCO-format annotation of a mask [h, w] bool."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    # Without the last row and column, as in the conversion that the paper used.
-    extent = columns[-1] - columns[0], rows[-1] - rows[0]
-    return {
-        "category_id": category_id,
-        "bbox": [float(v) for v in (columns[0], rows[0], *extent)],
-        "area": float(mask.sum()),
-        "iscrowd": 0,
-        "segmentation": {
-            "size": list(mask.shape),
-            "counts": encoded["counts"].decode(),
-        },
-    }

@@ -1,9 +1,11 @@
 """Records of generated pictures of shapes, for quick runs and tests."""
 
 import dataclasses
+import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from pycocotools import mask as coco_mask
 from yolact_jax.data import prepare, records, shapes
 from yolact_jax.data.dataset import Dataset
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.records_builder import RecordsBuilder, RecordsConfig
 
 # Raise this whenever the pictures change, so that old records are not reused.
 _PICTURES_VERSION = 1
@@ -23,38 +26,55 @@ _LABELS = {category_id: label for label, category_id in enumerate(_CATEGORY_IDS)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class ShapesConfig(prepare.RecordsConfig):
-    """What to draw.
+class ShapesConfig(RecordsConfig):
+    """What to draw; the classes are always the same.
 
     Attributes:
+      class_names: names of the labels.
+      category_ids: ids of the labels.
       num_images: split name -> number of pictures.
       image_size: height and width, pixels.
-      seed: of the first split; the others follow.
+      seed: of all pictures.
     """
 
+    class_names: tuple[str, ...] = shapes.CLASS_NAMES
+    category_ids: tuple[int, ...] = _CATEGORY_IDS
     num_images: dict[str, int]
     image_size: int
     seed: int
 
 
-class Shapes(prepare.RecordsBuilder):
-    """TFDS builder of pictures of shapes."""
+class YolactShapes(RecordsBuilder):
+    """Pictures of shapes; image ids count from 1 over all splits."""
 
-    name = "shapes"
+    name = "yolact_shapes"
+    BUILDER_CONFIGS = [
+        ShapesConfig(
+            name="128px",
+            description="2,000 training and 200 validation pictures",
+            num_images={"train": 2000, "validation": 200},
+            image_size=128,
+            seed=0,
+        )
+    ]
 
-    def _split_records(self) -> dict[str, Iterator[dict[str, Any]]]:
-        """Split name -> its records."""
-        return {split: self._records(split) for split in self.builder_config.num_images}
+    def _split_makers(self, dl_manager: Any) -> dict[str, list[Callable]]:
+        """Split name -> one function per record."""
+        del dl_manager  # Nothing is downloaded.
+        indices = itertools.count()
+        return {
+            split: [
+                functools.partial(_record, self.builder_config, next(indices))
+                for _ in range(count)
+            ]
+            for split, count in self.builder_config.num_images.items()
+        }
 
-    def _records(self, split: str) -> Iterator[dict[str, Any]]:
-        """Draws the pictures of a split; image ids count from 1 over all splits."""
-        config = self.builder_config
-        splits = list(config.num_images)
-        place = splits.index(split)
-        first = sum(config.num_images[before] for before in splits[:place])
-        for index in range(first, first + config.num_images[split]):
-            drawn = shapes.draw_shapes(config.seed, index, image_size=config.image_size)
-            yield shapes_record(drawn, image_id=index + 1)
+
+def _record(config: ShapesConfig, index: int) -> dict[str, Any]:
+    """Draws a picture and makes its record."""
+    drawn = shapes.draw_shapes(config.seed, index, image_size=config.image_size)
+    return shapes_record(drawn, image_id=index + 1)
 
 
 def shapes_record(drawn: shapes.ShapesImage, *, image_id: int) -> dict[str, Any]:
@@ -143,16 +163,14 @@ def prepare_shapes(
     parts = ("shapes", _PICTURES_VERSION, num_train, num_validation, image_size, seed)
     fingerprint = prepare.fingerprint_of(map(str, parts))
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
-    found = prepare.find_prepared(Shapes, fingerprint, data_dir)
+    found = prepare.find_prepared(YolactShapes, fingerprint, data_dir)
     if found:
         return found
     config = ShapesConfig(
         name=fingerprint,
-        version=str(Shapes.VERSION),
-        class_names=shapes.CLASS_NAMES,
-        category_ids=_CATEGORY_IDS,
+        version=str(YolactShapes.VERSION),
         num_images=num_images,
         image_size=image_size,
         seed=seed,
     )
-    return prepare.prepare(Shapes, config, data_dir)
+    return prepare.prepare(YolactShapes, config, data_dir)

@@ -15,6 +15,7 @@ _CROP_MODES = 6  # "No crop", four minimum overlaps, "any overlap".
 _TRIALS_PER_MODE = 50
 _MAX_ASPECT = 2.0
 _VIEW_TRIALS = 10
+_JITTER_SCALES = (0.1, 2.0)
 # The original discards boxes of at most this many pixels of the network input: its
 # threshold is a fraction of the input, compared with pixels.
 _MIN_EXTENT_PX = 4 / 550
@@ -31,6 +32,11 @@ class AugmentOptions:
       mirror: with probability 1/2 mirror left and right.
       flip_vertical: with probability 1/2 mirror top and bottom, for images without an
         up and down such as those of a microscope.
+      large_scale_jitter: instead of expand and crop, show the image at 0.1 to 2 times
+        the size that fits, without stretching it; off in the original.
+      copy_paste_probability: how often objects of another image are pasted; off in the
+        original.
+      mosaic_probability: how often four images share one sample; off in the original.
       expand_max_ratio: largest side of the canvas, in sides of the image.
       crop_min_scale: smallest side of the part, in sides of what it is cut from.
     """
@@ -40,6 +46,9 @@ class AugmentOptions:
     crop: bool = True
     mirror: bool = True
     flip_vertical: bool = False
+    large_scale_jitter: bool = False
+    copy_paste_probability: float = 0.0
+    mosaic_probability: float = 0.0
     expand_max_ratio: float = 4.0
     crop_min_scale: float = 0.3
 
@@ -53,6 +62,11 @@ class AugmentOptions:
             raise ValueError(
                 f"`expand_max_ratio` is {self.expand_max_ratio}; it must be at least 1."
             )
+        for name in ("copy_paste_probability", "mosaic_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}; it must be between 0 and 1."
+                )
         if not 0 < self.crop_min_scale < 1:
             raise ValueError(
                 f"`crop_min_scale` is {self.crop_min_scale}; it must be between 0 and"
@@ -96,11 +110,13 @@ def choose_view(
 def random_view(
     example: Example, rng: np.random.Generator, options: AugmentOptions
 ) -> View:
-    """Draws canvas, crop and flips, in that order."""
+    """Draws canvas and crop, or the jitter of scale; then flips."""
     view = geometry.whole(example.height, example.width)
-    if options.expand:
+    if options.large_scale_jitter:
+        view = random_jitter(view, rng)
+    if options.expand and not options.large_scale_jitter:
         view = random_expand(view, rng, options.expand_max_ratio)
-    if options.crop:
+    if options.crop and not options.large_scale_jitter:
         view = random_crop(view, example.annotations, rng, options.crop_min_scale)
     flip_x = options.mirror and rng.random() < 0.5
     flip_y = options.flip_vertical and rng.random() < 0.5
@@ -116,6 +132,27 @@ def random_expand(view: View, rng: np.random.Generator, max_ratio: float) -> Vie
     top = int(rng.uniform(0.0, view.height * ratio - view.height))
     width, height = int(view.width * ratio), int(view.height * ratio)
     return View(view.left - left, view.top - top, width, height)
+
+
+def random_jitter(view: View, rng: np.random.Generator) -> View:
+    """Draws a square view at a scale from a tenth to twice the one that fits.
+
+    Large-scale jitter of Ghiasi et al., "Simple Copy-Paste is a Strong Data
+    Augmentation Method for Instance Segmentation", CVPR 2021.  An image smaller than
+    the square is put somewhere in it, where the paper takes the upper left corner.
+
+    Args:
+      view: the whole image.
+      rng: source of randomness.
+
+    Returns:
+      The view; it neither stretches nor flips the image.
+    """
+    fitting = max(view.width, view.height)
+    side = max(round(fitting / rng.uniform(*_JITTER_SCALES)), 1)
+    left = round(_between(0.0, view.width - side, rng))
+    top = round(_between(0.0, view.height - side, rng))
+    return View(view.left + left, view.top + top, side, side)
 
 
 def random_crop(

@@ -2,19 +2,25 @@
 
     python -m yolact_jax.doctor --annotations train.json --images train \
         --validation_annotations val.json --validation_images val --sheet sheet.png
+    python -m yolact_jax.doctor --config configs/custom.py --sheet sheet.png
 
+A config gives the data, the sizes and anchors of the network, and the augmentation of
+the sheet; without one they are those of configs/coco.py.
 The exit status is 1 if there are problems, with --strict also for warnings, else 0.
 """
 
 import collections
+import dataclasses
 import pathlib
 import sys
 import tempfile
 from collections.abc import Iterator
 
 from absl import app, flags
+from ml_collections import config_flags
 
-from yolact_jax.console import start_logging
+from yolact_jax import build
+from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.data.augment import AugmentOptions
 from yolact_jax.data.coco_builder import prepare_coco
 from yolact_jax.data.dataset import Dataset
@@ -30,11 +36,12 @@ _VALIDATION_ANNOTATIONS = flags.DEFINE_string(
 _VALIDATION_IMAGES = flags.DEFINE_string(
     "validation_images", None, "Folder of its images; by default that of --images."
 )
+_CONFIG = config_flags.DEFINE_config_file("config", None, "What to train with.")
 _INPUT_SIZE = flags.DEFINE_integer(
-    "input_size", 550, "Side of the network input, pixels.", lower_bound=32
+    "input_size", None, "Side of the network input, pixels.", lower_bound=32
 )
 _MAX_OBJECTS = flags.DEFINE_integer(
-    "max_objects", 100, "Slots for annotations per image.", lower_bound=1
+    "max_objects", None, "Slots for annotations per image.", lower_bound=1
 )
 _SHEET = flags.DEFINE_string("sheet", None, "PNG file to draw augmented samples in.")
 _SAMPLES = flags.DEFINE_integer("samples", 16, "Samples to draw.", lower_bound=1)
@@ -93,6 +100,8 @@ def report(found: list[Finding], most: int) -> str:
 
 def _prepare(records_dir: str) -> Dataset:
     """Writes records of whatever is usable."""
+    if _ANNOTATIONS.value is None and _CONFIG.value:
+        return build.make_dataset(_CONFIG.value, skip_bad=True, records_dir=records_dir)
     return prepare_coco(
         data_dir=records_dir,
         train_annotations=_ANNOTATIONS.value,
@@ -104,17 +113,26 @@ def _prepare(records_dir: str) -> Dataset:
     )
 
 
+def _sizes() -> network_view.NetworkSizes:
+    """What the network sees, by the config and the flags."""
+    given = {"input_size": _INPUT_SIZE.value, "max_objects": _MAX_OBJECTS.value}
+    given = {name: value for name, value in given.items() if value is not None}
+    if _CONFIG.value:
+        return dataclasses.replace(build.make_network_sizes(_CONFIG.value), **given)
+    return network_view.NetworkSizes(**given)
+
+
 def _examine_in(records_dir: str) -> list[Finding]:
     """Prepares, examines, and draws the sheet."""
     try:
+        sizes = _sizes()
         dataset = _prepare(records_dir)
-        sizes = network_view.NetworkSizes(_INPUT_SIZE.value, _MAX_OBJECTS.value)
         found = list(examine(dataset, sizes))
         if _SHEET.value:
             sheet = contact_sheet.draw_sheet(
                 dataset.source(dataset.splits[0]),
                 sizes,
-                options=AugmentOptions(),
+                options=_augment_options(),
                 count=_SAMPLES.value,
                 seed=0,
             )
@@ -124,9 +142,21 @@ def _examine_in(records_dir: str) -> list[Finding]:
     return found
 
 
+def _augment_options() -> AugmentOptions:
+    """The random changes that the sheet shows."""
+    if not _CONFIG.value:
+        return AugmentOptions()
+    return build.make_augment_options(_CONFIG.value)
+
+
 def main(_) -> None:
     """Examines, prints the report, and exits with its status."""
     start_logging()
+    if _CONFIG.value:
+        try:
+            build.validate(_CONFIG.value)
+        except ValueError as error:
+            sys.exit(f"doctor: {error}")
     with tempfile.TemporaryDirectory() as temporary:
         found = _examine_in(_RECORDS_DIR.value or temporary)
     print(report(found, _MOST.value))
@@ -135,4 +165,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -5,9 +5,11 @@ import pathlib
 import cv2
 import numpy as np
 
-from yolact_jax.data.augment import AugmentOptions, training_sample
+from yolact_jax.data.augment import AugmentOptions
 from yolact_jax.data.dataset import RecordSource
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.mixing import mixed_sample
+from yolact_jax.data.pipeline import Selected
 from yolact_jax.doctor.network_view import NetworkSizes
 
 _TILE_PX = 275
@@ -41,13 +43,15 @@ def draw_sheet(
     usable = np.flatnonzero(source.num_objects)
     if not len(usable):
         raise DatasetError(f"No image of {source!r} has an object to draw.")
+    selected = Selected(source, usable)
     rng = np.random.default_rng(seed)
     rows = -(-count // _COLUMNS)
     sheet = np.zeros((rows * _TILE_PX, _COLUMNS * _TILE_PX, 3), np.uint8)
     for place in range(count):
-        sample = training_sample(
-            source[int(rng.choice(usable))],
+        sample = mixed_sample(
+            selected[int(rng.integers(len(selected)))],
             rng,
+            others=selected,
             options=options,
             input_size=sizes.input_size,
             mask_size=sizes.mask_size,
