@@ -229,6 +229,16 @@ def make_loss_options(config: ConfigDict) -> LossOptions:
     return LossOptions(**config.loss)
 
 
+def make_detect_options(config: ConfigDict) -> DetectOptions:
+    """Reads the static part of the eval section of a config."""
+    return DetectOptions(
+        config.eval.top_k,
+        config.eval.max_detections,
+        config.eval.nms,
+        config.data.input_size,
+    )
+
+
 def make_predictor(
     config: ConfigDict, variables: dict, class_names: tuple[str, ...]
 ) -> Predictor:
@@ -247,12 +257,7 @@ def make_predictor(
         model,
         jnp.asarray(make_anchors(config)),
         config.data.input_size,
-        DetectOptions(
-            config.eval.top_k,
-            config.eval.max_detections,
-            config.eval.nms,
-            config.data.input_size,
-        ),
+        make_detect_options(config),
     )
     return Predictor(
         predict_fn,

@@ -1,0 +1,68 @@
+"""Real configs with made-up inputs, for the benchmarks of whole models."""
+
+import functools
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from yolact_jax import build
+from yolact_jax.structures import Batch
+
+NUM_CLASSES = 80
+
+
+def load_config(name: str, **model: str) -> ConfigDict:
+    """Loads a config of ``configs/``, with fields of its model section replaced."""
+    config = importlib.import_module(f"configs.{name}").get_config()
+    config.model.update(**model)
+    return config
+
+
+def forward_gflops(config: ConfigDict, batch_size: int) -> float:
+    """Operations of the plain network on a batch, as XLA counts them, in 10^9."""
+    config = config.copy_and_resolve_references()
+    config.model.winograd = "no"
+    model = build.make_model(config, NUM_CLASSES)
+    size = config.data.input_size
+    images = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.float32)
+    init = functools.partial(model.init, train=True)
+    variables = jax.eval_shape(init, jax.random.key(0), images)
+    apply = functools.partial(model.apply, train=False)
+    return jax.jit(apply).lower(variables, images).cost_analysis()["flops"] / 1e9
+
+
+def fake_batch(config: ConfigDict, batch_size: int, *, objects: int = 8) -> Batch:
+    """Random pixels with rectangular objects, as many as COCO has on average.
+
+    Args:
+      config: gives the sizes.
+      batch_size: B.
+      objects: slots in use.
+
+    Returns:
+      The batch.
+    """
+    rng = np.random.default_rng(0)
+    input_size, max_objects = config.data.input_size, config.data.max_objects
+    mask_size = build.prototype_size(config)
+    slots = (batch_size, max_objects)
+    boxes = np.zeros((*slots, 4), np.float32)
+    centers = rng.uniform(0.2, 0.8, (batch_size, objects, 2))
+    halves = rng.uniform(0.03, 0.2, (batch_size, objects, 2))
+    boxes[:, :objects] = np.concatenate([centers - halves, centers + halves], -1)
+    position = (np.arange(mask_size) + 0.5) / mask_size
+    columns = (position >= boxes[..., 0:1]) & (position < boxes[..., 2:3])
+    rows = (position >= boxes[..., 1:2]) & (position < boxes[..., 3:4])
+    valid = np.arange(max_objects) < objects
+    shape = (batch_size, input_size, input_size, 3)
+    return Batch(
+        images=rng.integers(0, 256, shape, np.uint8),
+        boxes=boxes,
+        labels=rng.integers(0, NUM_CLASSES, slots, np.int32),
+        masks=(rows[..., None] & columns[..., None, :]).astype(np.uint8),
+        valid=np.broadcast_to(valid, slots),
+        crowd=np.zeros(slots, bool),
+    )
