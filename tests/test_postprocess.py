@@ -124,3 +124,20 @@ def test_taking_candidates_only_changes_nothing(nms):
             ):
                 np.testing.assert_allclose(a[there], b[there], rtol=1e-6, atol=1e-7)
     assert compact._cache_size() == 1
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_masks_of_any_number_of_detections(count):
+    rng = np.random.default_rng(1)
+    prototypes = rng.normal(size=(12, 12, 3)).astype(np.float32)
+    found = detections_of([[0.2, 0.1, 0.9, 0.7]] * count, rng.normal(size=(count, 3)))
+    masks = jax.jit(full_size_masks, static_argnums=3)
+    size, canvas = jnp.array([20, 33]), (24, 40)
+    together = masks(found, prototypes, size, canvas)
+    assert together.shape == (count, 24, 5)
+    for i in range(count):
+        alone = masks(
+            jax.tree.map(lambda x, i=i: x[i : i + 1], found),
+            *(prototypes, size, canvas),
+        )
+        np.testing.assert_array_equal(together[i], alone[0])

@@ -12,13 +12,12 @@ from yolact_jax.ops import candidates
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.nms import Kept, cross_class_nms, fast_nms
 from yolact_jax.ops.sequential_nms import sequential_nms
-from yolact_jax.resize import resize_to_valid
 from yolact_jax.structures import Detections, Predictions
 
 NMS_VARIANTS = ("fast", "cross_class", "sequential")
 """Fast NMS per class, Fast NMS over all classes, and the traditional algorithm."""
 
-_MASKS_AT_ONCE = 8
+_MASKS_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,12 +160,19 @@ def full_size_masks(
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
       `jnp.packbits` makes them.
     """
+    count = detections.boxes.shape[0]
+    padding = -count % _MASKS_AT_ONCE
 
-    def one_mask(inputs) -> jax.Array:
-        box, coefficients = inputs
-        soft = mask_ops.assemble_masks(prototypes, coefficients[None])
-        soft = mask_ops.crop_masks(soft, box[None])[0]
-        return jnp.packbits(resize_to_valid(soft, valid_size, canvas_size) > 0.5, -1)
+    def some_masks(inputs) -> jax.Array:
+        boxes, coefficients = inputs
+        soft = mask_ops.assemble_masks(prototypes, coefficients)
+        soft = mask_ops.crop_masks(soft, boxes)
+        return mask_ops.enlarge_and_pack(soft, valid_size, canvas_size)
 
-    inputs = (detections.boxes, detections.coefficients)
-    return jax.lax.map(one_mask, inputs, batch_size=_MASKS_AT_ONCE)
+    def in_groups(x) -> jax.Array:
+        x = jnp.pad(x, ((0, padding), (0, 0)))
+        return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+
+    inputs = (in_groups(detections.boxes), in_groups(detections.coefficients))
+    packed = jax.lax.map(some_masks, inputs)
+    return packed.reshape(-1, *packed.shape[2:])[:count]
