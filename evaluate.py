@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.console import parse_flags, start_logging
-from yolact_jax.postprocess import NMS_VARIANTS
+from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.training.report import evaluate_and_report
 from yolact_jax.training.setup import load_model
 
@@ -24,6 +24,7 @@ _STEP = flags.DEFINE_integer("step", None, "Checkpoint to evaluate; default: lat
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model of --weights.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a run.")
 _NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
+_AGNOSTIC = flags.DEFINE_bool("class_agnostic", None, "NMS across classes.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "train"], "Images.")
 _MAX_IMAGES = flags.DEFINE_integer("max_images", None, "How many images; 0: all.")
 _OUTPUT = flags.DEFINE_string(
@@ -37,6 +38,8 @@ def evaluate() -> dict[str, float | None]:
     if _MAX_IMAGES.value is not None:
         run.config.eval.max_images = _MAX_IMAGES.value
     run.config.eval.nms = _NMS.value or run.config.eval.nms
+    if _AGNOSTIC.value is not None:
+        run.config.eval.class_agnostic = _AGNOSTIC.value
     dataset = build.make_dataset(run.config)
     if len(dataset.class_names) != len(run.class_names):
         raise ValueError(

@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.console import parse_flags, start_logging
-from yolact_jax.postprocess import NMS_VARIANTS
+from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.prediction_files import predict_files
 from yolact_jax.training.setup import load_model
 
@@ -23,6 +23,7 @@ _SOURCE = flags.DEFINE_string("source", None, "An image, or a folder of images."
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model of --weights.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a run.")
 _NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
+_AGNOSTIC = flags.DEFINE_bool("class_agnostic", None, "NMS across classes.")
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; default: latest.")
 _SCORE = flags.DEFINE_float(
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> None:
             _WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value
         )
         run.config.eval.nms = _NMS.value or run.config.eval.nms
+        if _AGNOSTIC.value is not None:
+            run.config.eval.class_agnostic = _AGNOSTIC.value
         problems = predict_files(
             build.make_predictor(run.config, state.variables, run.class_names),
             _SOURCE.value,

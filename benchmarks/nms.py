@@ -7,15 +7,18 @@ The file holds `boxes` [A, 4] and `scores` [A, C], float32, without the backgrou
 
 Every variant gets the `top_k` best boxes of each class and returns the best detections
 over all classes; only the rule of suppression differs.  Compilation is timed apart;
-times are the median and 90th percentile of the steady state.  "Agreement" is the share
-of greedy NMS's detections that a variant also returns, and of its own that greedy NMS
-returns: intersection over union of the two sets.
+times are the median and 90th percentile of the steady state.  "Share" is the part of
+the whole step, from scores to detections, that is the rule and not the choice of
+candidates and of the best, which are timed alone with a rule that keeps everything.
+"Agreement" is the share of greedy NMS's detections that a variant also returns, and of
+its own that greedy NMS returns: intersection over union of the two sets.
+
+Runs on the default device of JAX.  A sweep in parts is one table in the end: rows of
+the same case and variant are replaced, all others are kept.
 """
 
-import csv
 import functools
 import itertools
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -28,8 +31,10 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from yolact_jax.ops import suppression
+from benchmarks import nms_table
 from yolact_jax.ops.nms import Kept, per_class_nms
+from yolact_jax.ops.nms_variants import RULES
+from yolact_jax.ops.suppression import Rule
 
 _OUTPUTS = flags.DEFINE_string("outputs", None, "npz with boxes and scores.")
 _CLASSES = flags.DEFINE_multi_integer("classes", [1, 20, 80], "Numbers of classes.")
@@ -39,17 +44,9 @@ _TOP_K = flags.DEFINE_integer("top_k", 200, "Boxes per class that enter.")
 _REPEATS = flags.DEFINE_integer("repeats", 30, "Timed runs of each case.")
 _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
 
-RULES = {
-    "fast": suppression.fast,
-    "cluster": suppression.cluster,
-    "greedy matrix": suppression.greedy_matrix,
-    "greedy loop": suppression.greedy_loop,
-}
 _SCORE_THRESHOLD = 0.05
 _IOU_THRESHOLD = 0.5
 _MAX_DETECTIONS = 100
-_NUMPY = "NumPy greedy"
-_TORCH = "torchvision"
 
 
 def fake_outputs(boxes: int, classes: int, batch: int, *, seed: int = 0):
@@ -77,7 +74,12 @@ def fake_outputs(boxes: int, classes: int, batch: int, *, seed: int = 0):
     return corners.astype(np.float32), scores.astype(np.float32)
 
 
-def jax_variant(rule: suppression.Rule) -> Callable:
+def keep_all(boxes, scores, iou_threshold, labels=None):
+    """The rule that drops nothing: what is left is the cost of all but the rule."""
+    return scores
+
+
+def jax_variant(rule: Rule) -> Callable:
     """Returns a jitted function of batches of boxes and scores."""
     nms = functools.partial(
         per_class_nms,
@@ -137,12 +139,12 @@ def torchvision_greedy(boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int,
 
 def baselines() -> dict[str, Callable]:
     """Baselines outside of JAX: NumPy, and torchvision where it is installed."""
-    found = {_NUMPY: numpy_greedy}
+    found = {nms_table.NUMPY: numpy_greedy}
     try:
         import torchvision  # noqa: F401
     except ImportError:
         return found
-    return found | {_TORCH: torchvision_greedy}
+    return found | {nms_table.TORCH: torchvision_greedy}
 
 
 def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -163,31 +165,33 @@ def agreement(found: list[set], expected: list[set]) -> float:
     return float(np.mean(ious))
 
 
-def measure(boxes: np.ndarray, scores: np.ndarray) -> list[dict]:
+def measure(boxes: np.ndarray, scores: np.ndarray, source: str) -> list[dict]:
     """Times all variants on one batch.
 
     Args:
       boxes: [batch, boxes, 4] float32.
       scores: [batch, boxes, classes] float32.
+      source: where they are from: "made up" or a file.
 
     Returns:
       One row per variant.
     """
     expected = [set(numpy_greedy(*image)) for image in zip(boxes, scores, strict=True)]
-    case = dict(
+    case = {"source": source} | dict(
         zip(("batch", "boxes", "classes"), scores.shape, strict=True),
         top_k=_TOP_K.value,
     )
     images = list(zip(boxes, scores, strict=True))
     arguments = jnp.asarray(boxes), jnp.asarray(scores)
     rows = []
-    for name, rule in RULES.items():
+    for name, rule in ({nms_table.KEEP_ALL: keep_all} | RULES).items():
         start = time.perf_counter()
         run = jax_variant(rule).lower(*arguments).compile()
         compile_s = time.perf_counter() - start
         found = _kept_sets(jax.device_get(run(*arguments)))
         times = timed(functools.partial(run, *arguments), _REPEATS.value)
         rows.append(_row(case, name, compile_s, *times, agreement(found, expected)))
+        rows[-1]["share"] = round(1 - rows[0]["median_ms"] / rows[-1]["median_ms"], 3)
     for name, function in baselines().items():
         found = [set(function(*image)) for image in images]
         run_all = functools.partial(_run_all, function, images)
@@ -217,66 +221,14 @@ def _row(case: dict, name: str, compile_s, median, p90, agrees) -> dict:
         "median_ms": round(median, 3),
         "p90_ms": round(p90, 3),
         "agreement": round(agrees, 4),
+        "share": "",
     }
-
-
-def print_rows(rows: list[dict]) -> None:
-    """Prints the rows of one case."""
-    for row in rows:
-        print(
-            f"{row['classes']:>4} classes {row['boxes']:>6} boxes batch "
-            f"{row['batch']:<3} {row['variant']:<14} {row['median_ms']:>9.2f} ms "
-            f"(p90 {row['p90_ms']:>8.2f}, compile {row['compile_s']:>5.2f} s)  "
-            f"agreement {row['agreement']:.3f}",
-            flush=True,
-        )
-
-
-def results_name() -> str:
-    """Names the results by device and versions."""
-    device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else platform.machine()
-    return f"nms-{device.platform}-{kind}-jax{jax.__version__}".replace(" ", "_")
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Writes all rows, replacing an earlier run on the same device and versions."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def plot(path: Path, rows: list[dict]) -> None:
-    """Draws time against boxes for batch 1, one panel per number of classes."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("matplotlib is not installed; no plot.")
-        return
-    rows = [row for row in rows if row["batch"] == min(r["batch"] for r in rows)]
-    classes = sorted({row["classes"] for row in rows})
-    figure = Figure(figsize=(4.2 * len(classes), 4), layout="constrained")
-    axes = figure.subplots(1, len(classes), sharey=True, squeeze=False)[0]
-    for axis, count in zip(axes, classes, strict=True):
-        for name in dict.fromkeys(row["variant"] for row in rows):
-            points = [
-                (row["boxes"], row["median_ms"])
-                for row in rows
-                if row["variant"] == name and row["classes"] == count
-            ]
-            axis.plot(*zip(*points, strict=True), marker="o", label=name)
-        axis.set(xscale="log", yscale="log", xlabel="boxes", title=f"{count} classes")
-        axis.grid(alpha=0.3, which="both")
-    axes[0].set_ylabel("median time, ms")
-    axes[-1].legend()
-    figure.savefig(path, dpi=120)
 
 
 def main(_) -> None:
     """Runs the sweep."""
     rows = []
+    source = Path(_OUTPUTS.value).name if _OUTPUTS.value else "made up"
     if _OUTPUTS.value:
         outputs = np.load(_OUTPUTS.value)
         cases = [(outputs["boxes"][None], outputs["scores"][None])]
@@ -284,12 +236,13 @@ def main(_) -> None:
         sizes = itertools.product(_CLASSES.value, _BOXES.value, _BATCH.value)
         cases = (fake_outputs(boxes, c, batch) for c, boxes, batch in sizes)
     for boxes, scores in cases:
-        new = measure(boxes, scores)
-        print_rows(new)
+        new = measure(boxes, scores, source)
+        nms_table.print_rows(new)
         rows += new
-    path = Path(_RESULTS.value) / f"{results_name()}.csv"
-    write_csv(path, rows)
-    plot(path.with_suffix(".png"), rows)
+    path = Path(_RESULTS.value) / f"{nms_table.results_name()}.csv"
+    rows = nms_table.merged(path, rows)
+    nms_table.write_csv(path, rows)
+    nms_table.plot(path.with_suffix(".png"), rows)
     print(f"wrote {path}")
 
 

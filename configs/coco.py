@@ -107,8 +107,11 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.candidate_threshold = 0.05  # least best-class score to enter NMS
     config.eval.iou_threshold = 0.5  # overlap above which the lower score goes
-    # "fast": Fast NMS; "cross_class": the same across classes; "sequential": classic.
+    # "fast": Fast NMS; "cluster", "greedy_matrix", "greedy_loop": exact greedy NMS;
+    # "matrix", "matrix_linear", "soft", "soft_linear": Matrix NMS and Soft-NMS, which
+    # lower scores; "cross_class", "sequential": the original's alternatives.
     config.eval.nms = "fast"
+    config.eval.class_agnostic = False  # boxes of different classes suppress each other
     config.eval.top_k = 200  # boxes per class that enter NMS
     config.eval.max_detections = 100  # per image
     config.eval.batch_size = 1

@@ -10,6 +10,7 @@ import pytest
 from tests.test_configs import load
 from yolact_jax import build, checkpoint
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.prediction_files import predict_files
 from yolact_jax.training.loop import train
 from yolact_jax.training.report import evaluate_and_report
@@ -98,6 +99,30 @@ def test_evaluation_of_the_loaded_run_repeats_the_result(run, tmp_path):
     assert row == first
     assert rows(workdir)[-1] == row
     assert (tmp_path / "mask_detections.json").is_file()
+
+
+QUICK = ("cluster", "matrix", "soft")
+
+
+@pytest.mark.parametrize(
+    "nms",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in NMS_VARIANTS
+    ],
+)
+def test_every_kind_of_nms_evaluates(run, tmp_path, nms):
+    _, workdir, _ = run
+    loaded, state = load_state(workdir)
+    loaded.config.eval.nms = nms
+    loaded.config.eval.class_agnostic = nms in ("soft", "sequential")
+    loaded.config.eval.max_images = 2
+    build.validate(loaded.config)
+    dataset = build.make_dataset(loaded.config)
+    row = evaluate_and_report(loaded.config, dataset, state, tmp_path, output=tmp_path)
+    assert 0 <= row["eval/box_AP"] <= 1
+    found = json.loads((tmp_path / "bbox_detections.json").read_text())
+    assert found
 
 
 def test_missing_checkpoint_and_folder_are_explained(run, tmp_path):

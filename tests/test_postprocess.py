@@ -3,13 +3,17 @@
 import functools
 
 import cv2
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from yolact_jax import resize
-from yolact_jax.postprocess import NMS_VARIANTS, DetectOptions, detect, full_size_masks
+from yolact_jax.ops.nms_variants import NMS_VARIANTS
+from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
 from yolact_jax.structures import Detections, Predictions
 
 
@@ -102,25 +106,88 @@ def random_predictions(confident, *, anchors=300, classes=4, batch=2):
     return jax.tree.map(to_float, predictions), to_float(boxes)
 
 
-@pytest.mark.parametrize("nms", NMS_VARIANTS)
-def test_taking_candidates_only_changes_nothing(nms):
-    def run(capacity):
-        options = DetectOptions(20, 30, nms, capacity=capacity)
-        return jax.jit(functools.partial(detect, options=options))
+PLAIN = {"capacities": ()}
 
-    everything, compact = run(0), run(64)
+
+def detect_fn(**options):
+    return jax.jit(functools.partial(detect, options=DetectOptions(20, 30, **options)))
+
+
+def assert_same(found, expected):
+    """To the last bit, padding included."""
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize(
+    ("nms", "agnostic"),
+    [*((name, False) for name in NMS_VARIANTS), ("fast", True), ("sequential", True)],
+)
+def test_taking_candidates_only_changes_nothing(nms, agnostic):
+    names = {"nms": nms, "class_agnostic": agnostic}
+    everything = detect_fn(**names, **PLAIN)
+    compact = detect_fn(**names, capacities=(16, 64), pairs=24)
     # 40 candidates fit into 64 slots; 60 may or may not; 200 do not.
     for confident in (0, 1, 40, 60, 200):
         predictions, anchors = random_predictions(confident)
         for threshold in (0.05, 0.3, 0.0):
             thresholds = {"score_threshold": threshold, "iou_threshold": 0.5}
             expected = everything(predictions, anchors, **thresholds)
-            found = compact(predictions, anchors, **thresholds)
-            np.testing.assert_array_equal(found.valid, expected.valid)
-            there = np.asarray(expected.valid)
-            assert there.any() == (confident > 0 or threshold == 0)
-            for a, b in zip(
-                jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
-            ):
-                np.testing.assert_allclose(a[there], b[there], rtol=1e-6, atol=1e-7)
+            assert expected.valid.any() == (confident > 0 or threshold == 0)
+            assert_same(compact(predictions, anchors, **thresholds), expected)
     assert compact._cache_size() == 1
+
+
+SHORTCUTS = {
+    "candidates": {"capacities": (4, 12), "pairs": 0},
+    "pairs": {"capacities": (12,), "pairs": 8},
+    "many pairs": {"capacities": (16,), "pairs": 30},
+}
+_detect_fns = {}
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("nms", ["fast", "cluster"])
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(
+    # Few different logits and boxes: ties everywhere, and all numbers of candidates.
+    logits=hnp.arrays(np.int8, (2, 20, 5), elements=st.integers(0, 4)),
+    boxes=hnp.arrays(np.int8, (20, 2), elements=st.integers(0, 2)),
+    gap=st.sampled_from([0, 2, 5]),
+    nan=st.booleans(),
+)
+def test_shortcuts_are_exact_under_ties(shortcut, nms, logits, boxes, gap, nan):
+    if nms not in _detect_fns:
+        _detect_fns[nms] = detect_fn(nms=nms, **PLAIN)
+    if (nms, shortcut) not in _detect_fns:
+        _detect_fns[nms, shortcut] = detect_fn(nms=nms, **SHORTCUTS[shortcut])
+    logits = logits.astype(np.float32)
+    logits[..., 0] += gap
+    logits[1, 3, 2] = np.nan if nan else 0
+    anchors = np.concatenate([boxes / 4, np.full((20, 2), 0.4)], axis=1)
+    predictions = Predictions(
+        box_deltas=np.zeros((2, 20, 4), np.float32),
+        class_logits=logits,
+        coefficients=np.arange(120, dtype=np.float32).reshape(2, 20, 3),
+        prototypes=np.zeros((2, 4, 4, 3), np.float32),
+    )
+    arguments = (predictions, anchors.astype(np.float32))
+    thresholds = {"score_threshold": 0.2, "iou_threshold": 0.5}
+    expected = _detect_fns[nms](*arguments, **thresholds)
+    assert_same(_detect_fns[nms, shortcut](*arguments, **thresholds), expected)
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_masks_of_any_number_of_detections(count):
+    rng = np.random.default_rng(1)
+    prototypes = rng.normal(size=(12, 12, 3)).astype(np.float32)
+    found = detections_of([[0.2, 0.1, 0.9, 0.7]] * count, rng.normal(size=(count, 3)))
+    masks = jax.jit(full_size_masks, static_argnums=3)
+    size, canvas = jnp.array([20, 33]), (24, 40)
+    together = masks(found, prototypes, size, canvas)
+    assert together.shape == (count, 24, 5)
+    for i in range(count):
+        alone = masks(
+            jax.tree.map(lambda x, i=i: x[i : i + 1], found),
+            *(prototypes, size, canvas),
+        )
+        np.testing.assert_array_equal(together[i], alone[0])

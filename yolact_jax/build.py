@@ -30,6 +30,7 @@ from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.postprocess import DetectOptions
 
 _BACKBONES = {
@@ -57,7 +58,9 @@ def validate(config: ConfigDict, num_devices: int = 1) -> None:
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    config_checks.check_config(config, _BACKBONES, anchor_ops.NUM_LEVELS, num_devices)
+    config_checks.check_config(
+        config, _BACKBONES, NMS_VARIANTS, anchor_ops.NUM_LEVELS, num_devices
+    )
 
 
 def make_dataset(config: ConfigDict, **changes: Any) -> Dataset:
@@ -236,6 +239,7 @@ def make_detect_options(config: ConfigDict) -> DetectOptions:
         config.eval.max_detections,
         config.eval.nms,
         config.data.input_size,
+        config.eval.class_agnostic,
     )
 
 

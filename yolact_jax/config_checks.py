@@ -38,8 +38,8 @@ _FIELDS = {
         "keep_checkpoints eval_every_steps"
     ),
     "eval": (
-        "candidate_threshold iou_threshold nms top_k max_detections batch_size "
-        "max_images sample_images"
+        "candidate_threshold iou_threshold nms class_agnostic top_k max_detections "
+        "batch_size max_images sample_images"
     ),
 }
 _CHOICES = {
@@ -48,7 +48,7 @@ _CHOICES = {
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
     "model.winograd": ("auto", "yes", "no"),
-    "eval.nms": ("fast", "cross_class", "sequential"),
+    "eval.class_agnostic": (False, True),
 }
 _POSITIVE = [
     "data.max_objects",
@@ -84,6 +84,7 @@ _MIN_MASK_IOU_INPUT_SIZE = 249
 def check_config(
     config: ConfigDict,
     backbones: Collection[str],
+    nms_variants: Collection[str],
     num_levels: int,
     num_devices: int,
 ) -> None:
@@ -92,6 +93,7 @@ def check_config(
     Args:
       config: the whole config.
       backbones: names of the known backbones.
+      nms_variants: names of the known kinds of NMS.
       num_levels: pyramid levels that need anchors.
       num_devices: devices that share a batch.
 
@@ -99,7 +101,8 @@ def check_config(
       ValueError: naming the first wrong field, what it is and what is allowed.
     """
     _check_names(config)
-    for field, allowed in (_CHOICES | {"model.backbone": tuple(backbones)}).items():
+    known = {"model.backbone": tuple(backbones), "eval.nms": tuple(nms_variants)}
+    for field, allowed in (_CHOICES | known).items():
         _require(config, field, lambda v, a=allowed: v in a, f"one of {allowed}")
     for field in _POSITIVE:
         _require(config, field, lambda v: v > 0, "greater than 0")

@@ -10,15 +10,12 @@ import jax.numpy as jnp
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import candidates
 from yolact_jax.ops import masks as mask_ops
-from yolact_jax.ops.nms import Kept, cross_class_nms, fast_nms
-from yolact_jax.ops.sequential_nms import sequential_nms
-from yolact_jax.resize import resize_to_valid
+from yolact_jax.ops.nms import Kept
+from yolact_jax.ops.nms_variants import DROPPING_RULES, run_nms
+from yolact_jax.ops.pair_nms import best_pairs_nms
 from yolact_jax.structures import Detections, Predictions
 
-NMS_VARIANTS = ("fast", "cross_class", "sequential")
-"""Fast NMS per class, Fast NMS over all classes, and the traditional algorithm."""
-
-_MASKS_AT_ONCE = 8
+_MASKS_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +25,24 @@ class DetectOptions:
     Attributes:
       top_k: boxes per class that enter suppression.
       max_detections: D, detections kept per image; "cross_class" keeps up to `top_k`.
-      nms: one of `NMS_VARIANTS`.
+      nms: one of `NMS_VARIANTS`, see `run_nms`.
       input_size: side of the network input, pixels, in which "sequential" measures.
-      capacity: candidates above the score threshold up to which only these are
-        scored and sorted, which is faster and changes nothing; 0 always takes all.
+      class_agnostic: whether boxes of different classes suppress each other.
+      capacities: numbers of candidates, increasing.  Only the candidates, anchors that
+        may pass the score threshold, are scored and sorted, padded to the first
+        number that holds those of every image; all anchors are if none does.
+        Faster, and changes nothing; () always takes all.
+      pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
+        tried first.  Faster, and changes nothing; 0 never tries.
     """
 
     top_k: int = 200
     max_detections: int = 100
     nms: str = "fast"
     input_size: float = 550.0
-    capacity: int = 1024
+    class_agnostic: bool = False
+    capacities: tuple[int, ...] = (64, 384, 1024)
+    pairs: int = 1024
 
 
 def detect(
@@ -51,6 +55,10 @@ def detect(
 ) -> Detections:
     """Decodes the predictions of a batch and suppresses duplicates.
 
+    The result is always that of the plain way, which scores and sorts all anchors
+    under all classes.  The conditions that choose a shorter way are on the whole batch:
+    `jax.lax.cond` under `jax.vmap` would compute both branches for every image.
+
     Args:
       predictions: network outputs.
       anchors_cxcywh: [A, 4] float32.
@@ -59,64 +67,95 @@ def detect(
       options: static sizes.
 
     Returns:
-      Detections [B, D].
+      Detections [B, D]; everything is 0 in slots that are not valid.
     """
-    # Decoded here for both ways below, which then see the same boxes to the last bit.
+    # Decoded here for all ways below, which then see the same boxes to the last bit.
     boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
-    inputs = (boxes, predictions.class_logits, predictions.coefficients)
-    num_anchors = anchors_cxcywh.shape[0]
-    detect_one = functools.partial(
-        _detect_one,
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        options=options,
-    )
+    images = (boxes, predictions.class_logits, predictions.coefficients)
+    thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
 
     def among_all() -> Detections:
-        index, valid = jnp.arange(num_anchors), jnp.ones(num_anchors, bool)
-        return jax.vmap(lambda *image: detect_one(*image, index, valid))(*inputs)
+        return _detect_among(images, thresholds, options)
 
-    def among_candidates(mask) -> Detections:
-        def one(mask, *image) -> Detections:
-            index, valid = candidates.compact(mask, options.capacity)
-            return detect_one(*(x[index] for x in image), index, valid)
-
-        return jax.vmap(one)(mask, *inputs)
-
-    if not min(options.top_k, num_anchors) <= options.capacity < num_anchors:
+    capacities = [c for c in options.capacities if c < anchors_cxcywh.shape[0]]
+    if not capacities:
         return among_all()
     mask = candidates.may_score_above(predictions.class_logits, score_threshold)
-    fits = jnp.all(jnp.sum(mask, axis=-1) <= options.capacity)
-    return jax.lax.cond(fits, lambda: among_candidates(mask), among_all)
+
+    def among_candidates(capacity: int) -> Detections:
+        index, valid = jax.vmap(lambda m: candidates.compact(m, capacity))(mask)
+        compact = jax.tree.map(jax.vmap(lambda x, i: x[i]), images, (index,) * 3)
+        found = _detect_among(compact, thresholds, options, valid)
+        anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
+        anchor_index = jnp.where(found.valid, anchor_index, 0)
+        return found.replace(anchor_index=anchor_index)
+
+    most = jnp.max(jnp.sum(mask, axis=-1, dtype=jnp.int32))
+    tier = jnp.sum(most > jnp.array(capacities), dtype=jnp.int32)
+    ways = [functools.partial(among_candidates, c) for c in capacities]
+    return jax.lax.switch(tier, [*ways, among_all])
 
 
-def _detect_one(
-    boxes, logits, coefficients, anchor_index, valid, **arguments
-) -> Detections:
-    """Detections among the anchors listed, of one image."""
-    scores = jnp.where(valid[:, None], jax.nn.softmax(logits)[:, 1:], 0.0)
-    kept = _suppress(boxes, scores, **arguments)
+def _detect_among(images, thresholds, options: DetectOptions, valid=None) -> Detections:
+    """Detections [B, D] among all anchors given, or [B, A] valid ones."""
+    boxes, logits, coefficients = images
+    scores = jax.nn.softmax(logits)[..., 1:]
+    if valid is None:
+        kept = _suppress(boxes, scores, thresholds, options)
+    else:
+        scores = jnp.where(valid[..., None], scores, -1.0)
+        kept = _suppress_candidates(boxes, scores, thresholds, options)
+
+    def pick(values):
+        picked = jnp.take_along_axis(values, kept.anchor_index[..., None], axis=1)
+        return jnp.where(kept.valid[..., None], picked, 0.0)
+
     return Detections(
-        boxes=boxes[kept.anchor_index],
+        boxes=pick(boxes),
         scores=kept.scores,
         labels=kept.labels,
-        coefficients=coefficients[kept.anchor_index],
-        anchor_index=anchor_index[kept.anchor_index],
+        coefficients=pick(coefficients),
+        anchor_index=kept.anchor_index,
         valid=kept.valid,
     )
 
 
-def _suppress(
-    boxes, scores, score_threshold, iou_threshold, options: DetectOptions
-) -> Kept:
-    thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
-    if options.nms == "cross_class":
-        return cross_class_nms(boxes, scores, top_k=options.top_k, **thresholds)
-    limit = {"max_detections": options.max_detections}
-    if options.nms == "sequential":
-        size = options.input_size
-        return sequential_nms(boxes, scores, input_size=size, **limit, **thresholds)
-    return fast_nms(boxes, scores, top_k=options.top_k, **limit, **thresholds)
+def _suppress(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+    """The plain way: every anchor under every class.  All arrays have a B axis."""
+    one_image = functools.partial(
+        run_nms,
+        options.nms,
+        **thresholds,
+        top_k=options.top_k,
+        max_detections=options.max_detections,
+        agnostic=options.class_agnostic,
+        input_size=options.input_size,
+    )
+    return jax.vmap(one_image)(boxes, scores)
+
+
+def _suppress_candidates(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+    """The same, by the best pairs if that is less work and they suffice."""
+
+    def plain() -> Kept:
+        return _suppress(boxes, scores, thresholds, options)
+
+    rule = DROPPING_RULES.get(options.nms)
+    _, num_anchors, num_classes = scores.shape
+    overlaps = num_classes * min(options.top_k, num_anchors) ** 2
+    worth_it = 0 < options.pairs**2 < overlaps
+    if rule is None or options.class_agnostic or not worth_it:
+        return plain()
+    one_image = functools.partial(
+        best_pairs_nms,
+        rule=rule,
+        **thresholds,
+        top_k=options.top_k,
+        max_detections=options.max_detections,
+        pairs=options.pairs,
+    )
+    kept, exact = jax.vmap(one_image)(boxes, scores)
+    return jax.lax.cond(jnp.all(exact), lambda: kept, plain)
 
 
 def rescore_masks(
@@ -161,12 +200,19 @@ def full_size_masks(
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
       `jnp.packbits` makes them.
     """
+    count = detections.boxes.shape[0]
+    padding = -count % _MASKS_AT_ONCE
 
-    def one_mask(inputs) -> jax.Array:
-        box, coefficients = inputs
-        soft = mask_ops.assemble_masks(prototypes, coefficients[None])
-        soft = mask_ops.crop_masks(soft, box[None])[0]
-        return jnp.packbits(resize_to_valid(soft, valid_size, canvas_size) > 0.5, -1)
+    def some_masks(inputs) -> jax.Array:
+        boxes, coefficients = inputs
+        soft = mask_ops.assemble_masks(prototypes, coefficients)
+        soft = mask_ops.crop_masks(soft, boxes)
+        return mask_ops.enlarge_and_pack(soft, valid_size, canvas_size)
 
-    inputs = (detections.boxes, detections.coefficients)
-    return jax.lax.map(one_mask, inputs, batch_size=_MASKS_AT_ONCE)
+    def in_groups(x) -> jax.Array:
+        x = jnp.pad(x, ((0, padding), (0, 0)))
+        return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+
+    inputs = (in_groups(detections.boxes), in_groups(detections.coefficients))
+    packed = jax.lax.map(some_masks, inputs)
+    return packed.reshape(-1, *packed.shape[2:])[:count]

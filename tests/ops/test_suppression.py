@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.reference import suppression as ref
-from yolact_jax.ops import suppression
+from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import score_decay, suppression
 
 GREEDY = {
     "cluster": suppression.cluster,
@@ -19,8 +20,21 @@ GREEDY = {
     "greedy_loop": suppression.greedy_loop,
 }
 RULES = {"fast": suppression.fast, **GREEDY}
-JITTED = {name: jax.jit(rule) for name, rule in RULES.items()}
 SIZE = 12
+
+
+def dropping(rule):
+    """A rule as a function of sorted boxes and threshold that tells what is dropped."""
+
+    def dropped(boxes, threshold, labels=None):
+        scores = jnp.linspace(1, 0.5, len(boxes))
+        return rule(boxes, scores, threshold, labels) < 0
+
+    return dropped
+
+
+DROPPED = {name: dropping(rule) for name, rule in RULES.items()}
+JITTED = {name: jax.jit(rule) for name, rule in DROPPED.items()}
 
 # Corners on a coarse grid make equal boxes, points and exact thresholds common.
 grid_boxes = hnp.arrays(np.float32, (SIZE, 4), elements=st.integers(0, 6)).map(
@@ -53,7 +67,7 @@ def test_rule_equals_its_definition(name, boxes, threshold):
 def test_chain(name):
     # a over b, b over c, but a not over c: only Fast NMS lets b drop c.
     boxes = np.array([[0, 0, 4, 1], [1, 0, 5, 1], [2, 0, 6, 1]], np.float32)
-    dropped = RULES[name](boxes, 0.5)
+    dropped = DROPPED[name](boxes, 0.5)
     assert dropped.tolist() == [False, True, name == "fast"]
 
 
@@ -61,7 +75,7 @@ def test_chain(name):
 def test_long_chain_needs_as_many_rounds_as_boxes(name):
     start = np.arange(50.0)
     boxes = np.stack([start, 0 * start, start + 4, 0 * start + 1], axis=1)
-    dropped = RULES[name](boxes.astype(np.float32), 0.5)
+    dropped = DROPPED[name](boxes.astype(np.float32), 0.5)
     assert dropped.tolist() == expected(name, boxes, 0.5)
 
 
@@ -71,9 +85,9 @@ def test_jit_and_vmap_change_nothing_and_thresholds_do_not_recompile(name):
     corner = rng.uniform(0, 1, (3, 20, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(0, 1, (3, 20, 2))], axis=-1)
     boxes = boxes.astype(np.float32)
-    rule = jax.jit(jax.vmap(RULES[name], in_axes=(0, None)))
+    rule = jax.jit(jax.vmap(DROPPED[name], in_axes=(0, None)))
     for threshold in (0.3, 0.6):
-        each = [RULES[name](b, threshold) for b in boxes]
+        each = [DROPPED[name](b, threshold) for b in boxes]
         np.testing.assert_array_equal(rule(boxes, threshold), jnp.stack(each))
     assert rule._cache_size() == 1
 
@@ -83,8 +97,32 @@ def test_what_comes_later_never_matters(name):
     rng = np.random.default_rng(1)
     corner = rng.uniform(0, 1, (16, 2))
     boxes = np.concatenate([corner, corner + 0.5], axis=1).astype(np.float32)
-    whole = RULES[name](boxes, 0.4)
-    np.testing.assert_array_equal(RULES[name](boxes[:9], 0.4), whole[:9])
+    whole = DROPPED[name](boxes, 0.4)
+    np.testing.assert_array_equal(DROPPED[name](boxes[:9], 0.4), whole[:9])
+
+
+@pytest.mark.parametrize("name", RULES)
+@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.given(
+    boxes=grid_boxes,
+    labels=hnp.arrays(np.int32, SIZE, elements=st.integers(0, 2)),
+)
+def test_labels_keep_boxes_apart(name, boxes, labels):
+    dropped = np.asarray(JITTED[name](boxes, 0.5, labels))
+    for label in range(3):
+        mine = labels == label
+        assert dropped[mine].tolist() == expected(name, boxes[mine], 0.5)
+
+
+def test_long_lists_are_worked_through_in_blocks():
+    rng = np.random.default_rng(2)
+    corner = rng.integers(0, 60, (700, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(0, 30, (700, 2))], axis=1)
+    boxes = boxes.astype(np.float32)
+    iou = np.asarray(jax.jit(box_ops.pairwise_iou)(boxes, boxes))
+    over = np.triu(~(iou <= 0.5), k=1).any(axis=0)
+    assert 100 < over.sum() < 600
+    np.testing.assert_array_equal(JITTED["fast"](boxes, 0.5), over)
 
 
 @pytest.mark.parametrize("sigma", [None, 2.0])
@@ -94,6 +132,6 @@ def test_matrix_decay_equals_its_definition(sigma, boxes):
     def decay(overlap):
         return 1 - overlap if sigma is None else math.exp(-sigma * overlap**2)
 
-    factors = suppression.matrix_decay(boxes, sigma=sigma)
+    factors = score_decay.matrix_decay(boxes, sigma=sigma)
     expected = np.clip(ref.matrix_decay(boxes.astype(np.float64), decay), 0, 1)
     np.testing.assert_allclose(factors, expected, atol=2e-5)

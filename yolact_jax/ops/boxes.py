@@ -32,10 +32,12 @@ def area(boxes: jax.Array) -> jax.Array:
 
 
 def _pairwise_intersection(a: jax.Array, b: jax.Array) -> jax.Array:
-    top_left = jnp.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = jnp.minimum(a[:, None, 2:], b[None, :, 2:])
-    size = jnp.maximum(bottom_right - top_left, 0)
-    return size[..., 0] * size[..., 1]
+    # One array per coordinate: an axis of two would keep a CPU from vectorising.
+    left_a, top_a, right_a, bottom_a = (a[:, None, i] for i in range(4))
+    left_b, top_b, right_b, bottom_b = (b[None, :, i] for i in range(4))
+    width = jnp.minimum(right_a, right_b) - jnp.maximum(left_a, left_b)
+    height = jnp.minimum(bottom_a, bottom_b) - jnp.maximum(top_a, top_b)
+    return jnp.maximum(width, 0) * jnp.maximum(height, 0)
 
 
 def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:

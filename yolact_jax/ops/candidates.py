@@ -11,7 +11,7 @@ def may_score_above(class_logits: jax.Array, score_threshold) -> jax.Array:
 
     The softmax score of the best class is at most that of a softmax over this class
     and the background alone, so an anchor whose margin between the two is too small
-    cannot pass.  That takes one maximum instead of an exponential for every class,
+    cannot pass.  That takes a comparison instead of an exponential for every class,
     and leaves out most anchors; of the others some still fail.
 
     Args:
@@ -23,9 +23,10 @@ def may_score_above(class_logits: jax.Array, score_threshold) -> jax.Array:
     """
     threshold = jnp.asarray(score_threshold, jnp.float32)
     margin = jnp.log(threshold) - jnp.log1p(-threshold) - _SLACK
-    lead = jnp.max(class_logits[..., 1:], axis=-1) - class_logits[..., 0]
-    # "Not (<)", so that anchors with nan are left to the exact test.
-    return ~(lead < margin)
+    lead = class_logits[..., 1:] - class_logits[..., :1]
+    # "Not (<)", so that anchors with nan are left to the exact test.  Any of many
+    # comparisons, because XLA's maximum takes twice as long on a CPU.
+    return jnp.any(~(lead < margin), axis=-1)
 
 
 def compact(mask: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array]:
@@ -38,5 +39,7 @@ def compact(mask: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array]:
     Returns:
       Positions [capacity] int32, and [capacity] bool whether the slot holds one.
     """
-    index = jnp.nonzero(mask, size=capacity, fill_value=0)[0].astype(jnp.int32)
-    return index, jnp.arange(capacity) < jnp.sum(mask)
+    # The first of equals comes first.  Faster than `jnp.nonzero` on a CPU.
+    ones, index = jax.lax.top_k(mask.astype(jnp.float32), min(capacity, mask.size))
+    padding = max(capacity - mask.size, 0)
+    return jnp.pad(index, (0, padding)), jnp.pad(ones > 0, (0, padding))

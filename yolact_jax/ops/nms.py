@@ -1,5 +1,7 @@
 """Non-maximum suppression over classes, on fixed shapes (YOLACT, section 3.4)."""
 
+from collections.abc import Callable
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,8 @@ class Kept:
     """Detections that survived suppression, best first, padded to D slots.
 
     Attributes:
-      anchor_index: [D] int32.
-      labels: [D] int32, foreground classes from 0.
+      anchor_index: [D] int32, 0 where not valid.
+      labels: [D] int32, foreground classes from 0; 0 where not valid.
       scores: [D] float32, 0 where not valid.
       valid: [D] bool.
     """
@@ -22,6 +24,12 @@ class Kept:
     labels: jax.Array
     scores: jax.Array
     valid: jax.Array
+
+
+def nothing(max_detections: int) -> Kept:
+    """Returns [D] empty slots."""
+    zeros = jnp.zeros(max_detections, jnp.int32)
+    return Kept(zeros, zeros, zeros.astype(jnp.float32), zeros.astype(bool))
 
 
 def fast_nms(
@@ -64,12 +72,13 @@ def per_class_nms(
     """Suppresses boxes of the same class by a rule, and merges the classes.
 
     An anchor takes part if its best class scores above ``score_threshold``; it then
-    takes part under every class, also those with tiny scores.
+    takes part under every class, also those with tiny scores.  Equal scores are
+    ordered by class, then by anchor.  A score of nan counts as absent.
 
     Args:
       boxes: [A, 4] float32.
       scores: [A, C] float32 in [0, 1], without the background.
-      rule: which of the sorted boxes of a class are dropped, see `suppression`.
+      rule: what happens to the sorted boxes of a class, see `suppression.Rule`.
       score_threshold: scalar, may be traced.
       iou_threshold: scalar, may be traced.
       top_k: boxes per class that enter suppression, the best.
@@ -78,14 +87,21 @@ def per_class_nms(
     Returns:
       The kept detections in order of decreasing score.
     """
+    if not len(boxes):
+        return nothing(max_detections)
     boxes = jnp.asarray(boxes)
     top_k = min(top_k, scores.shape[0])
-    candidate = jnp.max(scores, axis=-1) > score_threshold
-    class_scores = jnp.where(candidate[:, None], scores, -1.0).T
-    top_scores, top_anchors = jax.lax.top_k(class_scores, top_k)  # [C, top_k]
-    dropped = jax.vmap(rule, in_axes=(0, None))(boxes[top_anchors], iou_threshold)
-    ranking = jnp.where(dropped, -1.0, top_scores)
-    return _best(ranking, top_anchors, max_detections)
+    class_scores = entries(scores, score_threshold)
+    if top_k == len(boxes):
+        # An entry more, the last of equals.  With none to leave out, XLA sorts instead
+        # of choosing, which takes ten times as long on a CPU.
+        class_scores = jnp.pad(class_scores, ((0, 0), (0, 1)), constant_values=-1.0)
+    top_scores, top_anchors = jax.lax.top_k(class_scores, top_k)
+    ranking = jax.vmap(rule, in_axes=(0, 0, None))(
+        boxes[top_anchors], top_scores, iou_threshold
+    )
+    labels = jnp.arange(len(ranking))[:, None]
+    return best(ranking, labels, top_anchors, max_detections)
 
 
 def cross_class_nms(
@@ -106,31 +122,70 @@ def cross_class_nms(
       scores: [A, C] float32 in [0, 1], without the background.
       score_threshold: scalar, may be traced.
       iou_threshold: scalar, may be traced.
-      top_k: boxes that enter suppression.
+      top_k: D, boxes that enter suppression.
 
     Returns:
-      The kept detections in order of decreasing score, D = min(top_k, A).
+      The kept detections in order of decreasing score.
     """
-    boxes = jnp.asarray(boxes)
-    best = jnp.max(scores, axis=-1)
-    ranking = jnp.where(best > score_threshold, best, -1.0)
-    ranking, anchors = jax.lax.top_k(ranking, min(top_k, ranking.size))
-    suppressed = suppression.fast(boxes[anchors], iou_threshold)
-    ranking = jnp.where(suppressed, -1.0, ranking)
-    kept = _best(ranking[None], anchors[None], ranking.size)
+    return class_agnostic(
+        fast_nms,
+        boxes,
+        scores,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        top_k=top_k,
+        max_detections=top_k,
+    )
+
+
+def class_agnostic(
+    nms: Callable[..., Kept], boxes: jax.Array, scores: jax.Array, **options
+) -> Kept:
+    """Runs any NMS over all classes at once, each anchor under its best class only.
+
+    Args:
+      nms: a function of boxes and scores, like `fast_nms`.
+      boxes: [A, 4] float32.
+      scores: [A, C] float32 in [0, 1], without the background.
+      **options: further arguments of ``nms``.
+
+    Returns:
+      What ``nms`` keeps, labelled by the best class of each anchor.
+    """
+    scores = jnp.where(jnp.isnan(scores), -1.0, scores)
+    kept = nms(boxes, jnp.max(scores, axis=-1, keepdims=True), **options)
+    if not len(boxes):
+        return kept
     labels = jnp.argmax(scores[kept.anchor_index], axis=-1).astype(jnp.int32)
-    return kept.replace(labels=labels)
+    return kept.replace(labels=jnp.where(kept.valid, labels, 0))
 
 
-def _best(ranking: jax.Array, anchors: jax.Array, max_detections: int) -> Kept:
-    """Picks the best of [C, N] ranked entries (negative: not there) as [D] slots."""
-    per_class = ranking.shape[1]
+def entries(scores: jax.Array, score_threshold: jax.Array | float) -> jax.Array:
+    """[A, C] scores to [C, A], -1 for every entry that does not take part."""
+    candidate = jnp.any(scores > score_threshold, axis=-1, keepdims=True)
+    # Written so that nan fails, and never reaches `top_k`, which would put it first.
+    return jnp.where(candidate & (scores >= 0), scores, -1.0).T
+
+
+def best(ranking, labels, anchors, max_detections: int) -> Kept:
+    """Picks the best entries of a ranking, the first of equal ones.
+
+    Args:
+      ranking: [...] float32 scores, negative for what is not there.
+      labels: int32, broadcastable to ``ranking``.
+      anchors: int32 of the shape of ``ranking``.
+      max_detections: D.
+
+    Returns:
+      [D] slots.
+    """
     count = min(max_detections, ranking.size)
-    scores, flat_index = jax.lax.top_k(ranking.reshape(-1), count)
+    labels = jnp.broadcast_to(labels, ranking.shape)
+    scores, index = jax.lax.top_k(ranking.reshape(-1), count)
     valid = scores >= 0
     kept = Kept(
-        anchor_index=anchors.reshape(-1)[flat_index].astype(jnp.int32),
-        labels=(flat_index // per_class).astype(jnp.int32),
+        anchor_index=jnp.where(valid, anchors.reshape(-1)[index], 0),
+        labels=jnp.where(valid, labels.reshape(-1)[index], 0),
         scores=jnp.where(valid, scores, 0.0),
         valid=valid,
     )

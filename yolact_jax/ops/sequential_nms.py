@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.ops.nms import Kept
+from yolact_jax.ops.nms import Kept, nothing
 
 
 def sequential_nms(
@@ -36,6 +36,8 @@ def sequential_nms(
     Returns:
       The kept detections in order of decreasing score.
     """
+    if not len(boxes):
+        return nothing(max_detections)
     boxes_px = jnp.asarray(boxes) * input_size
     remaining = jnp.where(scores > score_threshold, scores, -1.0).T  # [C, A]
 
@@ -55,8 +57,8 @@ def sequential_nms(
     _, (anchors, labels, best) = jax.lax.scan(keep_best, carry, length=max_detections)
     valid = best >= 0
     return Kept(
-        anchor_index=anchors.astype(jnp.int32),
-        labels=labels.astype(jnp.int32),
+        anchor_index=jnp.where(valid, anchors, 0).astype(jnp.int32),
+        labels=jnp.where(valid, labels, 0).astype(jnp.int32),
         scores=jnp.where(valid, best, 0.0),
         valid=valid,
     )

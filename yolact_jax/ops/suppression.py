@@ -1,39 +1,73 @@
 """Rules of non-maximum suppression, for boxes sorted by decreasing score.
 
-Each rule answers for [N, 4] sorted boxes which of them are dropped, [N] bool.  All
-are pure, of fixed shape, and can be jitted and vmapped over classes and images; the
-threshold may be traced.  A box is *over* another if their IoU exceeds the threshold,
-or is nan, as that of two equal points is.
+All rules have one signature, that of `Rule`: sorted boxes and their scores in, new
+scores out.  They are pure, of fixed shape, and can be jitted and vmapped over classes
+and images; the threshold may be traced.
 
-`fast` is YOLACT's rule.  The other rules are exact forms of greedy NMS, in which a
-dropped box drops nothing any more: `cluster`, `greedy_matrix` and `greedy_loop`
-return the same and differ in speed only.
+The rules here drop boxes and leave the scores of the others alone; those that lower
+scores instead are in `score_decay`.  A box is *over* another if their IoU exceeds the
+threshold, or is nan, as that of two equal points is.
+
+`fast` is YOLACT's rule.  The others are exact forms of greedy NMS, in which a dropped
+box drops nothing any more: `cluster`, `greedy_matrix` and `greedy_loop` return the
+same and differ in speed only.
+
+In every rule here the fate of a box depends on better boxes alone, so that cutting a
+sorted list short changes nothing about its head.  `pair_nms` relies on it.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
 
-Rule = Callable[[jax.Array, jax.Array | float], jax.Array]
-"""``rule(sorted_boxes [N, 4], iou_threshold) -> dropped [N] bool``."""
+_BLOCK = 128  # columns of overlaps that Fast NMS computes at once
 
 
-def fast(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> jax.Array:
+class Rule(Protocol):
+    """What all rules look like."""
+
+    def __call__(
+        self,
+        boxes: jax.Array,
+        scores: jax.Array,
+        iou_threshold: jax.Array | float,
+        labels: jax.Array | None = None,
+    ) -> jax.Array:
+        """Suppresses boxes.
+
+        Args:
+          boxes: [N, 4] float32, by decreasing score, N at least 1.
+          scores: [N] float32, decreasing; negative for padding, which comes last.
+          iou_threshold: scalar, may be traced.
+          labels: [N] int32; boxes of different labels leave each other alone.  None
+            if all have the same.
+
+        Returns:
+          [N] float32, new scores in the same order, -1 for what was dropped.
+        """
+
+
+def fast(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Drops every box that any better box is over (Fast NMS, Bolya et al. 2019)."""
-    return jnp.any(_over(sorted_boxes, iou_threshold), axis=0)
+    # In blocks of columns, down to the diagonal: half of the work for long lists.
+    dropped = [
+        jnp.any(_over(boxes, iou_threshold, labels, start, start + _BLOCK), axis=0)
+        for start in range(0, len(boxes), _BLOCK)
+    ]
+    return jnp.where(jnp.concatenate(dropped), -1.0, scores)
 
 
-def cluster(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> jax.Array:
+def cluster(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Greedy NMS as the fixed point of Fast NMS (Cluster-NMS, Zheng et al. 2021).
 
     Each round drops what the survivors of the previous round are over; the first
     round is Fast NMS.  After as many rounds as the longest chain of overlaps, at most
     N, nothing changes any more, and the survivors are those of greedy NMS.
     """
-    over = _over(sorted_boxes, iou_threshold)
+    over = _over(boxes, iou_threshold, labels)
 
     def changed(carry):
         kept, previous = carry
@@ -45,29 +79,28 @@ def cluster(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> jax.Ar
 
     everything = jnp.ones(over.shape[0], bool)
     kept, _ = jax.lax.while_loop(changed, refine, refine((everything, everything)))
-    return ~kept
+    return jnp.where(kept, scores, -1.0)
 
 
-def greedy_matrix(
-    sorted_boxes: jax.Array, iou_threshold: jax.Array | float
-) -> jax.Array:
+def greedy_matrix(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Greedy NMS with all overlaps computed first, then one row after the other."""
-    over = _over(sorted_boxes, iou_threshold)
+    over = _over(boxes, iou_threshold, labels)
 
     def suppress(index, dropped):
         return dropped | (over[index] & ~dropped[index])
 
     nothing = jnp.zeros(over.shape[0], bool)
-    return jax.lax.fori_loop(0, over.shape[0], suppress, nothing)
+    dropped = jax.lax.fori_loop(0, over.shape[0], suppress, nothing)
+    return jnp.where(dropped, -1.0, scores)
 
 
-def greedy_loop(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> jax.Array:
+def greedy_loop(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Greedy NMS as the textbook has it: pick the best box left, drop what it is over.
 
     Takes as many rounds as boxes are kept, and never holds the [N, N] overlaps.
     """
-    sorted_boxes = jnp.asarray(sorted_boxes)
-    size = sorted_boxes.shape[0]
+    boxes = jnp.asarray(boxes)
+    size = boxes.shape[0]
     index = jnp.arange(size)
 
     def any_left(carry):
@@ -76,44 +109,27 @@ def greedy_loop(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> ja
     def pick(carry):
         left, dropped = carry
         best = jnp.argmax(left)
-        iou = box_ops.pairwise_iou(sorted_boxes[best][None], sorted_boxes)[0]
+        iou = box_ops.pairwise_iou(boxes[best][None], boxes)[0]
         hit = left & ~(iou <= iou_threshold) & (index != best)
+        if labels is not None:
+            hit &= labels == labels[best]
         return left & ~hit & (index != best), dropped | hit
 
-    start = (jnp.ones(size, bool), jnp.zeros(size, bool))
-    return jax.lax.while_loop(any_left, pick, start)[1]
+    start = (jnp.asarray(scores) >= 0, jnp.zeros(size, bool))
+    dropped = jax.lax.while_loop(any_left, pick, start)[1]
+    return jnp.where(dropped, -1.0, scores)
 
 
-def matrix_decay(
-    sorted_boxes: jax.Array, *, sigma: jax.Array | float | None = None
-) -> jax.Array:
-    """Factors that lower scores by overlap (Matrix NMS, Wang et al. 2020).
+def _over(boxes, iou_threshold, labels, start: int = 0, end: int | None = None):
+    """[end, end - start] bool: is box i better than box j, of its label, and over it?
 
-    A soft rule: nothing is dropped.  The factor of box j is the least, over better
-    boxes i, of f(IoU(i, j)) / f(largest IoU of i with boxes better than i).
-
-    Args:
-      sorted_boxes: [N, 4] float32, by decreasing score.
-      sigma: f(x) = exp(-sigma x²) with a number, f(x) = 1 - x with None.
-
-    Returns:
-      [N] float32 in [0, 1]; 1 for the first box.
+    Box j is counted from ``start``, and no box after ``end`` is looked at.
     """
-    iou = box_ops.pairwise_iou(sorted_boxes, sorted_boxes)
-    iou = jnp.triu(jnp.where(jnp.isnan(iou), 1.0, iou), k=1)
-    worst = jnp.max(iou, axis=0)  # of each box with the boxes better than it
-    if sigma is None:
-        # A box covered wholly by a better one compensates nothing: avoid 0 / 0.
-        ratio = (1 - iou) / jnp.maximum(1 - worst, 1e-6)[:, None]
-    else:
-        ratio = jnp.exp(-sigma * (iou**2 - worst[:, None] ** 2))
-    better = jnp.triu(jnp.ones(iou.shape, bool), k=1)
-    return jnp.clip(jnp.min(jnp.where(better, ratio, 1.0), axis=0), 0, 1)
-
-
-def _over(sorted_boxes: jax.Array, iou_threshold: jax.Array | float) -> jax.Array:
-    """[N, N] bool, whether box i is better than box j and over it."""
-    iou = box_ops.pairwise_iou(sorted_boxes, sorted_boxes)
+    boxes = boxes[:end]
+    iou = box_ops.pairwise_iou(boxes, boxes[start:])
     # "Not (<=)", so that nan counts.  Compared before any reduction, because XLA's
     # maximum may drop a nan on a CPU.
-    return jnp.triu(~(iou <= iou_threshold), k=1)
+    over = ~(iou <= iou_threshold)
+    if labels is not None:
+        over &= labels[:end, None] == labels[None, start:end]
+    return jnp.triu(over, k=1 - start)
