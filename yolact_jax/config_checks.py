@@ -31,7 +31,7 @@ _FIELDS = {
     ),
     "train": (
         "batch_size num_steps seed init_weights log_every_steps checkpoint_every_steps "
-        "keep_checkpoints eval_every_steps"
+        "keep_checkpoints eval_every_steps max_bad_steps tensorboard profile_steps"
     ),
     "eval": (
         "candidate_threshold iou_threshold nms top_k max_detections batch_size "
@@ -43,6 +43,7 @@ _CHOICES = {
     "model.freeze_bn": ("auto", "yes", "no"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
+    "train.tensorboard": ("auto", "yes", "no"),
     "eval.nms": ("fast", "cross_class", "sequential"),
 }
 _POSITIVE = [
@@ -56,11 +57,13 @@ _POSITIVE = [
     "train.log_every_steps",
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
+    "train.max_bad_steps",
     "eval.top_k",
     "eval.max_detections",
     "eval.batch_size",
     "optimizer.learning_rate",
 ]
+_NOT_NEGATIVE = ["train.eval_every_steps", "train.profile_steps"]
 _FRACTIONS = [
     "loss.positive_iou",
     "loss.negative_iou",
@@ -96,6 +99,8 @@ def check_config(
         _require(config, field, lambda v, a=allowed: v in a, f"one of {allowed}")
     for field in _POSITIVE:
         _require(config, field, lambda v: v > 0, "greater than 0")
+    for field in _NOT_NEGATIVE:
+        _require(config, field, lambda v: v >= 0, "0 or greater")
     for field in _FRACTIONS:
         _require(config, field, lambda v: 0 <= v <= 1, "between 0 and 1")
     _check_model(config)
