@@ -14,13 +14,14 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
+from yolact_jax.compile_cache import keep_compiled_programs
 from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.training.report import evaluate_and_report
 from yolact_jax.training.setup import load_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to evaluate; default: latest.")
+_STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model of --weights.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a run.")
 _NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
@@ -57,6 +58,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
+    keep_compiled_programs()
     try:
         row = evaluate()
     except ValueError as error:

@@ -13,7 +13,7 @@ from yolact_jax.published import export_weights
 from yolact_jax.training.setup import load_state
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to write; default: latest.")
+_STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")
 _OUTPUT = flags.DEFINE_string("output", None, "File to write, .safetensors.")
 
 

@@ -13,6 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
+from yolact_jax.compile_cache import keep_compiled_programs
 from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.ops.nms_variants import NMS_VARIANTS
 from yolact_jax.prediction_files import predict_files
@@ -25,7 +26,7 @@ _WEIGHTS = flags.DEFINE_string("weights", None, "Published name or file, not a r
 _NMS = flags.DEFINE_enum("nms", None, NMS_VARIANTS, "Default: that of the config.")
 _AGNOSTIC = flags.DEFINE_bool("class_agnostic", None, "NMS across classes.")
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; default: latest.")
+_STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")
 _SCORE = flags.DEFINE_float(
     "score_threshold", 0.3, "Least score shown.", lower_bound=0, upper_bound=1
 )
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
+    keep_compiled_programs()
     try:
         run, state = load_model(
             _WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value

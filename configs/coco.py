@@ -101,8 +101,14 @@ def get_config() -> ConfigDict:
     config.train.init_weights = ""
     config.train.log_every_steps = 10
     config.train.checkpoint_every_steps = 10_000
-    config.train.keep_checkpoints = 3
+    config.train.keep_checkpoints = 3  # the newest, and the best evaluated one besides
     config.train.eval_every_steps = 0  # 0 evaluates at the end only
+    # Updates with a loss or gradient that is not finite are skipped; so many in a row
+    # end the run.
+    config.train.max_bad_steps = 10
+    # Event files for TensorBoard: "yes", "no", or "auto": if tensorboardX is installed.
+    config.train.tensorboard = "auto"
+    config.train.profile_steps = 0  # steps after the start to trace; 0: none
 
     config.eval = ConfigDict()
     config.eval.candidate_threshold = 0.05  # least best-class score to enter NMS

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.runs import rows, tiny_config
 from tests.test_configs import load
 from yolact_jax import build, checkpoint
 from yolact_jax.data.errors import DatasetError
@@ -17,37 +18,12 @@ from yolact_jax.training.report import evaluate_and_report
 from yolact_jax.training.setup import load_state
 
 
-def tiny_config(folder):
-    config = load("shapes")
-    config.data.records_dir = str(folder / "records")
-    config.data.shapes_train_images = 12
-    config.data.shapes_validation_images = 4
-    config.data.shapes_image_size = 64
-    config.data.input_size = 64
-    config.model.backbone_width = 8
-    config.model.features = 16
-    config.model.num_prototypes = 4
-    config.train.batch_size = 4
-    config.optimizer.scale_with_batch = False
-    config.train.num_steps = 4
-    config.train.log_every_steps = 2
-    config.train.checkpoint_every_steps = 2
-    config.eval.batch_size = 2
-    config.eval.sample_images = 3
-    return config
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("end_to_end")
     config = tiny_config(folder)
     state = train(config, folder / "run")
     return config, folder / "run", jax.device_get(state)
-
-
-def rows(workdir):
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_training_leaves_checkpoints_metrics_and_pictures(run):
@@ -85,7 +61,7 @@ def test_another_model_is_refused_and_the_folder_left_alone(run):
     before = (workdir / "config.json").read_text()
     other = config.copy_and_resolve_references()
     other.model.features = 24
-    with pytest.raises(ValueError, match=r"Checkpoint 4 .* does not fit the model"):
+    with pytest.raises(ValueError, match=r"model\.features was 16 and is 24"):
         train(other, workdir)
     assert (workdir / "config.json").read_text() == before
 

@@ -35,7 +35,7 @@ _FIELDS = {
     ),
     "train": (
         "batch_size num_steps seed init_weights log_every_steps checkpoint_every_steps "
-        "keep_checkpoints eval_every_steps"
+        "keep_checkpoints eval_every_steps max_bad_steps tensorboard profile_steps"
     ),
     "eval": (
         "candidate_threshold iou_threshold nms class_agnostic top_k max_detections "
@@ -49,6 +49,7 @@ _CHOICES = {
     "model.mask_iou": (False, True),
     "model.winograd": ("auto", "yes", "no"),
     "eval.class_agnostic": (False, True),
+    "train.tensorboard": ("auto", "yes", "no"),
 }
 _POSITIVE = [
     "data.max_objects",
@@ -61,11 +62,13 @@ _POSITIVE = [
     "train.log_every_steps",
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
+    "train.max_bad_steps",
     "eval.top_k",
     "eval.max_detections",
     "eval.batch_size",
     "optimizer.learning_rate",
 ]
+_NOT_NEGATIVE = ["train.eval_every_steps", "train.profile_steps"]
 _FRACTIONS = [
     "augment.copy_paste_probability",
     "augment.mosaic_probability",
@@ -106,6 +109,8 @@ def check_config(
         _require(config, field, lambda v, a=allowed: v in a, f"one of {allowed}")
     for field in _POSITIVE:
         _require(config, field, lambda v: v > 0, "greater than 0")
+    for field in _NOT_NEGATIVE:
+        _require(config, field, lambda v: v >= 0, "0 or greater")
     for field in _FRACTIONS:
         _require(config, field, lambda v: 0 <= v <= 1, "between 0 and 1")
     _check_model(config)

@@ -11,12 +11,19 @@ from absl import logging as absl_logging
 def start_logging() -> None:
     """Shows this package's messages on stdout, and only warnings of the libraries."""
     absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.get_absl_handler().addFilter(_is_worth_showing)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("yolact_jax")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.INFO)
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    """Leaves out the tracebacks of failed saves, which the scripts put into words."""
+    is_of_save = record.name == "asyncio" or "/orbax/" in record.pathname
+    return not (is_of_save and record.levelno >= logging.ERROR)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -11,11 +11,18 @@ from ml_collections import ConfigDict
 
 from yolact_jax import build, checkpoint
 from yolact_jax import workdir as run_folder
+from yolact_jax.checkpoint import CheckpointManager
 from yolact_jax.data.dataset import Dataset
+from yolact_jax.disk_errors import explaining_full_disk
 from yolact_jax.structures import Batch
-from yolact_jax.training import metrics as metrics_lib
 from yolact_jax.training import setup
+from yolact_jax.training.curves import write_curves
+from yolact_jax.training.evaluations import Evaluations
+from yolact_jax.training.interruption import Interruption
+from yolact_jax.training.metrics import keep_rows
 from yolact_jax.training.optimizer import Schedule
+from yolact_jax.training.profile import Profiler
+from yolact_jax.training.recorder import Recorder
 from yolact_jax.training.report import evaluate_and_report
 from yolact_jax.training.step import TrainState, make_train_step
 
@@ -49,11 +56,26 @@ class Session:
     batch_sharding: NamedSharding
 
 
+@dataclasses.dataclass(frozen=True)
+class _Keeper:
+    """What the loop writes to.
+
+    Attributes:
+      manager: of the checkpoints.
+      recorder: of the metrics.
+      evaluations: of the validation split.
+    """
+
+    manager: CheckpointManager
+    recorder: Recorder
+    evaluations: Evaluations
+
+
 def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     """Trains a model, resuming from the newest checkpoint in the folder if any.
 
-    Leaves in the folder: checkpoints, ``config.json``, ``metrics.jsonl``, the AP on
-    the validation split, and ``samples.png`` with predictions on it.
+    Leaves in the folder what ``docs/training.md`` lists: checkpoints, the config,
+    metrics, the AP on the validation split, and pictures.
 
     Args:
       config: see ``configs/coco.py``.
@@ -64,30 +86,60 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
 
     Raises:
       ValueError: if the config cannot work, data are missing or bad, or the
-        checkpoints in the folder are of another model.
+        folder holds the run of another model or dataset.
+      Interrupted: after SIGTERM or SIGINT, when the state is saved.
+      DivergedError: if ``config.train.max_bad_steps`` updates in a row were skipped.
+      OSError: if the disk is full.
     """
     build.validate(config, jax.device_count())
-    session = _make_session(config, Path(workdir))
-    keep = config.train.keep_checkpoints
-    with checkpoint.open_manager(workdir, keep=keep) as manager:
-        # Which state wins: 1. the newest checkpoint of the folder; 2. a fresh one,
-        # with the weights of config.train.init_weights in it.
-        if manager.latest_step() is None:
-            state = setup.with_init_weights(config, session.initial_state())
-        else:
-            like = setup.abstract_state(session.initial_state, session.replicated)
-            state = checkpoint.restore(manager, like)
-            _LOGGER.info("Resumed %s at step %d.", workdir, int(state.step))
-        # Only now: a run with another model must not change this folder.
-        run_folder.save_run(workdir, config, session.dataset)
-        if int(state.step) < session.num_steps:
-            state = _run(session, state, manager)
-        checkpoint.save(manager, int(state.step), state)
-    evaluate_and_report(config, session.dataset, state, workdir)
-    return state
+    session = make_session(config, Path(workdir))
+    evaluations = Evaluations(workdir)
+    keep, best = config.train.keep_checkpoints, evaluations.best
+    with (
+        explaining_full_disk(workdir),
+        checkpoint.open_manager(workdir, keep=keep, best_step=best) as manager,
+    ):
+        state, notes = _start(session, manager, evaluations)
+        with Recorder(
+            config,
+            workdir,
+            session.schedule,
+            num_steps=session.num_steps,
+            start_step=int(state.step),
+            notes=notes,
+        ) as recorder:
+            return _run(session, state, _Keeper(manager, recorder, evaluations))
 
 
-def _make_session(config: ConfigDict, workdir: Path) -> Session:
+def _start(
+    session: Session, manager: CheckpointManager, evaluations: Evaluations
+) -> tuple[TrainState, dict]:
+    """Makes or restores the state; only then changes the folder to match it."""
+    config, workdir = session.config, session.workdir
+    # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
+    # with the weights of config.train.init_weights in it.
+    if manager.latest_step() is None:
+        state, notes = setup.with_init_weights(config, session.initial_state()), {}
+    else:
+        run_folder.check_same_run(workdir, config, session.dataset)
+        like = setup.abstract_state(session.initial_state, session.replicated)
+        state, notes = checkpoint.restore_newest(manager, like)
+    for name in checkpoint.remove_unfinished(manager):
+        _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
+    run_folder.save_run(workdir, config, session.dataset)
+    step = int(state.step)
+    evaluations.forget_after(step)
+    num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
+    if num_rows:
+        _LOGGER.info("Took %d rows of metrics after step %d back.", num_rows, step)
+    if notes:
+        what = "parameters, optimizer, batch statistics, order of the data, metrics"
+        _LOGGER.info("Resumed %s at step %d, bit for bit: %s.", workdir, step, what)
+    return state, notes
+
+
+def make_session(config: ConfigDict, workdir: Path) -> Session:
+    """Makes everything a run needs beside its state."""
     dataset = build.make_dataset(config)
     mesh = jax.make_mesh((jax.device_count(),), ("data",), (AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -118,54 +170,80 @@ def _make_session(config: ConfigDict, workdir: Path) -> Session:
     )
 
 
-def _run(session: Session, state: TrainState, manager) -> TrainState:
-    """Takes steps until the run has as many as it should."""
+def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
+    """Takes steps until the run has as many as it should, and evaluates the last."""
     config = session.config
     start_step = int(state.step)
-    progress = metrics_lib.Progress(session.num_steps, config.train.batch_size)
-    window = []
     source = session.dataset.source("train")
-    with build.make_training_batches(config, source, start_step) as batches:
-        for step in range(start_step + 1, session.num_steps + 1):
-            batch = _to_devices(next(batches), session.batch_sharding)
+    with (
+        Interruption() as interruption,
+        Profiler(session.workdir, config.train.profile_steps) as profiler,
+        build.make_training_batches(config, source, start_step) as batches,
+    ):
+        for step in range(start_step, session.num_steps):
+            _save_and_evaluate_if_due(session, state, keeper, step, interruption)
+            try:
+                arrays = keeper.recorder.next_of(batches)
+            except Exception:
+                # Ctrl-C reaches the processes of the loader too, and ends them.
+                _save_and_evaluate_if_due(session, state, keeper, step, interruption)
+                raise
+            batch = to_devices(arrays, session.batch_sharding)
             state, metrics = session.step_fn(state, batch)
-            window.append(metrics)
-            if step == start_step + 1:
-                _log_first_step(session, step, metrics)
-                progress.restart(step)
-                window.clear()
-            elif step % config.train.log_every_steps == 0:
-                _log(session, step, window, progress)
-                window.clear()
-            if _is_due(step, config.train.checkpoint_every_steps, session.num_steps):
-                checkpoint.save(manager, step, state)
-            if _is_due(step, config.train.eval_every_steps, session.num_steps):
-                evaluate_and_report(config, session.dataset, state, session.workdir)
-                progress.restart(step)
+            keeper.recorder.add(step + 1, metrics, arrays)
+            profiler.after_step(metrics)
+        last = session.num_steps
+        _save_and_evaluate_if_due(session, state, keeper, last, interruption)
+    _LOGGER.info("The run is complete: %d steps.", last)
     return state
 
 
+def _save_and_evaluate_if_due(
+    session: Session,
+    state: TrainState,
+    keeper: _Keeper,
+    step: int,
+    interruption: Interruption,
+) -> None:
+    """Does what is to be done with the state after `step` updates.
+
+    Raises:
+      Interrupted: after a signal, when the state is on disk.
+    """
+    options, last_step = session.config.train, session.num_steps
+    evaluate = (
+        _is_due(step, options.eval_every_steps, last_step)
+        and step not in keeper.evaluations
+    )
+    checkpoint.check(keeper.manager)
+    if (
+        evaluate
+        or interruption.signal is not None
+        or _is_due(step, options.checkpoint_every_steps, last_step)
+    ):
+        keeper.recorder.flush()
+        checkpoint.save(keeper.manager, step, state, keeper.recorder.notes())
+    if interruption.signal is not None:
+        checkpoint.wait(keeper.manager)
+        interruption.raise_if_noted(step)
+    if evaluate:
+        with interruption.at_once(step):
+            _evaluate(session, state, keeper)
+
+
 def _is_due(step: int, every_steps: int, last_step: int) -> bool:
-    """Whether a periodic task is due; the end of the run has its own."""
-    return every_steps > 0 and step % every_steps == 0 and step < last_step
+    """Whether a periodic task is due; at the end of the run every one is."""
+    return step == last_step or (every_steps > 0 and step % every_steps == 0 < step)
 
 
-def _to_devices(arrays: dict, sharding: NamedSharding) -> Batch:
+def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
+    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
+    keeper.evaluations.record(int(state.step), row["eval/mask_AP"])
+    keeper.recorder.evaluated(row)
+    write_curves(session.workdir)
+
+
+def to_devices(arrays: dict, sharding: NamedSharding) -> Batch:
+    """Puts a batch of the input pipeline on the devices."""
     fields = {f.name: arrays[f.name] for f in dataclasses.fields(Batch)}
     return jax.device_put(Batch(**fields), sharding)
-
-
-def _log_first_step(session: Session, step: int, metrics) -> None:
-    values = metrics_lib.average([metrics])
-    _LOGGER.info("step %d compiled, loss %.3f", step, values["train/loss"])
-    metrics_lib.append_row(session.workdir, step, values)
-
-
-def _log(session: Session, step: int, window, progress) -> None:
-    values = metrics_lib.average(window)
-    # The rate of the update just made, whose index is one less than its count.
-    rate = float(session.schedule(step - 1))
-    _LOGGER.info("%s", progress.line(step, values, rate))
-    values["train/learning_rate"] = rate
-    values["train/images_per_second"] = progress.images_per_second
-    metrics_lib.append_row(session.workdir, step, values)

@@ -1,13 +1,12 @@
-"""Metrics of a run: lines on the terminal, and rows in ``metrics.jsonl``."""
+"""Metrics of a run: their names, and the rows of ``metrics.jsonl``."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
+from yolact_jax.atomic import replacing
 from yolact_jax.training.step import StepMetrics
 
 METRICS_FILE = "metrics.jsonl"
@@ -34,67 +33,60 @@ def append_row(
     return row
 
 
-def average(window: Sequence[StepMetrics]) -> dict[str, float]:
-    """Averages the metrics of several steps, named as in ``metrics.jsonl``."""
-    stacked = jax.tree.map(lambda *x: np.mean(x), *jax.device_get(list(window)))
-    losses = stacked.losses
-    terms = {
+def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:
+    """Reads the rows of ``metrics.jsonl``; a line that was cut short is left out."""
+    path = Path(workdir) / METRICS_FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
+    """Takes back the rows that a stopped run wrote after its last checkpoint.
+
+    Args:
+      workdir: folder of the run.
+      step: of the checkpoint; what was trained after it is going to come again.
+      evaluated: whether the evaluation at this step is complete, and its row stays.
+
+    Returns:
+      The number of rows taken away.
+    """
+    rows = read_rows(workdir)
+    kept = [
+        row
+        for row in rows
+        if row["step"] < step
+        or (row["step"] == step and (evaluated or "eval/mask_AP" not in row))
+    ]
+    path = Path(workdir) / METRICS_FILE
+    if path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return len(rows) - len(kept)
+
+
+def values_of(metrics: StepMetrics) -> dict[str, float]:
+    """Names the metrics of one step, on the host, as in ``metrics.jsonl``."""
+    losses = metrics.losses
+    values = {
         "train/loss": losses.total,
         "train/box": losses.box,
         "train/class": losses.classification,
         "train/mask": losses.mask,
         "train/semantic": losses.semantic,
-        "train/grad_norm": stacked.grad_norm,
-        "train/skipped": stacked.skipped,
+        "train/grad_norm": metrics.grad_norm,
+        "train/skipped": metrics.skipped,
     }
     if losses.mask_iou is not None:
-        terms["train/mask_iou"] = losses.mask_iou
-    return terms
+        values["train/mask_iou"] = losses.mask_iou
+    return {name: float(value) for name, value in values.items()}
 
 
-class Progress:
-    """Measures speed, and words the progress line.
-
-    Attributes:
-      images_per_second: speed since the previous line.
-    """
-
-    def __init__(self, num_steps: int, batch_size: int):
-        """Starts the clock at the first call of `line`.
-
-        Args:
-          num_steps: steps of the whole run.
-          batch_size: images per step.
-        """
-        self._num_steps = num_steps
-        self._batch_size = batch_size
-        self._last: tuple[int, float] | None = None
-        self.images_per_second = float("nan")
-
-    def restart(self, step: int) -> None:
-        """Restarts the clock after a pause that is not training, or compilation."""
-        self._last = (step, time.perf_counter())
-
-    def line(self, step: int, values: dict[str, float], learning_rate: float) -> str:
-        """Words the state of the run after `step` steps."""
-        now = time.perf_counter()
-        last_step, last_time = self._last
-        seconds_per_step = (now - last_time) / max(step - last_step, 1)
-        self._last = (step, now)
-        self.images_per_second = self._batch_size / seconds_per_step
-        remaining = (self._num_steps - step) * seconds_per_step
-        skipped = values["train/skipped"]
-        return (
-            f"step {step}/{self._num_steps}  loss {values['train/loss']:.3f} "
-            f"(box {values['train/box']:.3f}, class {values['train/class']:.3f}, "
-            f"mask {values['train/mask']:.3f}, "
-            f"semantic {values['train/semantic']:.3f})  lr {learning_rate:.1e}  "
-            f"{self.images_per_second:.1f} images/s  ETA {_duration(remaining)}"
-            + (f"  SKIPPED {skipped:.0%} of updates: not finite" if skipped else "")
-        )
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+def average(window: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Averages the values of several steps."""
+    return {name: float(np.mean([v[name] for v in window])) for name in window[0]}

@@ -1,7 +1,7 @@
 """From a config, or the folder of a run, to optimizer and state."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from yolact_jax import build, checkpoint
 from yolact_jax.published import initialise_from, load_pretrained
+from yolact_jax.training.evaluations import Evaluations
 from yolact_jax.training.optimizer import (
     Schedule,
     make_optimizer,
@@ -98,7 +99,7 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
 
 def load_model(
     workdir: str | None,
-    step: int | None,
+    step: int | str | None,
     config: ConfigDict | None,
     weights: str | None,
 ) -> tuple[Run, TrainState]:
@@ -106,7 +107,7 @@ def load_model(
 
     Args:
       workdir: folder of a run, or None.
-      step: which checkpoint of the run; the latest if None.
+      step: which checkpoint of the run, see `load_state`.
       config: with `weights`, the config of the model.
       weights: a published name or a file, or None.
 
@@ -135,12 +136,15 @@ def load_model(
     return run, TrainState(jax.numpy.int32(0), **variables, opt_state=())
 
 
-def load_state(workdir: str | Path, step: int | None = None) -> tuple[Run, TrainState]:
+def load_state(
+    workdir: str | Path, step: int | str | None = None
+) -> tuple[Run, TrainState]:
     """Loads a run's config, classes and a checkpoint, on the first device.
 
     Args:
       workdir: folder of the run.
-      step: which checkpoint; the latest if None.
+      step: which checkpoint, or "best" for the one with the highest mask AP on the
+        validation split; the latest if None or "latest".
 
     Returns:
       The run and the state.
@@ -151,5 +155,28 @@ def load_state(workdir: str | Path, step: int | None = None) -> tuple[Run, Train
     run = load_run(workdir)
     make_state = initial_state_fn(run.config, len(run.class_names), jax.random.key(0))
     like = abstract_state(make_state, SingleDeviceSharding(jax.devices()[0]))
-    with checkpoint.open_manager(workdir) as manager:
-        return run, checkpoint.restore(manager, like, step)
+    with checkpoint.open_for_reading(workdir) as manager:
+        chosen = _choose_step(workdir, step, manager.all_steps())
+        return run, checkpoint.restore(manager, like, chosen)
+
+
+def _choose_step(
+    workdir: str | Path, step: int | str | None, steps: Sequence[int]
+) -> int | None:
+    """Turns "best", "latest" or digits into a step, None for the latest."""
+    if step == "best":
+        best = Evaluations(workdir).best(among=steps)
+        if best is None:
+            raise ValueError(
+                f"`step` is best, but no checkpoint of {workdir} was evaluated while "
+                f"training; give one of {sorted(steps)}, or latest."
+            )
+        return best
+    if step in (None, "latest"):
+        return None
+    try:
+        return int(step)
+    except ValueError:
+        raise ValueError(
+            f"`step` is {step!r}; it must be one of {sorted(steps)}, latest or best."
+        ) from None

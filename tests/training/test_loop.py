@@ -1,0 +1,272 @@
+"""Stopping, going on, falling back, refusing: the loop around the steps."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from tests.runs import rows, tiny_config
+from tests.test_checkpoint import contents, flip_a_bit, steps_in
+from yolact_jax import build
+from yolact_jax.training import loop, recorder, replay
+from yolact_jax.training.bad_batches import DivergedError, load_bad_batch, saved_steps
+from yolact_jax.training.interruption import Interrupted
+from yolact_jax.training.metrics import append_row
+from yolact_jax.training.setup import load_state
+
+NUM_STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loop")
+    config = tiny_config(folder)
+    config.train.num_steps = NUM_STEPS
+    config.train.eval_every_steps = 4
+    return loop.make_session(config, folder)
+
+
+@pytest.fixture
+def train(session, monkeypatch):
+    """Trains with the compiled functions of the session, and made-up AP."""
+
+    def same_session(config, workdir):
+        return dataclasses.replace(session, config=config, workdir=workdir)
+
+    def evaluate(config, dataset, state, workdir):
+        step = int(state.step)
+        return append_row(workdir, step, {"eval/mask_AP": 1 / step})
+
+    monkeypatch.setattr(loop, "make_session", same_session)
+    monkeypatch.setattr(replay, "make_session", same_session)
+    monkeypatch.setattr(loop, "evaluate_and_report", evaluate)
+
+    def train(workdir, **options):
+        config = session.config.copy_and_resolve_references()
+        config.train.update(options)
+        return jax.device_get(loop.train(config, workdir))
+
+    return train
+
+
+@pytest.fixture
+def whole(train, tmp_path):
+    return train(tmp_path / "whole"), rows(tmp_path / "whole", timings=False)
+
+
+def assert_equal(state, workdir, whole):
+    for a, b in zip(*map(jax.tree.leaves, (state, whole[0])), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert rows(workdir, timings=False) == whole[1]
+
+
+def at_step(monkeypatch, step, action):
+    """Does something when a step was dispatched."""
+    add = recorder.Recorder.add
+
+    def add_and_act(self, number, *args):
+        add(self, number, *args)
+        if number == step:
+            action()
+
+    monkeypatch.setattr(recorder.Recorder, "add", add_and_act)
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_the_running_step_and_the_run_goes_on(
+    number, train, whole, tmp_path, monkeypatch, caplog
+):
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, send(number))
+        with pytest.raises(Interrupted, match="after step 3, which is saved") as info:
+            train(workdir)
+    assert info.value.exit_status == 128 + number
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    assert steps_in(workdir) == [2, 3]
+    caplog.set_level("INFO")
+    assert_equal(train(workdir), workdir, whole)
+    assert "at step 3, bit for bit" in caplog.text
+
+
+def test_signal_ends_an_evaluation_at_once(train, whole, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+
+    def evaluate(config, dataset, state, workdir):
+        append_row(workdir, int(state.step), {"eval/mask_AP": 0.5})
+        send(signal.SIGTERM)()
+        raise AssertionError("went on after the signal")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate_and_report", evaluate)
+        with pytest.raises(Interrupted, match="after step 4, which is saved"):
+            train(workdir)
+    assert steps_in(workdir) == [2, 4]
+    assert_equal(train(workdir), workdir, whole)
+
+
+def test_loader_that_a_signal_ends_too_loses_nothing(
+    train, whole, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    next_of = recorder.Recorder.next_of
+    calls = []
+
+    def end_loader(self, batches):
+        calls.append(None)
+        if len(calls) == 4:
+            send(signal.SIGINT)()
+            raise RuntimeError("Grain worker process was terminated")
+        return next_of(self, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.Recorder, "next_of", end_loader)
+        with pytest.raises(Interrupted, match="after step 3, which is saved"):
+            train(workdir)
+    assert_equal(train(workdir), workdir, whole)
+
+
+def crash():
+    raise RuntimeError("power failure")
+
+
+def test_rows_after_the_checkpoint_are_taken_back(train, whole, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, crash)
+        with pytest.raises(RuntimeError, match="power failure"):
+            train(workdir, log_every_steps=1)
+    assert rows(workdir)[-1]["step"] == 5
+    with open(workdir / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "train/lo')
+    state = train(workdir, log_every_steps=1)
+    trained = [row["step"] for row in rows(workdir) if "train/loss" in row]
+    assert trained == [1, 2, 3, 4, 5, 6]
+    for a, b in zip(*map(jax.tree.leaves, (state, whole[0])), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_damaged_checkpoint_costs_only_time(train, whole, tmp_path, caplog):
+    workdir = tmp_path / "whole"
+    flip_a_bit(workdir / "checkpoints" / "6")
+    assert_equal(train(workdir), workdir, whole)
+    assert "Checkpoint 6 in" in caplog.text
+    assert (workdir / "bad_checkpoints" / "6").is_dir()
+
+
+def test_complete_run_is_not_evaluated_again(train, whole, tmp_path):
+    assert_equal(train(tmp_path / "whole"), tmp_path / "whole", whole)
+
+
+def test_best_checkpoint_is_kept_and_can_be_chosen(train, tmp_path):
+    train(tmp_path, eval_every_steps=1, keep_checkpoints=1)
+    # The made-up AP falls from step to step.
+    assert steps_in(tmp_path) == [1, 6]
+    assert int(load_state(tmp_path, "best")[1].step) == 1
+    assert int(load_state(tmp_path, "latest")[1].step) == 6
+    with pytest.raises(ValueError, match=r"'bset'; it must be one of \[1, 6\], latest"):
+        load_state(tmp_path, "bset")
+
+
+def test_other_data_are_refused_and_nothing_changed(
+    train, whole, tmp_path, session, monkeypatch
+):
+    workdir = tmp_path / "whole"
+    before = contents(workdir)
+    other = dataclasses.replace(session.dataset, fingerprint="0123")
+    monkeypatch.setattr(
+        loop,
+        "make_session",
+        lambda config, workdir: dataclasses.replace(
+            session, workdir=workdir, dataset=other
+        ),
+    )
+    with pytest.raises(ValueError, match=r"on other data: .* and is 0123; use"):
+        train(workdir)
+    assert contents(workdir) == before
+
+
+@pytest.fixture
+def bad_steps(monkeypatch):
+    """Puts nan into the boxes of some steps."""
+    make = build.make_training_batches
+    chosen = set()
+
+    class Spoiled:
+        def __init__(self, config, source, start_step):
+            self.batches, self.step = make(config, source, start_step), start_step
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.batches.close()
+
+        def __next__(self):
+            self.step += 1
+            batch = next(self.batches)
+            if self.step in chosen:
+                boxes, valid = batch["boxes"], batch["valid"]
+                batch["boxes"] = np.where(valid[..., None], np.float32("nan"), boxes)
+            return batch
+
+        def __iter__(self):
+            return self
+
+    monkeypatch.setattr(build, "make_training_batches", Spoiled)
+    return chosen
+
+
+def test_bad_batch_is_skipped_counted_saved_and_replayed(
+    train, session, tmp_path, bad_steps, caplog
+):
+    bad_steps.add(4)
+    train(tmp_path)
+    skipped = {r["step"]: r["train/skipped"] for r in rows(tmp_path) if len(r) > 2}
+    assert skipped == {1: 0, 2: 0, 4: 0.5, 6: 0}
+    assert saved_steps(tmp_path) == [4]
+    batch, terms = load_bad_batch(tmp_path, 4)
+    assert len(batch["image_ids"]) == 4
+    assert str(batch["image_ids"].tolist()) in caplog.text
+    assert terms["train/skipped"] == 1
+    assert np.isnan(terms["train/box"])
+    assert np.isfinite(terms["train/semantic"])
+    bad_steps.clear()  # What is replayed is what was saved.
+    before = contents(tmp_path)
+    # From checkpoint 2, over step 3.
+    again, findings = replay.replay(tmp_path)
+    np.testing.assert_equal(again, terms)
+    ids = set(batch["image_ids"].tolist())
+    assert findings
+    assert all(any(f"image {i} has a box" in f for i in ids) for f in findings)
+    assert contents(tmp_path) == before
+
+
+def test_too_many_bad_batches_end_the_run(train, tmp_path, bad_steps):
+    bad_steps.update({2, 4, 5, 6})
+    message = "last 2 updates, up to step 5, .*replay --workdir .* --step 4"
+    with pytest.raises(DivergedError, match=message):
+        train(tmp_path, max_bad_steps=2)
+    assert saved_steps(tmp_path) == [2, 4, 5]
+
+
+def test_counts_of_bad_batches_survive_a_stop(train, tmp_path, bad_steps, monkeypatch):
+    bad_steps.update({4, 5})
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, send(signal.SIGTERM))
+        with pytest.raises(Interrupted, match="step 4"):
+            train(tmp_path, max_bad_steps=2)
+    with pytest.raises(DivergedError, match="last 2 updates, up to step 5"):
+        train(tmp_path, max_bad_steps=2)
+
+
+def test_profile_leaves_a_trace(train, tmp_path):
+    train(tmp_path, profile_steps=2)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))

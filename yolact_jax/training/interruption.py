@@ -1,0 +1,84 @@
+"""Ending a run between two steps when the system or the user asks for it."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A run was stopped by a signal, and saved.
+
+    Attributes:
+      exit_status: 128 plus the number of the signal, as shells have it.
+    """
+
+    def __init__(self, message: str, number: signal.Signals):
+        """Takes the sentence for the user and the signal."""
+        super().__init__(message)
+        self.exit_status = 128 + number
+
+
+class Interruption:
+    """Notes the first SIGTERM or SIGINT; lets the second end the process at once.
+
+    Use as a context manager. In a thread other than the main one signals cannot be
+    caught, and nothing happens.
+
+    Attributes:
+      signal: the signal that came, or None.
+    """
+
+    def __init__(self):
+        """Catches nothing yet."""
+        self.signal: signal.Signals | None = None
+        self._saved_step: int | None = None
+        self._old_handlers = {}
+
+    def __enter__(self) -> "Interruption":
+        """Starts to catch signals."""
+        if threading.current_thread() is threading.main_thread():
+            self._old_handlers = {s: signal.signal(s, self._note) for s in _SIGNALS}
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Puts back what handled the signals before."""
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def at_once(self, step: int) -> Iterator[None]:
+        """Within, a signal raises `Interrupted`: for work that nothing depends on."""
+        self.raise_if_noted(step)
+        self._saved_step = step
+        try:
+            yield
+        finally:
+            self._saved_step = None
+
+    def raise_if_noted(self, step: int) -> None:
+        """Raises `Interrupted` if a signal came; call when this step is saved."""
+        if self.signal is not None:
+            raise Interrupted(
+                f"stopped by {self.signal.name} after step {step}, which is saved; the "
+                f"same command goes on from there.",
+                self.signal,
+            )
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.signal = signal.Signals(number)
+        if self._saved_step is not None:
+            self.raise_if_noted(self._saved_step)
+        # Not print: the signal may have come in the middle of one.
+        os.write(
+            2,
+            f"\n{self.signal.name}: finishing the running step and saving; a second "
+            f"signal stops at once.\n".encode(),
+        )

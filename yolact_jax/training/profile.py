@@ -1,0 +1,56 @@
+"""A trace of a few steps for the profiler of JAX."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_LOGGER = logging.getLogger(__name__)
+PROFILE_FOLDER = "profile"
+_STEPS_BEFORE = 3
+"""Steps of a start that are not traced: they compile, and fill the queues."""
+
+
+class Profiler:
+    """Traces some steps of a run, soon after its start.
+
+    Use as a context manager, so that a trace ends also when the run does.
+    """
+
+    def __init__(self, workdir: str | Path, num_steps: int):
+        """Takes the folder of the run, and how many steps to trace; 0 for none."""
+        self._folder = Path(workdir) / PROFILE_FOLDER
+        self._num_steps = num_steps
+        self._seen = 0
+        self._running = False
+
+    def __enter__(self) -> "Profiler":
+        """Starts nothing yet."""
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Ends the trace if it is running."""
+        self._stop()
+
+    def after_step(self, outputs: Any) -> None:
+        """Starts or ends the trace between two steps.
+
+        Args:
+          outputs: arrays of the step just dispatched; waited for where a trace starts
+            or ends, so that whole steps are traced.
+        """
+        self._seen += 1
+        if self._seen == _STEPS_BEFORE and self._num_steps:
+            jax.block_until_ready(outputs)
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+        elif self._seen == _STEPS_BEFORE + self._num_steps:
+            jax.block_until_ready(outputs)
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._running:
+            self._running = False
+            jax.profiler.stop_trace()
+            _LOGGER.info("Trace of %d steps: %s", self._num_steps, self._folder)
