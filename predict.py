@@ -42,7 +42,9 @@ def main(argv: list[str]) -> None:
         )
         run.config.eval.nms = _NMS.value or run.config.eval.nms
         problems = predict_files(
-            build.make_predictor(run.config, state.variables, run.class_names),
+            build.make_predictor(
+                run.config, state.inference_variables, run.class_names
+            ),
             _SOURCE.value,
             _OUTPUT.value,
             category_ids=run.category_ids,
