@@ -2,7 +2,10 @@
 
 Any field of the config can be set on the command line, for example
 ``--config.train.batch_size=16``.  A run that was stopped goes on where its newest
-checkpoint left it.
+checkpoint left it.  ``--plan`` only says what the training will need.
+
+On several hosts the same command runs in one process on each, with ``--distributed``
+on a TPU pod or under Slurm, and else with the address of process 0.
 """
 
 import sys
@@ -11,10 +14,19 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax.console import parse_flags, start_logging
+from yolact_jax.training import distributed
 from yolact_jax.training.loop import train
+from yolact_jax.training.plan import format_plan, make_plan
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Which model and data.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_PLAN = flags.DEFINE_bool("plan", False, "Print cost and memory; do not train.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Find the other processes.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", None, "host:port of process 0, without --distributed."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes of the run.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main(argv: list[str]) -> None:
@@ -23,11 +35,32 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
     try:
-        train(_CONFIG.value, _WORKDIR.value)
+        run()
     except ValueError as error:
         sys.exit(f"train.py: {error}")
 
 
+def run() -> None:
+    """Plans or trains, alone or with other processes."""
+    distributed.initialize(
+        auto=_DISTRIBUTED.value,
+        coordinator_address=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+    )
+    if not distributed.is_first_process():
+        start_logging(quiet=True)
+    if _PLAN.value:
+        print(format_plan(make_plan(_CONFIG.value)))
+    else:
+        train(_CONFIG.value, _WORKDIR.value)
+
+
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
+    flags.register_multi_flags_validator(
+        ["workdir", "plan"],
+        lambda values: values["plan"] or values["workdir"],
+        message="Flag --workdir must be given, unless --plan is.",
+    )
     app.run(main, flags_parser=parse_flags)

@@ -8,15 +8,19 @@ from absl import app
 from absl import logging as absl_logging
 
 
-def start_logging() -> None:
-    """Shows this package's messages on stdout, and only warnings of the libraries."""
+def start_logging(*, quiet: bool = False) -> None:
+    """Shows this package's messages on stdout, and only warnings of the libraries.
+
+    Args:
+      quiet: only warnings of this package, too.
+    """
     absl_logging.set_verbosity(absl_logging.WARNING)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("yolact_jax")
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

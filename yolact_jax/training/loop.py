@@ -6,18 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from yolact_jax import build, checkpoint
 from yolact_jax import workdir as run_folder
 from yolact_jax.data.dataset import Dataset
-from yolact_jax.structures import Batch
+from yolact_jax.training import distributed, setup
 from yolact_jax.training import metrics as metrics_lib
-from yolact_jax.training import setup
+from yolact_jax.training.mesh import Layout, make_layout, to_devices
 from yolact_jax.training.optimizer import Schedule
 from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.step import TrainState, make_train_step
+from yolact_jax.training.step import TrainState
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,8 +33,7 @@ class Session:
       schedule: learning rate by step.
       step_fn: the compiled training step.
       initial_state: makes the state before the first step.
-      replicated: sharding of the state, a copy on every device.
-      batch_sharding: how batches are spread over the devices.
+      layout: how state and batches lie on the devices of all processes.
     """
 
     config: ConfigDict
@@ -45,8 +43,7 @@ class Session:
     schedule: Schedule
     step_fn: Callable
     initial_state: Callable[[], TrainState]
-    replicated: NamedSharding
-    batch_sharding: NamedSharding
+    layout: Layout
 
 
 def train(config: ConfigDict, workdir: str | Path) -> TrainState:
@@ -75,32 +72,28 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         if manager.latest_step() is None:
             state = setup.with_init_weights(config, session.initial_state())
         else:
-            like = setup.abstract_state(session.initial_state, session.replicated)
+            sharding = session.layout.replicated
+            like = setup.abstract_state(session.initial_state, sharding)
             state = checkpoint.restore(manager, like)
             _LOGGER.info("Resumed %s at step %d.", workdir, int(state.step))
         # Only now: a run with another model must not change this folder.
-        run_folder.save_run(workdir, config, session.dataset)
+        if distributed.is_first_process():
+            run_folder.save_run(workdir, config, session.dataset)
         if int(state.step) < session.num_steps:
             state = _run(session, state, manager)
         checkpoint.save(manager, int(state.step), state)
-    evaluate_and_report(config, session.dataset, state, workdir)
+    _evaluate(session, state)
     return state
 
 
 def _make_session(config: ConfigDict, workdir: Path) -> Session:
-    dataset = build.make_dataset(config)
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), (AxisType.Auto,))
-    replicated = NamedSharding(mesh, PartitionSpec())
+    # One process prepares the records, if need be, and all read them.
+    dataset = distributed.first_process_first(lambda: build.make_dataset(config))
+    layout = make_layout()
     schedule, num_steps = setup.make_schedule(config)
     num_classes = len(dataset.class_names)
     init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
-    step_fn = make_train_step(
-        build.make_model(config, num_classes),
-        build.make_anchors(config),
-        setup.optimizer_of(config),
-        build.make_loss_options(config),
-        key=step_key,
-    )
+    step_fn = setup.train_step_fn(config, num_classes, step_key)
     initial_state = setup.initial_state_fn(config, num_classes, init_key)
 
     return Session(
@@ -109,12 +102,9 @@ def _make_session(config: ConfigDict, workdir: Path) -> Session:
         dataset=dataset,
         num_steps=num_steps,
         schedule=schedule,
-        step_fn=jax.jit(
-            step_fn, out_shardings=(replicated, replicated), donate_argnums=0
-        ),
-        initial_state=jax.jit(initial_state, out_shardings=replicated),
-        replicated=replicated,
-        batch_sharding=NamedSharding(mesh, PartitionSpec("data")),
+        step_fn=setup.compile_lazily(step_fn, layout),
+        initial_state=jax.jit(initial_state, out_shardings=layout.replicated),
+        layout=layout,
     )
 
 
@@ -125,9 +115,14 @@ def _run(session: Session, state: TrainState, manager) -> TrainState:
     progress = metrics_lib.Progress(session.num_steps, config.train.batch_size)
     window = []
     source = session.dataset.source("train")
-    with build.make_training_batches(config, source, start_step) as batches:
+    processes = {
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+    batches = build.make_training_batches(config, source, start_step, **processes)
+    with batches:
         for step in range(start_step + 1, session.num_steps + 1):
-            batch = _to_devices(next(batches), session.batch_sharding)
+            batch = to_devices(next(batches), session.layout.sharded)
             state, metrics = session.step_fn(state, batch)
             window.append(metrics)
             if step == start_step + 1:
@@ -140,7 +135,7 @@ def _run(session: Session, state: TrainState, manager) -> TrainState:
             if _is_due(step, config.train.checkpoint_every_steps, session.num_steps):
                 checkpoint.save(manager, step, state)
             if _is_due(step, config.train.eval_every_steps, session.num_steps):
-                evaluate_and_report(config, session.dataset, state, session.workdir)
+                _evaluate(session, state)
                 progress.restart(step)
     return state
 
@@ -150,18 +145,24 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
     return every_steps > 0 and step % every_steps == 0 and step < last_step
 
 
-def _to_devices(arrays: dict, sharding: NamedSharding) -> Batch:
-    fields = {f.name: arrays[f.name] for f in dataclasses.fields(Batch)}
-    return jax.device_put(Batch(**fields), sharding)
+def _evaluate(session: Session, state: TrainState) -> None:
+    """Evaluates on the first device of process 0."""
+    distributed.on_first_process(
+        evaluate_and_report, session.config, session.dataset, state, session.workdir
+    )
 
 
 def _log_first_step(session: Session, step: int, metrics) -> None:
+    if not distributed.is_first_process():
+        return
     values = metrics_lib.average([metrics])
     _LOGGER.info("step %d compiled, loss %.3f", step, values["train/loss"])
     metrics_lib.append_row(session.workdir, step, values)
 
 
 def _log(session: Session, step: int, window, progress) -> None:
+    if not distributed.is_first_process():
+        return
     values = metrics_lib.average(window)
     # The rate of the update just made, whose index is one less than its count.
     rate = float(session.schedule(step - 1))
