@@ -26,6 +26,7 @@ def run_processes(job: str, folder: pathlib.Path, count: int = 2) -> None:
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{devices} --xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     }
     logs = [folder / f"{job}_{index}.log" for index in range(count)]
     running = []
@@ -78,6 +79,7 @@ def fail_first(folder: pathlib.Path) -> None:
     def work():
         raise error
 
+    assert distributed.largest_of_all(jax.process_index() + 4) == 5
     try:
         distributed.on_first_process(work)
     except (OSError, RuntimeError) as caught:

@@ -10,6 +10,7 @@ def test_a_run_of_one_process_needs_no_arguments():
     assert distributed.is_first_process()
     assert distributed.on_first_process(lambda x, y: x - y, 5, y=2) == 3
     assert distributed.first_process_first(lambda: "data") == "data"
+    assert distributed.largest_of_all(3) == 3
 
 
 @pytest.mark.parametrize(

@@ -32,23 +32,28 @@ def train_in_two_processes(folder, num_steps):
     run_processes("train", folder)
 
 
+ORDERS = {
+    "two_then_one": (train_in_two_processes, train_in_one_process),
+    "one_then_two": (train_in_one_process, train_in_two_processes),
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return jax.device_get(train_in_one_process(tmp_path_factory.mktemp("whole"), 4))
+
+
 @pytest.mark.slow
-def test_run_goes_on_with_another_number_of_processes(tmp_path):
-    one, two, mixed = (tmp_path / name for name in ("one", "two", "mixed"))
-    for folder in (one, two, mixed):
-        folder.mkdir()
-    expected = jax.device_get(train_in_one_process(one, 4))
-    train_in_two_processes(two, 2)
-    train_in_one_process(two, 4)
-    train_in_one_process(mixed, 2)
-    train_in_two_processes(mixed, 4)
-    for folder in (two, mixed):
-        _, state = load_state(folder / "run")
-        assert int(state.step) == 4
-        for name in ("params", "batch_stats", "average"):
-            result, truth = getattr(state, name), getattr(expected, name)
-            assert_trees_close(result, truth, rtol=1e-5, atol=1e-5)
-        rows = (folder / "run" / "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(row)["step"] for row in rows if "train/loss" in row]
-        assert steps == [1, 2, 3, 4]
-        assert (folder / "run" / "samples.png").is_file()
+@pytest.mark.parametrize("order", ORDERS)
+def test_run_goes_on_with_another_number_of_processes(order, uninterrupted, tmp_path):
+    for num_steps, train_to in zip((2, 4), ORDERS[order], strict=True):
+        train_to(tmp_path, num_steps)
+    _, state = load_state(tmp_path / "run")
+    assert int(state.step) == 4
+    for name in ("params", "batch_stats", "average"):
+        result, truth = getattr(state, name), getattr(uninterrupted, name)
+        assert_trees_close(result, truth, rtol=1e-5, atol=1e-5)
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows if "train/loss" in row]
+    assert steps == [1, 2, 3, 4]
+    assert (tmp_path / "run" / "samples.png").is_file()

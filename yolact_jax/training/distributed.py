@@ -111,6 +111,19 @@ def first_process_first(function: Callable[[], T]) -> T:
     return result if is_first_process() else function()
 
 
+def largest_of_all(value: int) -> int:
+    """Returns the largest of the values that the processes call this with.
+
+    So all of them learn, at the same step, that one has been told to stop.
+
+    Args:
+      value: int32.
+    """
+    if jax.process_count() == 1:
+        return value
+    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+
+
 def _wait_for_all() -> None:
     """Waits without a device, whose collectives give up after seconds on some."""
     wait = ocp.multihost.get_barrier_sync_fn()

@@ -118,14 +118,14 @@ def format_plan(plan: Plan) -> str:
     """Words a plan for the terminal."""
     kind = jax.devices()[0].device_kind
     rows = [
-        ("devices", f"{plan.num_devices} x {kind}, {_gib(plan.device_bytes)} each"),
+        ("devices", f"{plan.num_devices} x {kind}, {_size(plan.device_bytes)} each"),
         ("classes", f"{plan.num_classes}"),
         ("parameters", f"{plan.num_parameters:,}"),
         ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
         ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
-        ("state, per device", _gib(plan.state_bytes)),
-        (f"step of {plan.batch_size} images, per device", _gib(plan.step_bytes)),
-        ("each further image on a device", _gib(plan.image_bytes)),
+        ("state, per device", _size(plan.state_bytes)),
+        (f"step of {plan.batch_size} images, per device", _size(plan.step_bytes)),
+        ("each further image on a device", _size(plan.image_bytes)),
         ("largest batch, estimated", f"{plan.largest_batch} images"),
     ]
     width = max(len(name) for name, _ in rows)
@@ -198,5 +198,7 @@ def _num_bytes(tree) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def _gib(num_bytes: float) -> str:
+def _size(num_bytes: float) -> str:
+    if num_bytes < 2**30:
+        return f"{num_bytes / 2**20:.1f} MiB"
     return f"{num_bytes / 2**30:.2f} GiB"
