@@ -90,6 +90,7 @@ def test_two_processes_of_two_devices_equal_one(tmp_path):
     assert_equal_runs(result, on_one_device())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [run_on_mesh, run_under_pmap])
 def test_parts_of_a_batch_are_the_same_on_every_engine(engine):
     options = {"accumulate_steps": 2}

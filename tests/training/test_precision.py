@@ -10,7 +10,7 @@ import pytest
 from tests import scenes
 from tests.training.test_step import assert_trees_close
 from yolact_jax.models.darknet import DarkNet
-from yolact_jax.models.resnet import BasicBlock, Bottleneck, ResNet
+from yolact_jax.models.resnet import Bottleneck, ResNet
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,7 @@ def test_bfloat16_follows_float32_and_learns(in_bfloat16):
 
 
 BACKBONES = {
-    "resnet18": functools.partial(ResNet, (2, 2, 2, 2), BasicBlock, width=16),
-    "resnet50": functools.partial(ResNet, (2, 2, 2, 2), Bottleneck, width=8),
+    "resnet": functools.partial(ResNet, (2, 2, 2, 2), Bottleneck, width=8),
     "darknet": functools.partial(DarkNet, (1, 2, 2, 2, 1), width=16),
 }
 
