@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     start_logging()
     try:
         run, state = load_state(_WORKDIR.value, _STEP.value)
-        export_weights(run, state.variables, _OUTPUT.value)
+        export_weights(run, state.inference_variables, _OUTPUT.value)
     except ValueError as error:
         sys.exit(f"export.py: {error}")
 

@@ -47,7 +47,9 @@ def main(argv: list[str]) -> None:
         if _AGNOSTIC.value is not None:
             run.config.eval.class_agnostic = _AGNOSTIC.value
         problems = predict_files(
-            build.make_predictor(run.config, state.variables, run.class_names),
+            build.make_predictor(
+                run.config, state.inference_variables, run.class_names
+            ),
             _SOURCE.value,
             _OUTPUT.value,
             category_ids=run.category_ids,

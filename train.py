@@ -3,6 +3,10 @@
 Any field of the config can be set on the command line, for example
 ``--config.train.batch_size=16``.  A run that was stopped goes on where its newest
 checkpoint left it.  SIGTERM and Ctrl-C end it after the running step, saved.
+``--plan`` only says what the training will need.
+
+On several hosts the same command runs in one process on each, with ``--distributed``
+on a TPU pod or under Slurm, and else with the address of process 0.
 
 Exit status: 0 when the run is complete, 128 plus the number of the signal (143, 130)
 when one stopped it, 1 for anything else.  See docs/training.md.
@@ -15,12 +19,21 @@ from ml_collections import config_flags
 
 from yolact_jax.compile_cache import keep_compiled_programs
 from yolact_jax.console import parse_flags, start_logging
+from yolact_jax.training import distributed
 from yolact_jax.training.bad_batches import DivergedError
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.loop import train
+from yolact_jax.training.plan import format_plan, make_plan
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Which model and data.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_PLAN = flags.DEFINE_bool("plan", False, "Print cost and memory; do not train.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Find the other processes.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", None, "host:port of process 0, without --distributed."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes of the run.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main(argv: list[str]) -> None:
@@ -30,7 +43,7 @@ def main(argv: list[str]) -> None:
     start_logging()
     keep_compiled_programs()
     try:
-        train(_CONFIG.value, _WORKDIR.value)
+        run()
     except (ValueError, DivergedError, OSError) as error:
         sys.exit(f"train.py: {error}")
     except Interrupted as interrupted:
@@ -38,6 +51,27 @@ def main(argv: list[str]) -> None:
         sys.exit(interrupted.exit_status)
 
 
+def run() -> None:
+    """Plans or trains, alone or with other processes."""
+    distributed.initialize(
+        auto=_DISTRIBUTED.value,
+        coordinator_address=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+    )
+    if not distributed.is_first_process():
+        start_logging(quiet=True)
+    if _PLAN.value:
+        print(format_plan(make_plan(_CONFIG.value)))
+    else:
+        train(_CONFIG.value, _WORKDIR.value)
+
+
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
+    flags.register_multi_flags_validator(
+        ["workdir", "plan"],
+        lambda values: values["plan"] or values["workdir"],
+        message="Flag --workdir must be given, unless --plan is.",
+    )
     app.run(main, flags_parser=parse_flags)

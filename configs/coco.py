@@ -59,6 +59,8 @@ def get_config() -> ConfigDict:
     # 3x3 convolutions with a quarter of the products, to 4e-6 the same: "yes", "no",
     # or "auto": on a CPU in float32.  GPU libraries choose by themselves.
     config.model.winograd = "auto"
+    # Compute residual blocks again for the gradient: less memory, a third more time.
+    config.model.remat = False
 
     config.anchors = ConfigDict()
     # Sides in pixels of the network input, one tuple per level P3 to P7.
@@ -94,6 +96,11 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 8  # images per step over all devices
+    # Parts that a batch is computed in, one after the other, to need less memory.
+    # Batch normalisation sees one part at a time; all else is as without.
+    config.train.accumulate_steps = 1
+    # Moving average of all weights for evaluation and prediction, e.g. 0.999; 0: none.
+    config.train.ema_decay = 0.0
     config.train.num_steps = 800_000  # for batches of 8, see scale_with_batch
     config.train.seed = 0
     # Start from a file or published weights: an ImageNet backbone as in the original,

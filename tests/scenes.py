@@ -1,5 +1,7 @@
 """A tiny model and made-up batches, for tests of training and inference."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +21,21 @@ LEVELS = anchor_ops.level_sizes(INPUT_SIZE)
 MASK_SIZE = 2 * LEVELS[0]
 
 
-def tiny_model(*, axis_name=None, freeze_bn=False) -> Yolact:
+def tiny_model(
+    *, axis_name=None, freeze_bn=False, dtype=jnp.float32, remat=False
+) -> Yolact:
     """One block per stage and few channels: compiles in seconds."""
-    backbone = ResNet((1, 1, 1, 1), BasicBlock, width=8, axis_name=axis_name)
+    common = {"dtype": dtype}
+    backbone = ResNet(
+        (1, 1, 1, 1), BasicBlock, width=8, axis_name=axis_name, remat=remat, **common
+    )
     return Yolact(
-        backbone, NUM_CLASSES, num_prototypes=8, features=16, freeze_bn=freeze_bn
+        backbone,
+        NUM_CLASSES,
+        num_prototypes=8,
+        features=16,
+        freeze_bn=freeze_bn,
+        **common,
     )
 
 
@@ -32,18 +44,36 @@ def tiny_anchors() -> np.ndarray:
     return anchor_ops.make_anchors(LEVELS, scales, (1.0, 0.5, 2.0), INPUT_SIZE, True)
 
 
-def tiny_step(*, axis_name=None, freeze_bn=False, learning_rate=0.01):
+def tiny_step(
+    *,
+    axis_name=None,
+    freeze_bn=False,
+    learning_rate=0.01,
+    dtype=jnp.float32,
+    remat=False,
+    loss_options=None,
+    **step_options,
+):
     """Returns the initial state and the step function."""
-    model = tiny_model(axis_name=axis_name, freeze_bn=freeze_bn)
+    model = tiny_model(
+        axis_name=axis_name, freeze_bn=freeze_bn, dtype=dtype, remat=remat
+    )
     schedule = Schedule(learning_rate, learning_rate, 0, ())
     optimizer = make_optimizer(schedule, freeze_bn=freeze_bn)
     # Initialisation runs outside of any mapped axis.
     plain = tiny_model(freeze_bn=freeze_bn)
-    state = jax.jit(lambda key: create_state(plain, optimizer, INPUT_SIZE, key=key))(
-        jax.random.key(0)
+    averaged = step_options.get("average_decay", 0) > 0
+    make = functools.partial(
+        create_state, plain, optimizer, INPUT_SIZE, averaged=averaged
     )
+    state = jax.jit(lambda key: make(key=key))(jax.random.key(0))
     step = make_train_step(
-        model, tiny_anchors(), optimizer, LossOptions(), key=jax.random.key(1)
+        model,
+        tiny_anchors(),
+        optimizer,
+        loss_options or LossOptions(),
+        key=jax.random.key(1),
+        **step_options,
     )
     return state, step
 

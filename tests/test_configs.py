@@ -63,6 +63,13 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
     ("field", "value", "message"),
     [
         ("train.batch_size", 6, "config.train.batch_size is 6; .* 4 devices"),
+        ("train.accumulate_steps", 0, "accumulate_steps is 0; .* greater than 0"),
+        (
+            "train.accumulate_steps",
+            4,
+            "batch_size is 8; .* 4 devices .*steps, 4",
+        ),
+        ("train.ema_decay", 1.0, "ema_decay is 1.0; .* 0 or more, and below 1"),
         ("model.backbone", "vgg", "config.model.backbone is 'vgg'; .*resnet101"),
         ("model.freeze_bn", "maybe", "freeze_bn is 'maybe'; .*auto"),
         ("data.dataset", "voc", "config.data.dataset is 'voc'; .*shapes"),

@@ -116,9 +116,21 @@ def prototype_size(config: ConfigDict) -> int:
 
 
 def make_training_batches(
-    config: ConfigDict, source: RecordSource, start_step: int
+    config: ConfigDict,
+    source: RecordSource,
+    start_step: int,
+    *,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Any:
     """Opens the endless iterator of training batches, from `start_step` on.
+
+    Args:
+      config: the whole config.
+      source: the training split.
+      start_step: the first batch to return.
+      process_index: which of the processes of the run this is.
+      process_count: processes of the run, each of which loads its rows of the batch.
 
     Returns:
       A context manager and iterator of dicts, see `pipeline.training_batches`.
@@ -133,6 +145,8 @@ def make_training_batches(
         seed=config.train.seed,
         start_step=start_step,
         num_workers=config.data.num_workers,
+        process_index=process_index,
+        process_count=process_count,
     )
 
 
@@ -189,7 +203,11 @@ def make_model(
     dtype = jnp.dtype(config.model.compute_dtype)
     winograd = uses_winograd(config)
     backbone = _make_backbone(
-        config, axis_name=axis_name, dtype=dtype, winograd=winograd
+        config,
+        axis_name=axis_name,
+        remat=config.model.remat,
+        dtype=dtype,
+        winograd=winograd,
     )
     mask_iou_net = (
         MaskIouNet(num_classes, dtype=dtype) if config.model.mask_iou else None

@@ -22,7 +22,7 @@ _FIELDS = {
     ),
     "model": (
         "backbone backbone_width features num_prototypes deformable_interval mask_iou "
-        "freeze_bn compute_dtype winograd"
+        "freeze_bn compute_dtype winograd remat"
     ),
     "anchors": "scales_px aspect_ratios square",
     "loss": (
@@ -34,8 +34,9 @@ _FIELDS = {
         "weight_decay clip_norm scale_with_batch"
     ),
     "train": (
-        "batch_size num_steps seed init_weights log_every_steps checkpoint_every_steps "
-        "keep_checkpoints eval_every_steps max_bad_steps tensorboard profile_steps"
+        "batch_size accumulate_steps ema_decay num_steps seed init_weights "
+        "log_every_steps checkpoint_every_steps keep_checkpoints eval_every_steps "
+        "max_bad_steps tensorboard profile_steps"
     ),
     "eval": (
         "candidate_threshold iou_threshold nms class_agnostic top_k max_detections "
@@ -50,6 +51,7 @@ _CHOICES = {
     "model.winograd": ("auto", "yes", "no"),
     "eval.class_agnostic": (False, True),
     "train.tensorboard": ("auto", "yes", "no"),
+    "model.remat": (False, True),
 }
 _POSITIVE = [
     "data.max_objects",
@@ -58,6 +60,7 @@ _POSITIVE = [
     "model.num_prototypes",
     "loss.max_masks",
     "train.batch_size",
+    "train.accumulate_steps",
     "train.num_steps",
     "train.log_every_steps",
     "train.checkpoint_every_steps",
@@ -120,13 +123,20 @@ def check_config(
         lambda v: v <= config.loss.positive_iou,
         f"at most config.loss.positive_iou, {config.loss.positive_iou}",
     )
+    _require(config, "train.ema_decay", lambda v: 0 <= v < 1, "0 or more, and below 1")
+    _check_batch(config, num_devices)
+    _check_anchors(config, num_levels)
+
+
+def _check_batch(config: ConfigDict, num_devices: int) -> None:
+    parts = config.train.accumulate_steps
+    reason = f", times config.train.accumulate_steps, {parts}" if parts > 1 else ""
     _require(
         config,
         "train.batch_size",
-        lambda v: v % num_devices == 0,
-        f"a multiple of the {num_devices} devices that share a batch",
+        lambda v: v % (num_devices * parts) == 0,
+        f"a multiple of the {num_devices} devices that share a batch{reason}",
     )
-    _check_anchors(config, num_levels)
 
 
 def _check_model(config: ConfigDict) -> None:

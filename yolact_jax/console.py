@@ -8,8 +8,12 @@ from absl import app
 from absl import logging as absl_logging
 
 
-def start_logging() -> None:
-    """Shows this package's messages on stdout, and only warnings of the libraries."""
+def start_logging(*, quiet: bool = False) -> None:
+    """Shows this package's messages on stdout, and only warnings of the libraries.
+
+    Args:
+      quiet: only warnings of this package, too.
+    """
     absl_logging.set_verbosity(absl_logging.WARNING)
     absl_logging.get_absl_handler().addFilter(_is_worth_showing)
     handler = logging.StreamHandler(sys.stdout)
@@ -17,7 +21,7 @@ def start_logging() -> None:
     logger = logging.getLogger("yolact_jax")
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:

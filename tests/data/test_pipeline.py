@@ -125,17 +125,17 @@ def test_same_image_is_augmented_differently_in_another_epoch(source):
         assert any((first != other).any() for other in others)
 
 
-def test_processes_share_the_samples_of_one(source):
-    """Two processes with half the batch see what one with the whole batch sees."""
-    whole = take(source, 4, batch_size=4)
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_processes_load_the_rows_of_one_batch(source, num_processes):
+    whole = take(source, 4, batch_size=6)
     parts = [
-        take(source, 4, batch_size=2, process_index=i, process_count=2)
-        for i in range(2)
+        take(source, 4, batch_size=6, process_index=i, process_count=num_processes)
+        for i in range(num_processes)
     ]
-    for batch, first, second in zip(whole, *parts, strict=True):
+    for batch, *shares in zip(whole, *parts, strict=True):
         for name in batch:
-            np.testing.assert_array_equal(batch[name][0::2], first[name])
-            np.testing.assert_array_equal(batch[name][1::2], second[name])
+            together = np.concatenate([share[name] for share in shares])
+            np.testing.assert_array_equal(batch[name], together)
 
 
 def test_unaugmented_batch_is_the_picture_itself(source):
@@ -172,6 +172,10 @@ def test_no_objects_at_all_is_an_error(coco, tmp_path):
         (
             {"process_index": 2, "process_count": 2},
             r"`process_index` is 2; with `process_count` 2 it must be in 0\.\.1",
+        ),
+        (
+            {"process_count": 2},
+            "`batch_size` is 3; it must be a multiple of `process_count`, 2",
         ),
     ],
 )

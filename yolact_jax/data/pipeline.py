@@ -110,13 +110,12 @@ def training_batches(
     """Starts loading shuffled, augmented, padded batches.
 
     Batch i is a function of `seed` and i only: it does not depend on `start_step`,
-    workers or threads.  The processes share one order of samples, each taking every
-    `process_count`-th, so no image comes twice in an epoch.  Images without any object
-    are left out.
+    workers, threads or processes.  Each process loads a block of its
+    rows.  Images without any object are left out.
 
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
-      batch_size: images per batch of this process (B).
+      batch_size: images per batch over all processes, a multiple of `process_count`.
       input_size: height and width of the images, pixels.
       mask_size: height and width of the masks, pixels.
       max_objects: slots for annotations per image (G).
@@ -131,7 +130,8 @@ def training_batches(
       process_count: processes of the run.
 
     Returns:
-      An endless iterator of batches.
+      An endless iterator of this process's rows of the batches, B being `batch_size`
+      divided by `process_count`.
 
     Raises:
       DatasetError: no image has an object.
@@ -142,13 +142,8 @@ def training_batches(
 
     _require_at_least(1, batch_size=batch_size, max_objects=max_objects)
     _require_at_least(1, input_size=input_size, mask_size=mask_size)
-    _require_at_least(1, process_count=process_count)
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
-    if not 0 <= process_index < process_count:
-        raise ValueError(
-            f"`process_index` is {process_index}; with `process_count` {process_count}"
-            f" it must be in 0..{process_count - 1}."
-        )
+    _check_processes(batch_size, process_index, process_count)
     indices = np.flatnonzero(source.num_objects)
     if not len(indices):
         raise DatasetError(f"No image of {source!r} has an object to train on.")
@@ -161,15 +156,17 @@ def training_batches(
         mask_size=mask_size,
         max_objects=max_objects,
     )
-    pad = functools.partial(collate, max_objects=max_objects)
-    batches = (
+    samples = (
         grain.MapDataset.source(selected)
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(make_sample)[process_index::process_count]
-        .batch(batch_size, drop_remainder=True, batch_fn=pad)[start_step:]
+        .random_map(make_sample)
     )
+    count = batch_size // process_count
+    rows = range(process_index * count, (process_index + 1) * count)
+    pad = functools.partial(collate, max_objects=max_objects)
+    batches = _rows_of_batches(samples, batch_size, rows).map(pad)[start_step:]
     threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
     if num_workers:
         _allow_unparsed_flags()
@@ -179,6 +176,30 @@ def training_batches(
     else:
         loaded = batches.to_iter_dataset(_read_options(threads))
     return TrainingBatches(iter(loaded))
+
+
+def _check_processes(batch_size: int, process_index: int, process_count: int) -> None:
+    """Raises unless the processes can share a batch."""
+    _require_at_least(1, process_count=process_count)
+    if not 0 <= process_index < process_count:
+        raise ValueError(
+            f"`process_index` is {process_index}; with `process_count` {process_count}"
+            f" it must be in 0..{process_count - 1}."
+        )
+    if batch_size % process_count:
+        raise ValueError(
+            f"`batch_size` is {batch_size}; it must be a multiple of `process_count`, "
+            f"{process_count}."
+        )
+
+
+def _rows_of_batches(samples: Any, batch_size: int, rows: Sequence[int]) -> Any:
+    """Cuts a dataset into batches, and each to a tuple of some of its rows."""
+    import grain
+
+    end = len(samples) // batch_size * batch_size
+    columns = [samples[row:end:batch_size] for row in rows]
+    return grain.experimental.ZipMapDataset(columns)
 
 
 def _allow_unparsed_flags() -> None:

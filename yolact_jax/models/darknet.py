@@ -62,6 +62,8 @@ class DarkNet(nn.Module):
       stage_sizes: residual blocks per stage.
       width: channels of the first stage; 64 is the standard.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
+      remat: compute what is inside the residual blocks again for the gradient instead
+        of keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
     """
@@ -69,6 +71,7 @@ class DarkNet(nn.Module):
     stage_sizes: Sequence[int]
     width: int = 64
     axis_name: str | None = None
+    remat: bool = False
     dtype: Any = jnp.float32
     winograd: bool = False
 
@@ -98,12 +101,13 @@ class DarkNet(nn.Module):
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
         )
         unit = partial(Unit, conv=conv, norm=norm)
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         x = unit(self.width // 2, 3, 1, name="preconv")(x)
         stages = []
         for stage, num_blocks in enumerate(self.stage_sizes):
             x = unit(self.width * 2**stage, 3, 2, name=f"layer{stage + 1}_0")(x)
             for index in range(1, num_blocks + 1):
-                x = ResidualBlock(unit, name=f"layer{stage + 1}_{index}")(x)
+                x = block(unit, name=f"layer{stage + 1}_{index}")(x)
             stages.append(x)
         return tuple(stages[2:])
 

@@ -91,6 +91,8 @@ class ResNet(nn.Module):
       deformable_interval: every how many blocks of the last three stages, from the
         first of each stage on, the 3x3 convolution is deformable; 0 for none.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
+      remat: compute what is inside the residual blocks again for the gradient instead
+        of keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
     """
@@ -100,6 +102,7 @@ class ResNet(nn.Module):
     width: int = 64
     deformable_interval: int = 0
     axis_name: str | None = None
+    remat: bool = False
     dtype: Any = jnp.float32
     winograd: bool = False
 
@@ -129,6 +132,7 @@ class ResNet(nn.Module):
         norm = partial(
             BatchNorm, use_running_average, axis_name=self.axis_name, dtype=self.dtype
         )
+        block = nn.remat(self.block) if self.remat else self.block
         x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
         x = max_pool(x)
         stages = []
@@ -138,7 +142,7 @@ class ResNet(nn.Module):
                 planes = self.width * 2**stage
                 conv3x3 = deform_conv if self._is_deformable(stage, index) else conv
                 name = f"layer{stage + 1}_{index}"
-                x = self.block(planes, stride, conv, conv3x3, norm, name=name)(x)
+                x = block(planes, stride, conv, conv3x3, norm, name=name)(x)
             stages.append(x)
         return tuple(stages[1:])
 

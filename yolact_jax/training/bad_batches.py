@@ -25,7 +25,15 @@ class BadBatches:
       total: skipped updates of the whole run.
     """
 
-    def __init__(self, workdir: str | Path, *, limit: int, seed: int, notes: dict):
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        limit: int,
+        seed: int,
+        notes: dict,
+        saves: bool = True,
+    ):
         """Takes up the counts of a resumed run.
 
         Args:
@@ -33,7 +41,9 @@ class BadBatches:
           limit: skipped updates in a row that end the run.
           seed: of the run, goes into the files.
           notes: what `notes` returned, or empty.
+          saves: whether to save the batches.
         """
+        self._saves = saves
         self._workdir, self._limit, self._seed = Path(workdir), limit, seed
         self.in_a_row = notes.get("in_a_row", 0)
         self.total = notes.get("total", 0)
@@ -82,7 +92,8 @@ class BadBatches:
     def _save(self, step: int, values: dict, batch: dict) -> Path | None:
         folder = self._workdir / BAD_BATCHES_FOLDER
         path = folder / f"{step}.npz"
-        if path.exists() or len(saved_steps(self._workdir)) >= _MAX_FILES:
+        full = len(saved_steps(self._workdir)) >= _MAX_FILES
+        if not self._saves or full or path.exists():
             return None
         terms = {f"{_TERM_PREFIX}{name}": value for name, value in values.items()}
         with replacing(path) as temporary, open(temporary, "wb") as file:

@@ -16,8 +16,14 @@ class Evaluations:
     any kind, these are comparable over the run.
     """
 
-    def __init__(self, workdir: str | Path):
-        """Reads the file of the folder, if there is one."""
+    def __init__(self, workdir: str | Path, *, writes: bool = True):
+        """Reads the file of the folder, if there is one.
+
+        Args:
+          workdir: folder of the run.
+          writes: whether this process writes the file, of all that use the folder.
+        """
+        self._writes = writes
         self._path = Path(workdir) / EVALUATIONS_FILE
         self._mask_ap: dict[int, float | None] = {}
         if self._path.is_file():
@@ -57,5 +63,7 @@ class Evaluations:
         return max(steps, key=self._mask_ap.get, default=None)
 
     def _write(self) -> None:
+        if not self._writes:
+            return
         with replacing(self._path) as temporary:
             temporary.write_text(json.dumps(self._mask_ap, indent=2) + "\n")

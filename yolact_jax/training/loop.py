@@ -2,58 +2,29 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+import signal
 from pathlib import Path
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from yolact_jax import build, checkpoint
 from yolact_jax import workdir as run_folder
 from yolact_jax.checkpoint import CheckpointManager
-from yolact_jax.data.dataset import Dataset
 from yolact_jax.disk_errors import explaining_full_disk
-from yolact_jax.structures import Batch
-from yolact_jax.training import setup
+from yolact_jax.training import distributed, setup
 from yolact_jax.training.curves import write_curves
 from yolact_jax.training.evaluations import Evaluations
 from yolact_jax.training.interruption import Interruption
+from yolact_jax.training.mesh import to_devices
 from yolact_jax.training.metrics import keep_rows
-from yolact_jax.training.optimizer import Schedule
 from yolact_jax.training.profile import Profiler
 from yolact_jax.training.recorder import Recorder
 from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.step import TrainState, make_train_step
+from yolact_jax.training.session import Session, make_session
+from yolact_jax.training.step import TrainState
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Session:
-    """What the loop needs beside the state; made once from the config.
-
-    Attributes:
-      config: the whole config.
-      workdir: folder of the run.
-      dataset: training and validation data.
-      num_steps: updates of the whole run.
-      schedule: learning rate by step.
-      step_fn: the compiled training step.
-      initial_state: makes the state before the first step.
-      replicated: sharding of the state, a copy on every device.
-      batch_sharding: how batches are spread over the devices.
-    """
-
-    config: ConfigDict
-    workdir: Path
-    dataset: Dataset
-    num_steps: int
-    schedule: Schedule
-    step_fn: Callable
-    initial_state: Callable[[], TrainState]
-    replicated: NamedSharding
-    batch_sharding: NamedSharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +64,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     """
     build.validate(config, jax.device_count())
     session = make_session(config, Path(workdir))
-    evaluations = Evaluations(workdir)
+    evaluations = Evaluations(workdir, writes=distributed.is_first_process())
     keep, best = config.train.keep_checkpoints, evaluations.best
     with (
         explaining_full_disk(workdir),
@@ -122,52 +93,30 @@ def _start(
         state, notes = setup.with_init_weights(config, session.initial_state()), {}
     else:
         run_folder.check_same_run(workdir, config, session.dataset)
-        like = setup.abstract_state(session.initial_state, session.replicated)
+        like = setup.abstract_state(session.initial_state, session.layout.replicated)
         state, notes = checkpoint.restore_newest(manager, like)
-    for name in checkpoint.remove_unfinished(manager):
-        _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
-    run_folder.save_run(workdir, config, session.dataset)
-    step = int(state.step)
-    evaluations.forget_after(step)
-    num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
-    if num_rows:
-        _LOGGER.info("Took %d rows of metrics after step %d back.", num_rows, step)
+    evaluations.forget_after(int(state.step))
+    distributed.on_first_process(
+        _tidy_folder, session, manager, evaluations, int(state.step)
+    )
     if notes:
+        step = int(state.step)
         what = "parameters, optimizer, batch statistics, order of the data, metrics"
         _LOGGER.info("Resumed %s at step %d, bit for bit: %s.", workdir, step, what)
     return state, notes
 
 
-def make_session(config: ConfigDict, workdir: Path) -> Session:
-    """Makes everything a run needs beside its state."""
-    dataset = build.make_dataset(config)
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), (AxisType.Auto,))
-    replicated = NamedSharding(mesh, PartitionSpec())
-    schedule, num_steps = setup.make_schedule(config)
-    num_classes = len(dataset.class_names)
-    init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
-    step_fn = make_train_step(
-        build.make_model(config, num_classes),
-        build.make_anchors(config),
-        setup.optimizer_of(config),
-        build.make_loss_options(config),
-        key=step_key,
-    )
-    initial_state = setup.initial_state_fn(config, num_classes, init_key)
-
-    return Session(
-        config=config,
-        workdir=workdir,
-        dataset=dataset,
-        num_steps=num_steps,
-        schedule=schedule,
-        step_fn=jax.jit(
-            step_fn, out_shardings=(replicated, replicated), donate_argnums=0
-        ),
-        initial_state=jax.jit(initial_state, out_shardings=replicated),
-        replicated=replicated,
-        batch_sharding=NamedSharding(mesh, PartitionSpec("data")),
-    )
+def _tidy_folder(
+    session: Session, manager: CheckpointManager, evaluations: Evaluations, step: int
+) -> None:
+    """Takes back what a stopped run wrote after the step it resumes at."""
+    config, workdir = session.config, session.workdir
+    for name in checkpoint.remove_unfinished(manager):
+        _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
+    run_folder.save_run(workdir, config, session.dataset)
+    num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
+    if num_rows:
+        _LOGGER.info("Took %d rows of metrics after step %d back.", num_rows, step)
 
 
 def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
@@ -175,10 +124,11 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
     config = session.config
     start_step = int(state.step)
     source = session.dataset.source("train")
+    share = distributed.share_of_this_process()
     with (
         Interruption() as interruption,
         Profiler(session.workdir, config.train.profile_steps) as profiler,
-        build.make_training_batches(config, source, start_step) as batches,
+        build.make_training_batches(config, source, start_step, **share) as batches,
     ):
         for step in range(start_step, session.num_steps):
             _save_and_evaluate_if_due(session, state, keeper, step, interruption)
@@ -188,7 +138,7 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
                 # Ctrl-C reaches the processes of the loader too, and ends them.
                 _save_and_evaluate_if_due(session, state, keeper, step, interruption)
                 raise
-            batch = to_devices(arrays, session.batch_sharding)
+            batch = to_devices(arrays, session.layout.sharded)
             state, metrics = session.step_fn(state, batch)
             keeper.recorder.add(step + 1, metrics, arrays)
             profiler.after_step(metrics)
@@ -216,19 +166,30 @@ def _save_and_evaluate_if_due(
         and step not in keeper.evaluations
     )
     checkpoint.check(keeper.manager)
+    interrupted = _agree_to_stop(interruption, step, options.log_every_steps)
     if (
         evaluate
-        or interruption.signal is not None
+        or interrupted
         or _is_due(step, options.checkpoint_every_steps, last_step)
     ):
         keeper.recorder.flush()
         checkpoint.save(keeper.manager, step, state, keeper.recorder.notes())
-    if interruption.signal is not None:
+    if interrupted:
         checkpoint.wait(keeper.manager)
         interruption.raise_if_noted(step)
     if evaluate:
         with interruption.at_once(step):
             _evaluate(session, state, keeper)
+
+
+def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> bool:
+    """Whether a signal came; several processes ask each other now and then only."""
+    if jax.process_count() > 1:
+        if step % every_steps:
+            return False
+        number = distributed.largest_of_all(interruption.signal or 0)
+        interruption.signal = signal.Signals(number) if number else None
+    return interruption.signal is not None
 
 
 def _is_due(step: int, every_steps: int, last_step: int) -> bool:
@@ -237,13 +198,12 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
-    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
-    keeper.evaluations.record(int(state.step), row["eval/mask_AP"])
-    keeper.recorder.evaluated(row)
-    write_curves(session.workdir)
-
-
-def to_devices(arrays: dict, sharding: NamedSharding) -> Batch:
-    """Puts a batch of the input pipeline on the devices."""
-    fields = {f.name: arrays[f.name] for f in dataclasses.fields(Batch)}
-    return jax.device_put(Batch(**fields), sharding)
+    """Evaluates on the first device of process 0; the others wait."""
+    row = distributed.on_first_process(
+        evaluate_and_report, session.config, session.dataset, state, session.workdir
+    )
+    mask_ap = distributed.number_of_first_process(row and row["eval/mask_AP"])
+    keeper.evaluations.record(int(state.step), mask_ap)
+    if row is not None:
+        keeper.recorder.evaluated(row)
+        write_curves(session.workdir)

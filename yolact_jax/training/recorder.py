@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from yolact_jax.training import distributed
 from yolact_jax.training import metrics as metrics_lib
 from yolact_jax.training.bad_batches import BadBatches
 from yolact_jax.training.optimizer import Schedule
@@ -67,9 +68,17 @@ class Recorder:
             limit=options.max_bad_steps,
             seed=options.seed,
             notes=notes.get("bad", {}),
+            # A process has its own rows only; `replay` makes the batch again.
+            saves=jax.process_count() == 1,
         )
         self._progress = Progress(num_steps, options.batch_size)
-        self._writer = open_writer(workdir, options.tensorboard, start_step)
+        # The other processes of a run know the same and would write the same.
+        self._writes = distributed.is_first_process()
+        self._writer = (
+            open_writer(workdir, options.tensorboard, start_step)
+            if self._writes
+            else None
+        )
 
     def __enter__(self) -> "Recorder":
         """Returns itself."""
@@ -136,5 +145,6 @@ class Recorder:
         values |= self._progress.measure(step)
         if step != self._first_step:
             _LOGGER.info("%s", self._progress.line(step, values, self._bad.total))
-        row = metrics_lib.append_row(self._workdir, step, values)
-        write_row(self._writer, row)
+        if self._writes:
+            row = metrics_lib.append_row(self._workdir, step, values)
+            write_row(self._writer, row)

@@ -25,8 +25,9 @@ from yolact_jax.compile_cache import keep_compiled_programs
 from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.training import setup
 from yolact_jax.training.bad_batches import load_bad_batch, saved_steps
-from yolact_jax.training.loop import Session, make_session, to_devices
+from yolact_jax.training.mesh import to_devices
 from yolact_jax.training.metrics import values_of
+from yolact_jax.training.session import Session, make_session
 from yolact_jax.training.step import TrainState
 from yolact_jax.workdir import load_run
 
@@ -62,8 +63,8 @@ def replay(
     findings = [*_bad_arrays(state), *_bad_images(arrays)]
     # The random choices of a step depend on its number.
     state = state.replace(step=jnp.asarray(step - 1, state.step.dtype))
-    state = jax.device_put(state, session.replicated)
-    batch = to_devices(arrays, session.batch_sharding)
+    state = jax.device_put(state, session.layout.replicated)
+    batch = to_devices(arrays, session.layout.sharded)
     _, metrics = session.step_fn(state, batch)
     return values_of(jax.device_get(metrics)), findings
 
@@ -83,7 +84,7 @@ def _state_before(session: Session, step: int, nearest: bool) -> TrainState:
         return state
     _LOGGER.info("Repeating steps %d to %d.", done + 1, step - 1)
     for arrays in itertools.islice(_batches(session, done), step - 1 - done):
-        batch = to_devices(arrays, session.batch_sharding)
+        batch = to_devices(arrays, session.layout.sharded)
         state, _ = session.step_fn(state, batch)
     return state
 
@@ -95,7 +96,9 @@ def _newest_state(session: Session, at_most: int, nearest: bool) -> TrainState:
         if before or (nearest and steps):
             chosen = before[-1] if before else steps[0]
             _LOGGER.info("State of checkpoint %d.", chosen)
-            like = setup.abstract_state(session.initial_state, session.replicated)
+            like = setup.abstract_state(
+                session.initial_state, session.layout.replicated
+            )
             return checkpoint.restore(manager, like, chosen)
     if steps and at_most >= 2 * steps[0]:
         _LOGGER.warning(

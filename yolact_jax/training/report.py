@@ -46,7 +46,8 @@ def evaluate_and_report(
     output = Path(workdir if output is None else output)
     source = dataset.source(split)
     # A replicated state has a copy on every device; the first one evaluates.
-    variables = jax.device_put(jax.device_get(state.variables), jax.devices()[0])
+    variables = jax.device_get(state.inference_variables)
+    variables = jax.device_put(variables, jax.local_devices()[0])
     predictor = build.make_predictor(config, variables, dataset.class_names)
     metrics, box_results, mask_results = evaluate_predictor(
         predictor,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Sharding, SingleDeviceSharding
 from ml_collections import ConfigDict
@@ -13,13 +14,14 @@ from ml_collections import ConfigDict
 from yolact_jax import build, checkpoint
 from yolact_jax.published import initialise_from, load_pretrained
 from yolact_jax.training.evaluations import Evaluations
+from yolact_jax.training.mesh import Layout
 from yolact_jax.training.optimizer import (
     Schedule,
     make_optimizer,
     scale_steps,
     scale_to_batch,
 )
-from yolact_jax.training.step import TrainState, create_state
+from yolact_jax.training.step import TrainState, create_state, make_train_step
 from yolact_jax.workdir import Run, load_run
 
 
@@ -62,7 +64,29 @@ def initial_state_fn(
     model = build.make_model(config, num_classes)
     optimizer = optimizer_of(config)
     size = config.data.input_size
-    return lambda: create_state(model, optimizer, size, key=key)
+    averaged = config.train.ema_decay > 0
+    return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
+
+
+def train_step_fn(
+    config: ConfigDict, num_classes: int, key: jax.Array
+) -> Callable[..., Any]:
+    """Makes the training step of a config, see `make_train_step`."""
+    return make_train_step(
+        build.make_model(config, num_classes),
+        build.make_anchors(config),
+        optimizer_of(config),
+        build.make_loss_options(config),
+        key=key,
+        accumulate_steps=config.train.accumulate_steps,
+        average_decay=config.train.ema_decay,
+    )
+
+
+def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+    """Jits a training step that overwrites the state it is given."""
+    replicated = (layout.replicated, layout.replicated)
+    return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
 
 
 def with_init_weights(config: ConfigDict, state: TrainState) -> TrainState:
@@ -78,7 +102,9 @@ def with_init_weights(config: ConfigDict, state: TrainState) -> TrainState:
     variables = jax.tree.map(
         lambda new, old: jax.device_put(new, old.sharding), variables, state.variables
     )
-    return dataclasses.replace(state, **variables)
+    # A copy of its own, as the step overwrites both.
+    average = jax.tree.map(jnp.copy, variables) if state.average else None
+    return dataclasses.replace(state, **variables, average=average)
 
 
 def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
@@ -133,7 +159,7 @@ def load_model(
     build.validate(config)
     run, variables = load_pretrained(config, weights)
     variables = jax.device_put(variables, jax.devices()[0])
-    return run, TrainState(jax.numpy.int32(0), **variables, opt_state=())
+    return run, TrainState(jnp.int32(0), **variables, opt_state=())
 
 
 def load_state(

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from yolact_jax.losses import Losses, LossOptions, yolact_losses
+from yolact_jax.losses import Losses, LossOptions, losses_by_priority
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
+from yolact_jax.training.accumulation import Part, accumulate, split
+from yolact_jax.training.averaging import update_average
 
 
 @flax.struct.dataclass
@@ -22,17 +24,24 @@ class TrainState:
       params: trained parameters.
       batch_stats: running statistics of batch normalisation.
       opt_state: state of the optimizer.
+      average: moving average of `variables`, or None.
     """
 
     step: jax.Array
     params: dict
     batch_stats: dict
     opt_state: optax.OptState
+    average: dict | None = None
 
     @property
     def variables(self) -> dict:
-        """The variables of the model, as `apply` takes them."""
+        """The variables being trained, as `apply` takes them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    @property
+    def inference_variables(self) -> dict:
+        """The variables to evaluate and predict with: the average, if there is one."""
+        return self.variables if self.average is None else self.average
 
 
 @flax.struct.dataclass
@@ -56,6 +65,7 @@ def create_state(
     input_size: int,
     *,
     key: jax.Array,
+    averaged: bool = False,
 ) -> TrainState:
     """Initialises a model and its optimizer.
 
@@ -64,6 +74,7 @@ def create_state(
       optimizer: from `make_optimizer`.
       input_size: side of the network input, pixels.
       key: random key.
+      averaged: whether to keep a moving average of the variables.
 
     Returns:
       The state before the first step.
@@ -75,6 +86,7 @@ def create_state(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+        average=jax.tree.map(jnp.copy, dict(variables)) if averaged else None,
     )
 
 
@@ -85,6 +97,8 @@ def make_train_step(
     options: LossOptions,
     *,
     key: jax.Array,
+    accumulate_steps: int = 1,
+    average_decay: float = 0.0,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Binds the constant parts of training to a pure step function.
 
@@ -94,6 +108,9 @@ def make_train_step(
       optimizer: from `make_optimizer`.
       options: loss weights and limits.
       key: random key of the run; the step is folded into it.
+      accumulate_steps: parts that a batch is computed in, see `accumulation`; they
+        must divide the images of every device.
+      average_decay: of the moving average, if the state has one.
 
     Returns:
       ``train_step(state, batch, *, axis_name=None) -> (state, metrics)``.
@@ -102,37 +119,82 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, *, axis_name: str | None = None
     ) -> tuple[TrainState, StepMetrics]:
+        def part_gradients(batch_stats, part):
+            def loss_fn(params):
+                variables = {"params": params, "batch_stats": batch_stats}
+                losses, stats = _forward(
+                    model, variables, part, anchors_cxcywh, options, axis_name
+                )
+                return losses.total, (losses, stats)
+
+            grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+            (_, (losses, stats)), grads = grad_fn(state.params)
+            return (losses, grads), stats
+
         step_key = jax.random.fold_in(key, state.step)
-        if axis_name is not None:
-            device = jax.lax.axis_index(axis_name)
-            step_key = jax.random.fold_in(step_key, device)
-
-        def loss_fn(params):
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            predictions, updates = model.apply(
-                variables,
-                normalize_images(batch.images, model.normalization),
-                train=True,
-                mutable=["batch_stats"],
+        shape = (len(batch.images), len(anchors_cxcywh))
+        priority = mask_priority(step_key, *shape, axis_name=axis_name)
+        if accumulate_steps == 1:
+            whole = Part(batch, priority)
+            sums, batch_stats = part_gradients(state.batch_stats, whole)
+        else:
+            parts = split(
+                batch, priority, anchors_cxcywh, options, accumulate_steps, axis_name
             )
-            losses = yolact_losses(
-                predictions,
-                batch,
-                anchors_cxcywh,
-                key=step_key,
-                options=options,
-                axis_name=axis_name,
-                mask_iou_fn=mask_iou_fn_of(model, variables),
-            )
-            return losses.total, (losses, updates["batch_stats"])
-
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (_, (losses, batch_stats)), grads = grad_fn(state.params)
+            sums, batch_stats = accumulate(part_gradients, state.batch_stats, parts)
         if axis_name is not None:
-            losses, grads = jax.lax.psum((losses, grads), axis_name)
-        return _update(optimizer, state, grads, batch_stats, losses)
+            sums = jax.lax.psum(sums, axis_name)
+        losses, grads = sums
+        return _update(optimizer, state, grads, batch_stats, losses, average_decay)
 
     return train_step
+
+
+def mask_priority(
+    key: jax.Array, num_images: int, num_anchors: int, *, axis_name: str | None = None
+) -> jax.Array:
+    """Draws at random which masks to keep where there are too many.
+
+    An image's draw depends on its place in the whole batch alone, not on the number
+    of devices.
+
+    Args:
+      key: random key of the step.
+      num_images: B, on this device if there is an axis.
+      num_anchors: A.
+      axis_name: mapped device axis, if any.
+
+    Returns:
+      [B, A] float32 in [0, 1), see `losses.losses_by_priority`.
+    """
+    index = jnp.arange(num_images)
+    if axis_name is not None:
+        index = index + num_images * jax.lax.axis_index(axis_name)
+    return jax.vmap(
+        lambda i: jax.random.uniform(jax.random.fold_in(key, i), (num_anchors,))
+    )(index)
+
+
+def _forward(
+    model: nn.Module, variables: dict, part: Part, anchors_cxcywh, options, axis_name
+) -> tuple[Losses, dict]:
+    """Computes the losses of some images, and the new running statistics."""
+    predictions, updates = model.apply(
+        variables,
+        normalize_images(part.batch.images, model.normalization),
+        train=True,
+        mutable=["batch_stats"],
+    )
+    losses = losses_by_priority(
+        predictions,
+        part.batch,
+        anchors_cxcywh,
+        part.priority,
+        options=part.weigh(options),
+        axis_name=axis_name,
+        mask_iou_fn=mask_iou_fn_of(model, variables),
+    )
+    return losses, updates["batch_stats"]
 
 
 def mask_iou_fn_of(model: nn.Module, variables: dict) -> Callable | None:
@@ -143,18 +205,28 @@ def mask_iou_fn_of(model: nn.Module, variables: dict) -> Callable | None:
 
 
 def _update(
-    optimizer, state: TrainState, grads, batch_stats, losses: Losses
+    optimizer,
+    state: TrainState,
+    grads,
+    batch_stats,
+    losses: Losses,
+    average_decay: float,
 ) -> tuple[TrainState, StepMetrics]:
     """Applies a gradient, unless it or the loss is not finite."""
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(losses.total) & jnp.isfinite(grad_norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    new = (params, batch_stats, opt_state)
-    old = (state.params, state.batch_stats, state.opt_state)
-    params, batch_stats, opt_state = jax.tree.map(
-        lambda a, b: jnp.where(finite, a, b), new, old
+    new = TrainState(
+        step=state.step,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
     )
-    state = TrainState(state.step + 1, params, batch_stats, opt_state)
+    if state.average is not None:
+        average = update_average(
+            state.average, new.variables, state.step, average_decay
+        )
+        new = new.replace(average=average)
+    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     skipped = 1.0 - finite.astype(jnp.float32)
-    return state, StepMetrics(losses, grad_norm, skipped)
+    return new.replace(step=state.step + 1), StepMetrics(losses, grad_norm, skipped)

@@ -1,0 +1,109 @@
+"""One of several processes of a run on this machine; `run_processes` starts them.
+
+python -m tests.training.processes JOB PORT NUM_PROCESSES PROCESS_ID FOLDER
+"""
+
+import os
+import pathlib
+import pickle
+import socket
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+DEVICES_PER_PROCESS = 2
+
+
+def run_processes(job: str, folder: pathlib.Path, count: int = 2) -> None:
+    """Runs `count` processes with two devices each, and shows what failed."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    command = [sys.executable, "-m", "tests.training.processes", job, str(port)]
+    devices = f"--xla_force_host_platform_device_count={DEVICES_PER_PROCESS}"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{devices} --xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+    }
+    logs = [folder / f"{job}_{index}.log" for index in range(count)]
+    running = []
+    for index, log in enumerate(logs):
+        arguments = [*command, str(count), str(index), str(folder)]
+        with open(log, "w") as file:
+            running.append(
+                subprocess.Popen(
+                    arguments, cwd=ROOT, env=environment, stdout=file, stderr=file
+                )
+            )
+    try:
+        codes = [process.wait(timeout=900) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert codes == [0] * count, "\n".join(log.read_text()[-3000:] for log in logs)
+
+
+def take_steps(folder: pathlib.Path) -> None:
+    """Trains the tiny model on this process's rows; process 0 keeps the result."""
+    import jax
+
+    from tests.training import test_engines
+
+    result = jax.device_get(test_engines.run_on_mesh())
+    if jax.process_index() == 0:
+        (folder / "steps.pickle").write_bytes(pickle.dumps(result))
+
+
+def train_driver(folder: pathlib.Path) -> None:
+    """Trains the run of `test_topology` with the config in the folder."""
+    from yolact_jax.console import start_logging
+    from yolact_jax.training import distributed
+    from yolact_jax.training.loop import train
+
+    start_logging(quiet=not distributed.is_first_process())
+    config = pickle.loads((folder / "config.pickle").read_bytes())
+    train(config, folder / "run")
+
+
+def fail_first(folder: pathlib.Path) -> None:
+    """Fails in process 0 while the others wait for it."""
+    import jax
+
+    from yolact_jax.training import distributed
+
+    error = OSError("disk full") if jax.process_index() == 0 else None
+
+    def work():
+        raise error
+
+    assert distributed.largest_of_all(jax.process_index() + 4) == 5
+    try:
+        distributed.on_first_process(work)
+    except (OSError, RuntimeError) as caught:
+        name = f"failure_{jax.process_index()}.txt"
+        (folder / name).write_text(f"{type(caught).__name__}: {caught}")
+
+
+JOBS = {"steps": take_steps, "train": train_driver, "fail": fail_first}
+
+
+def main(job, port, count, index, folder) -> None:
+    """Joins the other processes and does the job."""
+    from absl import flags
+
+    from yolact_jax.training import distributed
+
+    flags.FLAGS.mark_as_parsed()
+    distributed.initialize(
+        coordinator_address=f"127.0.0.1:{port}",
+        num_processes=int(count),
+        process_id=int(index),
+    )
+    JOBS[job](pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

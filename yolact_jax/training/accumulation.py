@@ -1,0 +1,137 @@
+"""Gradients of a large batch, from parts of it that fit into memory one by one."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from yolact_jax.losses import LossOptions
+from yolact_jax.ops.matching import match_anchors
+from yolact_jax.structures import Batch
+
+PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
+"""``(batch_stats, part) -> ((losses, gradients), new batch_stats)``."""
+
+
+@flax.struct.dataclass
+class Part:
+    """A part of a batch, b of its B images, or all of them.
+
+    Attributes:
+      batch: the images and their ground truth.
+      priority: [b, A] float32, see `losses.losses_by_priority`.
+      positive_share: float32 scalar, positive anchors of the part over those of the
+        whole batch.
+      image_share: float, images of the part over those of the whole batch.
+    """
+
+    batch: Batch
+    priority: jax.Array
+    positive_share: jax.Array | float = 1.0
+    image_share: jax.Array | float = 1.0
+
+    def weigh(self, options: LossOptions) -> LossOptions:
+        """Scales the weights so that the losses of all parts sum to the batch's.
+
+        Each loss is a sum divided by a count; the losses of a part are divided by its
+        own count, and its share of the count of the batch makes up for that.
+        """
+        return dataclasses.replace(
+            options,
+            box_weight=options.box_weight * self.positive_share,
+            class_weight=options.class_weight * self.positive_share,
+            mask_weight=options.mask_weight * self.positive_share,
+            mask_iou_weight=options.mask_iou_weight * self.positive_share,
+            semantic_weight=options.semantic_weight * self.image_share,
+        )
+
+
+def accumulate(
+    part_gradients: PartGradients, batch_stats: dict, parts: Part
+) -> tuple[Any, dict]:
+    """Sums losses and gradients over parts, taken one after the other.
+
+    Batch normalisation sees one part at a time; its running statistics are updated by
+    every part.
+
+    Args:
+      part_gradients: computes one part.
+      batch_stats: running statistics before the step.
+      parts: from `split`, stacked along a first axis.
+
+    Returns:
+      The sums of losses and gradients, and the new statistics.
+    """
+
+    def add(carry, part):
+        sums, stats = carry
+        terms, stats = part_gradients(stats, part)
+        return (jax.tree.map(jnp.add, sums, terms), stats), None
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes, _ = jax.eval_shape(part_gradients, batch_stats, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    carry, _ = jax.lax.scan(add, (zeros, batch_stats), parts)
+    return carry
+
+
+def split(
+    batch: Batch,
+    priority: jax.Array,
+    anchors_cxcywh: jax.Array,
+    options: LossOptions,
+    num_parts: int,
+    axis_name: str | None = None,
+) -> Part:
+    """Deals the images of a batch out to parts.
+
+    Part i has the images i, i + `num_parts`, ...: on every device, and in every
+    process, a part is made of images that are there already.
+
+    Args:
+      batch: B images, a multiple of `num_parts`.
+      priority: [B, A] float32.
+      anchors_cxcywh: [A, 4] float32.
+      options: decides which anchors are positive.
+      num_parts: parts.
+      axis_name: mapped device axis whose devices share the batch, if any.
+
+    Returns:
+      The parts, stacked along a new first axis of every array.
+    """
+
+    def deal(x):
+        return x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1)
+
+    positives = _count_positives(batch, anchors_cxcywh, options)
+    positives = jnp.sum(deal(positives), axis=1)
+    if axis_name is not None:
+        positives = jax.lax.psum(positives, axis_name)
+    # At least 1, as where the losses divide by them.
+    total = jnp.maximum(jnp.sum(positives), 1)
+    return Part(
+        batch=jax.tree.map(deal, batch),
+        priority=deal(priority),
+        positive_share=jnp.maximum(positives, 1) / total,
+        image_share=jnp.full(num_parts, 1 / num_parts),
+    )
+
+
+def _count_positives(batch: Batch, anchors_cxcywh, options: LossOptions) -> jax.Array:
+    """Counts the positive anchors of each image, [B] int32."""
+
+    def count(*image):
+        matches = match_anchors(
+            *image,
+            anchors_cxcywh,
+            positive_iou=options.positive_iou,
+            negative_iou=options.negative_iou,
+            crowd_iou=options.crowd_iou,
+        )
+        return jnp.sum(matches.positive)
+
+    crowd = batch.valid & batch.crowd
+    return jax.vmap(count)(batch.boxes, batch.labels, batch.is_object, crowd)
