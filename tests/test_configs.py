@@ -79,7 +79,7 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
         ("augment.mosaic_probability", 1.5, "mosaic_probability is 1.5; .* between 0"),
         ("train.num_steps", 0, "num_steps is 0; .* greater than 0"),
         ("train.max_bad_steps", 0, "max_bad_steps is 0; .* greater than 0"),
-        ("train.tensorboard", True, "tensorboard is True; .*'auto', 'yes', 'no'"),
+        ("train.tensorboard", "on", "tensorboard is 'on'; .*'auto', 'yes', 'no'"),
         ("train.profile_steps", -1, "profile_steps is -1; .* 0 or greater"),
         ("train.eval_every_steps", -5, "eval_every_steps is -5; .* 0 or greater"),
         ("anchors.scales_px", ((1.0,),), "scales_px is .*; it must be 5 tuples"),

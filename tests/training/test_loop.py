@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 
 import jax
@@ -29,8 +30,8 @@ def session(tmp_path_factory):
     return loop.make_session(config, folder)
 
 
-@pytest.fixture
-def train(session, monkeypatch):
+@pytest.fixture(scope="module")
+def train(session):
     """Trains with the compiled functions of the session, and made-up AP."""
 
     def same_session(config, workdir):
@@ -40,21 +41,30 @@ def train(session, monkeypatch):
         step = int(state.step)
         return append_row(workdir, step, {"eval/mask_AP": 1 / step})
 
-    monkeypatch.setattr(loop, "make_session", same_session)
-    monkeypatch.setattr(replay, "make_session", same_session)
-    monkeypatch.setattr(loop, "evaluate_and_report", evaluate)
-
     def train(workdir, **options):
         config = session.config.copy_and_resolve_references()
         config.train.update(options)
         return jax.device_get(loop.train(config, workdir))
 
-    return train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_session", same_session)
+        patch.setattr(replay, "make_session", same_session)
+        patch.setattr(loop, "evaluate_and_report", evaluate)
+        yield train
+
+
+@pytest.fixture(scope="module")
+def whole_run(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole_run")
+    return train(folder), folder
 
 
 @pytest.fixture
-def whole(train, tmp_path):
-    return train(tmp_path / "whole"), rows(tmp_path / "whole", timings=False)
+def whole(whole_run, tmp_path):
+    """State and rows of an uninterrupted run, and a copy of its folder."""
+    state, folder = whole_run
+    shutil.copytree(folder, tmp_path / "whole")
+    return state, rows(folder, timings=False)
 
 
 def assert_equal(state, workdir, whole):
