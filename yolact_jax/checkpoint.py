@@ -246,5 +246,8 @@ def _set_aside(manager: ocp.CheckpointManager, step: int) -> Path:
     aside = checkpoint.parents[1] / _BAD_FOLDER / checkpoint.name
     while aside.exists():
         aside = aside.with_name(aside.name + "_")
-    aside.parent.mkdir(exist_ok=True)
-    return checkpoint.rename(aside)
+    # Every process of a run comes here; the first one moves the folder.
+    if jax.process_index() == 0:
+        aside.parent.mkdir(exist_ok=True)
+        checkpoint.rename(aside)
+    return aside

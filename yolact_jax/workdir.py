@@ -32,7 +32,12 @@ _LIBRARIES = (
     "pycocotools",
 )
 # Fields that neither the arrays of a checkpoint nor their meaning depend on.
-_FREE_FIELDS = {"model.compute_dtype", "model.freeze_bn"}
+_FREE_FIELDS = {
+    "model.compute_dtype",
+    "model.freeze_bn",
+    "model.remat",
+    "model.winograd",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,8 +210,9 @@ def bad_steps(monkeypatch):
     chosen = set()
 
     class Spoiled:
-        def __init__(self, config, source, start_step):
-            self.batches, self.step = make(config, source, start_step), start_step
+        def __init__(self, config, source, start_step, **share):
+            self.batches = make(config, source, start_step, **share)
+            self.step = start_step
 
         def __enter__(self):
             return self
