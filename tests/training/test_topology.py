@@ -55,5 +55,5 @@ def test_run_goes_on_with_another_number_of_processes(order, uninterrupted, tmp_
         assert_trees_close(result, truth, rtol=1e-5, atol=1e-5)
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows if "train/loss" in row]
-    assert steps == [1, 2, 3, 4]
+    assert steps == [1, 2, 4]  # the first, then every second
     assert (tmp_path / "run" / "samples.png").is_file()
