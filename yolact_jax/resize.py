@@ -113,24 +113,3 @@ def resize_valid(image: jax.Array, valid_size: jax.Array, size: int) -> jax.Arra
     out_index = jnp.arange(size)
     rows = _lerp_axis(image, 0, out_index, size, valid_size[0])
     return _lerp_axis(rows, 1, out_index, size, valid_size[1])
-
-
-def resize_to_valid(
-    masks: jax.Array, valid_size: jax.Array, canvas_size: tuple[int, int]
-) -> jax.Array:
-    """Resizes maps to the valid part of a canvas; the rest repeats the border.
-
-    Args:
-      masks: [..., h, w] float32.
-      valid_size: [2] int32, height and width of the valid top-left part.
-      canvas_size: static height and width of the canvas.
-
-    Returns:
-      [..., *canvas_size] float32.
-    """
-    height, width = masks.shape[-2:]
-    # Past the valid part the source position is clipped to the last row or column.
-    columns = jnp.arange(canvas_size[1])
-    wide = _lerp_axis(masks, masks.ndim - 1, columns, valid_size[1], width)
-    rows = jnp.arange(canvas_size[0])
-    return _lerp_axis(wide, masks.ndim - 2, rows, valid_size[0], height)
