@@ -89,7 +89,11 @@ def send(number):
     return lambda: os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
+)
 def test_signal_saves_the_running_step_and_the_run_goes_on(
     number, train, whole, tmp_path, monkeypatch, caplog
 ):
@@ -171,6 +175,7 @@ def test_damaged_checkpoint_costs_only_time(train, whole, tmp_path, caplog):
     assert (workdir / "bad_checkpoints" / "6").is_dir()
 
 
+@pytest.mark.slow
 def test_complete_run_is_not_evaluated_again(train, whole, tmp_path):
     assert_equal(train(tmp_path / "whole"), tmp_path / "whole", whole)
 
@@ -268,6 +273,7 @@ def test_too_many_bad_batches_end_the_run(train, tmp_path, bad_steps):
     assert saved_steps(tmp_path) == [2, 4, 5]
 
 
+@pytest.mark.slow
 def test_counts_of_bad_batches_survive_a_stop(train, tmp_path, bad_steps, monkeypatch):
     bad_steps.update({4, 5})
     with monkeypatch.context() as patch:
@@ -278,6 +284,7 @@ def test_counts_of_bad_batches_survive_a_stop(train, tmp_path, bad_steps, monkey
         train(tmp_path, max_bad_steps=2)
 
 
+@pytest.mark.slow
 def test_profile_leaves_a_trace(train, tmp_path):
     train(tmp_path, profile_steps=2)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
