@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests import scenes
 from tests.training.test_step import assert_trees_close
@@ -32,6 +33,7 @@ def test_with_frozen_batch_norm_parts_equal_the_whole_batch():
     assert_trees_close(state.opt_state, expected.opt_state, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_equal_parts_see_the_statistics_of_one():
     """Doubling every image: each part has the statistics of the whole batch."""
     batch = scenes.rectangles(COUNTS[:4])

@@ -79,7 +79,7 @@ def assert_same_run(workdir, other):
 @pytest.mark.parametrize(
     ("num_steps", "num_kills", "least_half_written"),
     [
-        pytest.param(40, 2, 0, id="twice"),
+        pytest.param(40, 2, 0, id="twice", marks=pytest.mark.slow),
         pytest.param(200, 12, 2, id="twelve times", marks=pytest.mark.slow),
     ],
 )

@@ -130,6 +130,7 @@ def num_bytes(tree):
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_remat_step_equals_the_plain_one():
     batch = scenes.rectangles([1, 2])
     results = []
