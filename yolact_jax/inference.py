@@ -75,8 +75,10 @@ def make_predict_fn(
                 )
             )(detections, predictions.prototypes)
         canvas_size = canvases.shape[1:3]
-        packed = jax.vmap(lambda *image: full_size_masks(*image, canvas_size))(
-            detections, predictions.prototypes, sizes
+        # One image after the other: each fills a device, and all would fill memory.
+        packed = jax.lax.map(
+            lambda image: full_size_masks(*image, canvas_size),
+            (detections, predictions.prototypes, sizes),
         )
         return Outputs(detections, packed)
 
