@@ -169,7 +169,7 @@ def random_case(seed, num_anchors=120, num_classes=4):
 def test_agrees_with_loops(seed, options):
     boxes, scores = random_case(seed)
     options = DEFAULTS | options
-    expected = ref.fast_nms(boxes.tolist(), scores.tolist(), **options)
+    expected = ref.fast_nms(boxes, scores, **options)
     actual = run(boxes, scores, **options)
     assert 5 < len(expected) <= options["max_detections"]
     assert [entry[1:] for entry in actual] == [entry[1:] for entry in expected]
@@ -218,7 +218,7 @@ def test_thresholds_are_run_time_values():
         options = DEFAULTS | dict(
             zip(("score_threshold", "iou_threshold"), thresholds, strict=True)
         )
-        expected = ref.fast_nms(boxes.tolist(), scores.tolist(), **options)
+        expected = ref.fast_nms(boxes, scores, **options)
         assert counts[-1] == len(expected)
     assert counts[0] > counts[1]
     assert len(traces) == 1

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.reference import nms as ref
 from yolact_jax.ops.nms import cross_class_nms
 from yolact_jax.ops.sequential_nms import sequential_nms
 
@@ -56,41 +57,14 @@ def random_case(seed, num_boxes=60, num_classes=4):
     return boxes.astype(np.float32), scores.astype(np.float32)
 
 
-def pixel_iou(a, b):
-    width = min(a[2], b[2]) - max(a[0], b[0]) + 1
-    height = min(a[3], b[3]) - max(a[1], b[1]) + 1
-    intersection = max(width, 0) * max(height, 0)
-    areas = [(x2 - x1 + 1) * (y2 - y1 + 1) for x1, y1, x2, y2 in (a, b)]
-    return intersection / (sum(areas) - intersection)
-
-
-def loop_nms(boxes_px, scores, score_threshold, iou_threshold):
-    """(score, label, anchor) of all kept boxes of all classes, best first."""
-    kept = []
-    for label in range(scores.shape[1]):
-        mine = []
-        for anchor in np.argsort(-scores[:, label], kind="stable"):
-            score = scores[anchor, label]
-            if score > score_threshold and all(
-                pixel_iou(boxes_px[anchor], boxes_px[other]) < iou_threshold
-                for _, _, other in mine
-            ):
-                mine.append((float(score), label, int(anchor)))
-        kept += mine
-    return sorted(kept, key=lambda k: -k[0])
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("iou_threshold", [0.3, 0.7])
 def test_sequential_nms_agrees_with_loops(seed, iou_threshold):
     boxes, scores = random_case(seed)
-    expected = loop_nms(boxes * 550.0, scores, 0.02, iou_threshold)
+    thresholds = {"score_threshold": 0.02, "iou_threshold": iou_threshold}
+    expected = ref.best_first(ref.sequential(boxes * 550.0, scores, **thresholds), 240)
     kept = jax.jit(sequential_nms, static_argnames="max_detections")(
-        boxes,
-        scores,
-        score_threshold=0.02,
-        iou_threshold=iou_threshold,
-        max_detections=240,
+        boxes, scores, **thresholds, max_detections=240
     )
     count = int(kept.valid.sum())
     triples = zip(kept.scores, kept.labels, kept.anchor_index, strict=True)

@@ -1,13 +1,12 @@
 """Non-maximum suppression by loops over sorted lists, one oracle for each variant.
 
-All arithmetic is that of the float32 given, so that exact thresholds and ties agree.
+All arithmetic is in the type of the boxes given, so that with float32 exact
+thresholds and ties agree.
 """
 
 import math
 
 import numpy as np
-
-from tests.reference import boxes as ref
 
 
 def overlap(a, b):
@@ -154,19 +153,6 @@ def sequential(boxes_px, scores, *, score_threshold, iou_threshold, agnostic=Fal
     return {(label, anchor): float(score) for score, label, anchor in kept}
 
 
-def fast_nms(boxes, scores, *, score_threshold, iou_threshold, top_k, max_detections):
-    """Returns [(score, label, anchor)], best first.
-
-    boxes: corner boxes; scores[anchor][label], without background.
-    """
-    candidates = [i for i, row in enumerate(scores) if max(row) > score_threshold]
-    kept = []
-    for label in range(len(scores[0])):
-        ranked = sorted(candidates, key=lambda i: -scores[i][label])[:top_k]
-        for position, anchor in enumerate(ranked):
-            # Not only those that were kept: also suppressed boxes suppress.
-            better = ranked[:position]
-            if all(ref.iou(boxes[i], boxes[anchor]) <= iou_threshold for i in better):
-                kept.append((scores[anchor][label], label, anchor, position))
-    kept.sort(key=lambda entry: (-entry[0], entry[1], entry[3]))
-    return [entry[:3] for entry in kept[:max_detections]]
+def fast_nms(boxes, scores, *, max_detections, **options):
+    """[(score, label, anchor)] that Fast NMS returns, best first."""
+    return best_first(nms("fast", boxes, scores, **options), max_detections)

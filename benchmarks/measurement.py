@@ -1,0 +1,51 @@
+"""What all benchmarks share, of JAX or not: timed calls, names of devices, rows."""
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def time_calls(function: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Calls a function once to warm up, then some times more.
+
+    Args:
+      function: returns when its work is done, on accelerators too.
+      repeats: timed calls.
+
+    Returns:
+      Median and 90th percentile, in milliseconds.
+    """
+    function()
+    times = [milliseconds(function) for _ in range(repeats)]
+    return float(np.median(times)), float(np.percentile(times, 90))
+
+
+def milliseconds(function: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def as_file_name(device: str) -> str:
+    """A device's name in lower case, fit for a file name."""
+    return device.lower().replace(" ", "_").replace("/", "_")
+
+
+def print_row(row: dict) -> dict:
+    """Prints a row at once, and returns it."""
+    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    return row
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Writes rows, all with the same keys, and makes the folder if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"wrote {path}")
