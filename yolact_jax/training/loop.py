@@ -186,7 +186,7 @@ def _save_and_evaluate_if_due(
         checkpoint.wait(keeper.manager)
         interruption.raise_if_noted(step)
     if evaluate:
-        with interruption.at_once(step):
+        with interruption.at_once(step, may_raise=distributed.acts_alone):
             _evaluate(session, state, keeper)
 
 
@@ -210,7 +210,7 @@ def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
     row = distributed.on_first_process(
         evaluate_and_report, session.config, session.dataset, state, session.workdir
     )
-    mask_ap = distributed.number_of_first_process(row and row["eval/mask_AP"])
+    mask_ap = distributed.value_of_first_process(row and row["eval/mask_AP"])
     keeper.evaluations.record(int(state.step), mask_ap)
     if row is not None:
         keeper.recorder.evaluated(row)
