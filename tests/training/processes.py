@@ -3,6 +3,7 @@
 python -m tests.training.processes JOB PORT NUM_PROCESSES PROCESS_ID FOLDER
 """
 
+import json
 import os
 import pathlib
 import pickle
@@ -70,6 +71,16 @@ def train_driver(folder: pathlib.Path) -> None:
     train(config, folder / "run")
 
 
+def evaluate(folder: pathlib.Path) -> None:
+    """Evaluates the model of `test_evaluation_in_parts` with the others."""
+    import jax
+
+    from tests.training import test_evaluation_in_parts
+
+    row = test_evaluation_in_parts.evaluate(folder)
+    (folder / f"row_{jax.process_index()}.json").write_text(json.dumps(row))
+
+
 def talk(folder: pathlib.Path) -> None:
     """Exchanges values and failures of all kinds; writes what this process learns."""
     from tests.training import test_distributed
@@ -77,7 +88,12 @@ def talk(folder: pathlib.Path) -> None:
     test_distributed.talk(folder)
 
 
-JOBS = {"steps": take_steps, "train": train_driver, "talk": talk}
+JOBS = {
+    "steps": take_steps,
+    "train": train_driver,
+    "talk": talk,
+    "evaluate": evaluate,
+}
 
 
 def main(job, port, count, index, folder) -> None:

@@ -206,12 +206,15 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
-    """Evaluates on the first device of process 0; the others wait."""
-    row = distributed.on_first_process(
-        evaluate_and_report, session.config, session.dataset, state, session.workdir
-    )
-    mask_ap = distributed.value_of_first_process(row and row["eval/mask_AP"])
-    keeper.evaluations.record(int(state.step), mask_ap)
-    if row is not None:
+    """Evaluates on all devices of all processes, which learn the result."""
+    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
+    distributed.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
+
+
+def _keep_evaluation(
+    workdir: Path, keeper: _Keeper, row: dict[str, float | None]
+) -> None:
+    keeper.evaluations.record(row["step"], row["eval/mask_AP"])
+    if distributed.is_first_process():
         keeper.recorder.evaluated(row)
-        write_curves(session.workdir)
+        write_curves(workdir)
