@@ -108,13 +108,14 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
       input_size: side of the network input, pixels.
 
     Returns:
-      The variables and, if the model uses them, kernels for `models.winograd`.
+      The variables and the collection "prepared": kernels in the type and form in
+      which convolutions use them, with batch normalisation folded in.
     """
 
     @jax.jit
     def transform(variables) -> dict:
         images = jnp.zeros((1, input_size, input_size, 3))
-        _, prepared = model.apply(variables, images, train=False, mutable=["winograd"])
+        _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
         return prepared
 
     return {**variables, **transform(variables)}

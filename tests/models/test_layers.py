@@ -95,6 +95,21 @@ def test_frozen_batch_norm_normalises_by_the_stored_statistics(conv):
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], stats)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_prepared_layers_give_the_same_bits_without_their_parameters(dtype):
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 4)).astype(np.float32)
+    module = ConvNorm(layers.Conv(5, 3, dtype=dtype), layers.FrozenBatchNorm())
+    variables = module.init(jax.random.key(0), x)
+    scale = jnp.linspace(-1.0, 2.0, 5)
+    variables["params"]["norm"]["scale"] = scale
+    expected, prepared = module.apply(variables, x, mutable=["prepared"])
+    forgotten = jax.tree.map(jnp.zeros_like, variables)
+    assert np.any(expected)
+    got = module.apply({**forgotten, **prepared}, x)
+    np.testing.assert_array_equal(got, expected)
+    assert {leaf.dtype for leaf in jax.tree.leaves(prepared)} == {jnp.dtype(dtype)}
+
+
 def test_frozen_batch_norm_is_not_trained_but_what_is_before_it_is():
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
     module = ConvNorm(layers.Conv(3, 1, use_bias=False), layers.FrozenBatchNorm())

@@ -55,6 +55,33 @@ def _max_of_three(x: jax.Array, axis: int) -> jax.Array:
     return jnp.maximum(jnp.maximum(first, second), third)
 
 
+def is_prepared(module: nn.Module, name: str) -> bool:
+    """Whether `prepared` keeps a value, or has it."""
+    if module.is_initializing():
+        return False
+    collection = module.is_mutable_collection("prepared")
+    return collection or module.has_variable("prepared", name)
+
+
+def prepared(module: nn.Module, name: str, make: Callable[[], jax.Array]) -> jax.Array:
+    """Makes a value that depends on variables alone, for inference only once.
+
+    Applied with the collection "prepared" mutable, a module puts the value there, and
+    takes it from there when the collection is among its variables.
+
+    Args:
+      module: whose value it is.
+      name: of the value.
+      make: computes it.
+
+    Returns:
+      The value.
+    """
+    if not is_prepared(module, name):
+        return make()
+    return module.variable("prepared", name, make).value
+
+
 class Conv(nn.Module):
     """Square convolution with ``kernel_size // 2`` padding on every side.
 
@@ -69,8 +96,6 @@ class Conv(nn.Module):
       padding: overrides the symmetric padding, pixels on every side.
       dtype: type in which the convolution runs; parameters stay float32.
       winograd: use Winograd's algorithm where it is faster on a CPU, see `winograd`.
-        Inference can transform the kernels once: with the collection "winograd"
-        mutable the module puts them there, and takes them from there.
       kernel_init: initialiser of the kernel.
     """
 
@@ -102,22 +127,23 @@ class Conv(nn.Module):
         """
         pad = self.kernel_size // 2 if self.padding is None else self.padding
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        if gain is not None:
-            kernel = kernel * gain[None, None, None]
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if self.kernel_size == 1:
-            y = pointwise_convolution(x, kernel, self.stride)
-        elif self._suits_winograd(x.shape, pad):
+        parameter = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        x = x.astype(self.dtype)
+
+        def kernel() -> jax.Array:
+            folded = parameter if gain is None else parameter * gain[None, None, None]
+            return folded.astype(self.dtype)
+
+        if self._suits_winograd(x.shape, pad):
             y = self._winograd_convolution(x, kernel)
+        elif self.kernel_size == 1:
+            y = pointwise_convolution(x, prepared(self, "kernel", kernel), self.stride)
         else:
-            y = convolution(x, kernel, self.stride, pad)
+            y = convolution(x, prepared(self, "kernel", kernel), self.stride, pad)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + bias.astype(self.dtype)[None, None, None]
-        if offset is not None:
-            y = y + offset.astype(self.dtype)[None, None, None]
-        return y
+            y = self._add(y, "bias", bias)
+        return y if offset is None else self._add(y, "offset", offset)
 
     def _suits_winograd(self, shape: tuple[int, ...], pad: int) -> bool:
         return (
@@ -126,15 +152,17 @@ class Conv(nn.Module):
             and winograd.is_worthwhile(shape, self.features)
         )
 
-    def _winograd_convolution(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        collection = "winograd"
-        prepares = self.is_mutable_collection(collection) and not self.is_initializing()
-        if not prepares and not self.has_variable(collection, "kernel"):
-            return winograd.winograd_convolution(x, kernel)
-        transformed = self.variable(
-            collection, "kernel", winograd.transform_kernel, kernel
+    def _winograd_convolution(self, x: jax.Array, kernel: Callable) -> jax.Array:
+        if not is_prepared(self, "kernel"):
+            return winograd.winograd_convolution(x, kernel())
+        transformed = prepared(
+            self, "kernel", lambda: winograd.transform_kernel(kernel())
         )
-        return winograd.convolve_transformed(x, transformed.value)
+        return winograd.convolve_transformed(x, transformed)
+
+    def _add(self, y: jax.Array, name: str, vector: jax.Array) -> jax.Array:
+        vector = prepared(self, name, lambda: vector.astype(self.dtype))
+        return y + vector[None, None, None]
 
 
 class BatchNorm(nn.Module):

@@ -75,8 +75,7 @@ def make_plan(config: ConfigDict) -> Plan:
     layout, num_classes = make_layout(), count_classes(config)
     num_devices = jax.device_count()
     batch_size = config.train.batch_size
-    least = num_devices * config.train.accumulate_steps
-    other = 2 * least if batch_size == least else least
+    other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
     here, there = (
         _step_bytes(_lower(config, num_classes, size, layout))
         for size in (batch_size, other)
@@ -94,6 +93,14 @@ def make_plan(config: ConfigDict) -> Plan:
         image_bytes=(there - here) / (other - batch_size) * num_devices,
         device_bytes=device_bytes(),
     )
+
+
+def _other_batch(batch_size: int, least: int) -> int:
+    """Half the batch or, where that cannot be shared out, twice as much.
+
+    Not the least: XLA for GPUs fails to compile some steps of a single image.
+    """
+    return 2 * batch_size if batch_size % (2 * least) else batch_size // 2
 
 
 def count_classes(config: ConfigDict) -> int:
