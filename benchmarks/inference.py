@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import timing
+from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, forward_gflops, load_config
 from yolact_jax import build
 from yolact_jax.inference import make_predict_fn, prepare_variables
@@ -190,7 +190,7 @@ def measure(subject, stage, batch_size, gflops, function, *arguments) -> dict:
     """Compiles and times one program; returns a row."""
     program, compile_s = timing.compile_program(function, *arguments)
     median, p90 = timing.time_program(program, *arguments, repeats=_REPEATS.value)
-    return timing.print_row(
+    return measurement.print_row(
         subject.describe(batch_size)
         | {
             "stage": stage,

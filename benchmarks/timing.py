@@ -1,13 +1,14 @@
-"""What the benchmarks of programs share: timing, peak rate, result files."""
+"""What the benchmarks of JAX programs share: timing, peak rate, result files."""
 
-import csv
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from benchmarks import measurement
 
 _PEAK_SIDE = 2048
 
@@ -38,13 +39,28 @@ def time_program(program: Callable, *arguments, repeats: int) -> tuple[float, fl
     Returns:
       Median and 90th percentile, in milliseconds.
     """
+    return time_in_turns([program], *arguments, repeats=repeats)[0]
+
+
+def time_in_turns(
+    programs: Sequence[Callable], *arguments, repeats: int
+) -> list[tuple[float, float]]:
+    """Runs programs one after the other, again and again: all see the same load.
+
+    Args:
+      programs: compiled; each has one run to warm up.
+      *arguments: of all of them.
+      repeats: timed runs of each.
+
+    Returns:
+      Median and 90th percentile of each, in milliseconds.
+    """
+    calls = [functools.partial(_run, program, arguments) for program in programs]
+    return measurement.time_calls_in_turns(calls, repeats)
+
+
+def _run(program: Callable, arguments: tuple) -> None:
     jax.block_until_ready(program(*arguments))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times)), float(np.percentile(times, 90))
 
 
 def peak_gflops(dtype: str) -> float:
@@ -65,13 +81,7 @@ def temporary_mib(program) -> float:
 
 def device_name() -> str:
     """The device in words fit for a file name, such as "cpu" or "nvidia_h100"."""
-    return jax.devices()[0].device_kind.lower().replace(" ", "_").replace("/", "_")
-
-
-def print_row(row: dict) -> dict:
-    """Prints a row at once, and returns it."""
-    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    return row
+    return measurement.as_file_name(jax.devices()[0].device_kind)
 
 
 def write_rows(folder: str, name: str, rows: list[dict]) -> None:
@@ -83,9 +93,4 @@ def write_rows(folder: str, name: str, rows: list[dict]) -> None:
       rows: all with the same keys.
     """
     path = Path(folder) / f"{name}-{device_name()}-jax{jax.__version__}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+    measurement.write_csv(path, rows)

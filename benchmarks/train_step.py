@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks import timing
+from benchmarks import measurement, timing
 from benchmarks.real_models import (
     NUM_CLASSES,
     fake_batch,
@@ -57,7 +57,7 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
     seconds = np.median(time_steps(program, state, batch))
     # The backward pass computes two products for each of the forward pass.
     gflops = 3 * forward_gflops(config, batch_size)
-    return timing.print_row(
+    return measurement.print_row(
         {
             "config": name,
             "dtype": dtype,
