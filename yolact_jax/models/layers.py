@@ -1,6 +1,7 @@
 """Convolution with explicit symmetric padding, and batch normalisation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -177,3 +178,24 @@ class BatchNorm(nn.Module):
         if self.axis_name is not None:
             var = jax.lax.pmean(var, self.axis_name)
         return mean, var, count
+
+
+def conv_and_norm(
+    use_running_average: bool, axis_name: str | None, dtype: Any, *, winograd: bool
+) -> tuple[partial, partial]:
+    """Returns what backbones are made of: `Conv` without bias, and `BatchNorm`.
+
+    Args:
+      use_running_average: see `BatchNorm`.
+      axis_name: see `BatchNorm`.
+      dtype: type in which convolutions run, and of all results.
+      winograd: see `Conv`.
+
+    Returns:
+      The two modules, bound to all but their sizes.
+    """
+    conv = partial(
+        Conv, use_bias=False, dtype=dtype, winograd=winograd, kernel_init=he_normal
+    )
+    norm = partial(BatchNorm, use_running_average, axis_name=axis_name, dtype=dtype)
+    return conv, norm
