@@ -21,7 +21,6 @@ from yolact_jax.loss_terms import (
 from yolact_jax.mask_losses import (
     binary_cross_entropy,
     mask_iou_loss,
-    mask_loss,
     mask_pixel_loss,
     select_masks,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "class_loss",
     "hard_negatives",
     "mask_iou_loss",
-    "mask_loss",
     "mask_pixel_loss",
     "semantic_loss",
     "semantic_target",
