@@ -18,10 +18,8 @@ a time; the naive form enlarges all prototypes first and combines them at full s
 Memory is what the compiler says the program needs beside arguments and results.
 """
 
-import csv
 import functools
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -31,6 +29,7 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import measurement, timing
 from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
 from yolact_jax.resize import resize_bilinear
 from yolact_jax.structures import Detections, Predictions
@@ -116,31 +115,17 @@ def measure(case: str, variants: dict, *arguments) -> tuple[list[dict], list]:
     rows, programs = [], []
     jax.clear_caches()  # or a program of the same shapes would compile in no time
     for name, function in variants.items():
-        start = time.perf_counter()
-        programs.append(jax.jit(function).lower(*arguments).compile())
-        compile_s = time.perf_counter() - start
-        memory = programs[-1].memory_analysis().temp_size_in_bytes
+        program, compile_s = timing.compile_program(function, *arguments)
+        programs.append(program)
         row = {"case": case, "variant": name, "compile_s": round(compile_s, 2)}
-        rows.append(row | {"temporary_mib": round(memory / 2**20, 1)})
+        rows.append(row | {"temporary_mib": timing.temporary_mib(program)})
     results = [jax.device_get(program(*arguments)) for program in programs]
-    times = np.array(
-        [
-            [_milliseconds(program, arguments) for program in programs]
-            for _ in range(_REPEATS.value)
-        ]
-    )
-    medians, p90s = np.median(times, axis=0), np.percentile(times, 90, axis=0)
-    for row, median, p90 in zip(rows, medians, p90s, strict=True):
+    times = timing.time_in_turns(programs, *arguments, repeats=_REPEATS.value)
+    for row, (median, p90) in zip(rows, times, strict=True):
         row["median_ms"], row["p90_ms"] = round(median, 2), round(p90, 2)
-        row["speedup"] = round(medians[0] / median, 2)
-        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        row["speedup"] = round(times[0][0] / median, 2)
+        measurement.print_row(row)
     return rows, results
-
-
-def _milliseconds(program, arguments) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(program(*arguments))
-    return 1e3 * (time.perf_counter() - start)
 
 
 def measure_detections() -> list[dict]:
@@ -179,14 +164,7 @@ def measure_masks() -> list[dict]:
 def main(_) -> None:
     """Runs all cases and writes the rows."""
     rows = measure_detections() + measure_masks()
-    platform = jax.devices()[0].platform
-    path = Path(_RESULTS.value) / f"detection-{platform}-jax{jax.__version__}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+    timing.write_rows(_RESULTS.value, "detection", rows)
 
 
 if __name__ == "__main__":

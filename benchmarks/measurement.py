@@ -1,8 +1,9 @@
 """What all benchmarks share, of JAX or not: timed calls, names of devices, rows."""
 
 import csv
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,20 @@ def time_calls(function: Callable[[], object], repeats: int) -> tuple[float, flo
     Returns:
       Median and 90th percentile, in milliseconds.
     """
-    function()
-    times = [milliseconds(function) for _ in range(repeats)]
-    return float(np.median(times)), float(np.percentile(times, 90))
+    return time_calls_in_turns([function], repeats)[0]
+
+
+def time_calls_in_turns(
+    functions: Sequence[Callable[[], object]], repeats: int
+) -> list[tuple[float, float]]:
+    """Times functions as `time_calls` does, in turns, so that all see the same load."""
+    for function in functions:
+        function()
+    times = [[milliseconds(function) for function in functions] for _ in range(repeats)]
+    return [
+        (float(np.median(mine)), float(np.percentile(mine, 90)))
+        for mine in zip(*times, strict=True)
+    ]
 
 
 def milliseconds(function: Callable[[], object]) -> float:
@@ -33,6 +45,16 @@ def milliseconds(function: Callable[[], object]) -> float:
 def as_file_name(device: str) -> str:
     """A device's name in lower case, fit for a file name."""
     return device.lower().replace(" ", "_").replace("/", "_")
+
+
+def nvidia_driver() -> str:
+    """Version of NVIDIA's driver, "" where there is none."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return answer.stdout.split()[0]
 
 
 def print_row(row: dict) -> dict:
@@ -48,4 +70,3 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    print(f"wrote {path}")

@@ -20,7 +20,6 @@ the same case and variant are replaced, all others are kept.
 import functools
 import itertools
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import nms_table
+from benchmarks import measurement, nms_table, timing
 from yolact_jax.ops.nms import Kept, per_class_nms
 from yolact_jax.ops.nms_variants import RULES
 from yolact_jax.ops.suppression import Rule
@@ -147,16 +146,6 @@ def baselines() -> dict[str, Callable]:
     return found | {nms_table.TORCH: torchvision_greedy}
 
 
-def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median and 90th percentile in milliseconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times)), float(np.percentile(times, 90))
-
-
 def agreement(found: list[set], expected: list[set]) -> float:
     """Mean intersection over union of the detections of each image."""
     ious = [
@@ -185,17 +174,15 @@ def measure(boxes: np.ndarray, scores: np.ndarray, source: str) -> list[dict]:
     arguments = jnp.asarray(boxes), jnp.asarray(scores)
     rows = []
     for name, rule in ({nms_table.KEEP_ALL: keep_all} | RULES).items():
-        start = time.perf_counter()
-        run = jax_variant(rule).lower(*arguments).compile()
-        compile_s = time.perf_counter() - start
+        run, compile_s = timing.compile_program(jax_variant(rule), *arguments)
         found = _kept_sets(jax.device_get(run(*arguments)))
-        times = timed(functools.partial(run, *arguments), _REPEATS.value)
+        times = timing.time_program(run, *arguments, repeats=_REPEATS.value)
         rows.append(_row(case, name, compile_s, *times, agreement(found, expected)))
         rows[-1]["share"] = round(1 - rows[0]["median_ms"] / rows[-1]["median_ms"], 3)
     for name, function in baselines().items():
         found = [set(function(*image)) for image in images]
         run_all = functools.partial(_run_all, function, images)
-        times = timed(run_all, max(3, _REPEATS.value // 10))
+        times = measurement.time_calls(run_all, max(3, _REPEATS.value // 10))
         rows.append(_row(case, name, 0.0, *times, agreement(found, expected)))
     return rows
 
@@ -241,9 +228,8 @@ def main(_) -> None:
         rows += new
     path = Path(_RESULTS.value) / f"{nms_table.results_name()}.csv"
     rows = nms_table.merged(path, rows)
-    nms_table.write_csv(path, rows)
+    measurement.write_csv(path, rows)
     nms_table.plot(path.with_suffix(".png"), rows)
-    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

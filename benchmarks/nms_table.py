@@ -56,15 +56,6 @@ def _parsed(text: str) -> int | float | str:
     return text
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Writes all rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def plot(path: Path, rows: list[dict]) -> None:
     """Draws time against boxes, a row of panels per batch, a column per classes."""
     try:

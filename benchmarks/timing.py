@@ -1,15 +1,17 @@
-"""What the benchmarks of programs share: timing, peak rate, result files."""
+"""What the benchmarks of JAX programs share: timing, peak rate, result files."""
 
-import csv
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-_PEAK_SIDE = 2048
+from benchmarks import measurement
+
+_PEAK_SIDES = {"cpu": 2048}
+_ACCELERATOR_PEAK_SIDE = 8192
 
 
 def compile_program(function: Callable, *arguments) -> tuple[Callable, float]:
@@ -38,13 +40,28 @@ def time_program(program: Callable, *arguments, repeats: int) -> tuple[float, fl
     Returns:
       Median and 90th percentile, in milliseconds.
     """
+    return time_in_turns([program], *arguments, repeats=repeats)[0]
+
+
+def time_in_turns(
+    programs: Sequence[Callable], *arguments, repeats: int
+) -> list[tuple[float, float]]:
+    """Runs programs one after the other, again and again: all see the same load.
+
+    Args:
+      programs: compiled; each has one run to warm up.
+      *arguments: of all of them.
+      repeats: timed runs of each.
+
+    Returns:
+      Median and 90th percentile of each, in milliseconds.
+    """
+    calls = [functools.partial(_run, program, arguments) for program in programs]
+    return measurement.time_calls_in_turns(calls, repeats)
+
+
+def _run(program: Callable, arguments: tuple) -> None:
     jax.block_until_ready(program(*arguments))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times)), float(np.percentile(times, 90))
 
 
 def peak_gflops(dtype: str) -> float:
@@ -52,10 +69,12 @@ def peak_gflops(dtype: str) -> float:
 
     The rate that a device reaches, rather than the one of its data sheet.
     """
-    matrix = jnp.ones((_PEAK_SIDE, _PEAK_SIDE), dtype)
+    side = _PEAK_SIDES.get(jax.default_backend(), _ACCELERATOR_PEAK_SIDE)
+    # Not ones: a GPU draws less power, and so runs faster, on bits that do not change.
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     program, _ = compile_program(jnp.matmul, matrix, matrix)
     best = min(time_program(program, matrix, matrix, repeats=3)[0] for _ in range(5))
-    return 2 * _PEAK_SIDE**3 / (1e-3 * best) / 1e9
+    return 2 * side**3 / (1e-3 * best) / 1e9
 
 
 def temporary_mib(program) -> float:
@@ -65,17 +84,13 @@ def temporary_mib(program) -> float:
 
 def device_name() -> str:
     """The device in words fit for a file name, such as "cpu" or "nvidia_h100"."""
-    return jax.devices()[0].device_kind.lower().replace(" ", "_").replace("/", "_")
-
-
-def print_row(row: dict) -> dict:
-    """Prints a row at once, and returns it."""
-    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    return row
+    return measurement.as_file_name(jax.devices()[0].device_kind)
 
 
 def write_rows(folder: str, name: str, rows: list[dict]) -> None:
     """Writes rows as ``<name>-<device>-jax<version>.csv``.
+
+    With a GPU they get a column for its driver.
 
     Args:
       folder: made if missing.
@@ -83,9 +98,21 @@ def write_rows(folder: str, name: str, rows: list[dict]) -> None:
       rows: all with the same keys.
     """
     path = Path(folder) / f"{name}-{device_name()}-jax{jax.__version__}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+    driver = measurement.nvidia_driver() if jax.default_backend() == "gpu" else ""
+    if driver:
+        rows = [row | {"driver": driver} for row in rows]
+    measurement.write_csv(path, rows)
+
+
+def write_as_measured(folder: str, name: str, rows: Iterable[dict]) -> None:
+    """Does as `write_rows` after every row, so that an interruption loses only one.
+
+    Args:
+      folder: as there.
+      name: as there.
+      rows: measured one by one.
+    """
+    measured = []
+    for row in rows:
+        measured.append(row)
+        write_rows(folder, name, measured)

@@ -39,6 +39,12 @@ def tiny_model(
     )
 
 
+def random_priority(predictions, key=None) -> jax.Array:
+    """Decides at random which masks enter the loss, for `yolact_losses`."""
+    key = jax.random.key(0) if key is None else key
+    return jax.random.uniform(key, predictions.box_deltas.shape[:2])
+
+
 def tiny_anchors() -> np.ndarray:
     scales = ((10.0,), (20.0,), (32.0,), (48.0,), (64.0,))
     return anchor_ops.make_anchors(LEVELS, scales, (1.0, 0.5, 2.0), INPUT_SIZE, True)

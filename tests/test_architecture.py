@@ -36,6 +36,7 @@ ALLOWED = {
         "visualize",
     },
     "array_record": set(),
+    "flops": set(),
     "disk_errors": set(),
     "checkpoint": {"array_record", "disk_errors"},
     "compile_cache": set(),

@@ -11,6 +11,7 @@ import pytest
 from tests.reference import losses as ref
 from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax import losses
+from yolact_jax.mask_losses import select_masks
 from yolact_jax.ops.matching import Matches
 
 
@@ -140,9 +141,10 @@ def call_mask_loss(
 ):
     matches = Matches(targets, index)
     priority = jnp.asarray(PRIORITY[: targets.shape[0]])
-    return losses.mask_loss(
+    selection = select_masks(
         prototypes, coefficients, matches, boxes, masks, priority, max_masks=max_masks
     )
+    return losses.mask_pixel_loss(selection)
 
 
 def test_mask_loss_of_one_object_is_cost_per_box_pixel():

@@ -11,6 +11,7 @@ from tests.reference import boxes as ref_boxes
 from tests.reference import losses as ref
 from tests.reference import masks as ref_masks
 from tests.reference import matching as ref_matching
+from tests.scenes import random_priority
 from yolact_jax import losses
 from yolact_jax.ops.anchors import make_anchors
 from yolact_jax.structures import Batch, Predictions
@@ -62,7 +63,7 @@ def batch_losses(predictions, batch):
         predictions,
         batch,
         jnp.asarray(ANCHORS),
-        key=jax.random.key(0),
+        priority=random_priority(predictions),
         options=OPTIONS,
     )
 
@@ -166,7 +167,11 @@ def test_mask_subset_depends_on_the_key_and_is_right_on_average():
         jax.vmap(
             lambda key: (
                 losses.yolact_losses(
-                    predictions, batch, jnp.asarray(ANCHORS), key=key, options=options
+                    predictions,
+                    batch,
+                    jnp.asarray(ANCHORS),
+                    priority=random_priority(predictions, key),
+                    options=options,
                 ).mask
             )
         )

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tests.reference import losses as ref
-from tests.scenes import INPUT_SIZE, NUM_CLASSES, rectangles, tiny_anchors, tiny_model
+from tests.scenes import (
+    INPUT_SIZE,
+    NUM_CLASSES,
+    random_priority,
+    rectangles,
+    tiny_anchors,
+    tiny_model,
+)
 from yolact_jax import losses
 from yolact_jax.mask_losses import MaskSelection, binary_cross_entropy, mask_iou_loss
 from yolact_jax.resize import resize_bilinear
@@ -112,7 +119,7 @@ def test_masks_of_another_size_are_resized_as_the_original_does():
             predictions,
             batch.replace(masks=masks),
             jnp.asarray(tiny_anchors()),
-            key=jax.random.key(0),
+            priority=random_priority(predictions),
             options=losses.LossOptions(),
         )
         for masks in (large, small)
@@ -130,7 +137,7 @@ def test_mask_iou_term_is_weighted_and_part_of_the_total():
             predictions,
             batch,
             jnp.asarray(tiny_anchors()),
-            key=jax.random.key(0),
+            priority=random_priority(predictions),
             options=losses.LossOptions(mask_iou_weight=weight, min_mask_area=0),
             mask_iou_fn=mask_iou_fn,
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks import nms, nms_table
+from benchmarks import measurement, nms, nms_table
 from tests.reference import nms as ref
 
 
@@ -13,7 +13,7 @@ def row(boxes, variant, median):
 
 def test_a_sweep_in_parts_is_one_table(tmp_path):
     path = tmp_path / "nms.csv"
-    nms_table.write_csv(path, [row(200, "fast", 1.5), row(1000, "fast", 2.5)])
+    measurement.write_csv(path, [row(200, "fast", 1.5), row(1000, "fast", 2.5)])
     table = nms_table.merged(path, [row(1000, "fast", 2.25), row(200, "soft", 3.5)])
     assert table == [
         row(200, "fast", 1.5),

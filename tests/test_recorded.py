@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.reference import recorded
+from tests.scenes import random_priority
 from yolact_jax import losses
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.ops import boxes as box_ops
@@ -123,7 +124,7 @@ def total_loss(predictions, batch):
         predictions,
         batch,
         jnp.asarray(make_anchors()),
-        key=jax.random.key(0),
+        priority=random_priority(predictions),
         options=losses.LossOptions(),
     )
     return terms.total, terms

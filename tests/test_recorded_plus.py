@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.reference import recorded
+from tests.scenes import random_priority
 from tests.test_recorded import make_batch
 from yolact_jax import build, losses
 from yolact_jax.models.mask_iou import MaskIouNet
@@ -72,7 +73,7 @@ def losses_and_gradients():
             predictions,
             batch,
             anchors,
-            key=jax.random.key(0),
+            priority=random_priority(predictions),
             options=options,
             mask_iou_fn=mask_iou_fn,
         )

@@ -21,7 +21,6 @@ from yolact_jax.loss_terms import (
 from yolact_jax.mask_losses import (
     binary_cross_entropy,
     mask_iou_loss,
-    mask_loss,
     mask_pixel_loss,
     select_masks,
 )
@@ -37,9 +36,7 @@ __all__ = [
     "box_loss",
     "class_loss",
     "hard_negatives",
-    "losses_by_priority",
     "mask_iou_loss",
-    "mask_loss",
     "mask_pixel_loss",
     "semantic_loss",
     "semantic_target",
@@ -105,7 +102,7 @@ def yolact_losses(
     batch: Batch,
     anchors_cxcywh: jax.Array,
     *,
-    key: jax.Array,
+    priority: jax.Array,
     options: LossOptions,
     axis_name: str | None = None,
     mask_iou_fn: MaskIouFn | None = None,
@@ -121,47 +118,11 @@ def yolact_losses(
       predictions: network outputs for the batch.
       batch: ground truth.
       anchors_cxcywh: [A, 4] float32.
-      key: random key; picks the masks when an image has too many positives.
+      priority: [B, A] float32, at least 0, usually random; where an image has too many
+        positives those of highest priority enter the mask loss.
       options: weights and limits.
       axis_name: mapped device axis, if any.
       mask_iou_fn: the mask scoring network of YOLACT++, if the model has one.
-
-    Returns:
-      The weighted, normalised terms.
-    """
-    priority = jax.random.uniform(key, predictions.box_deltas.shape[:2])
-    return losses_by_priority(
-        predictions,
-        batch,
-        anchors_cxcywh,
-        priority,
-        options=options,
-        axis_name=axis_name,
-        mask_iou_fn=mask_iou_fn,
-    )
-
-
-def losses_by_priority(
-    predictions: Predictions,
-    batch: Batch,
-    anchors_cxcywh: jax.Array,
-    priority: jax.Array,
-    *,
-    options: LossOptions,
-    axis_name: str | None = None,
-    mask_iou_fn: MaskIouFn | None = None,
-) -> Losses:
-    """Does what `yolact_losses` does, with the masks to keep given.
-
-    Args:
-      predictions: as there.
-      batch: as there.
-      anchors_cxcywh: as there.
-      priority: [B, A] float32, at least 0; of too many positives those of highest
-        priority enter the mask loss.
-      options: as there.
-      axis_name: as there.
-      mask_iou_fn: as there.
 
     Returns:
       The weighted, normalised terms.

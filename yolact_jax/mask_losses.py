@@ -81,30 +81,6 @@ def select_masks(
     )
 
 
-def mask_loss(
-    prototypes: jax.Array,
-    coefficients: jax.Array,
-    matches: matching.Matches,
-    boxes: jax.Array,
-    masks: jax.Array,
-    priority: jax.Array,
-    *,
-    max_masks: int = 100,
-) -> jax.Array:
-    """Selects masks (see `select_masks`) and computes their `mask_pixel_loss`."""
-    return mask_pixel_loss(
-        select_masks(
-            prototypes,
-            coefficients,
-            matches,
-            boxes,
-            masks,
-            priority,
-            max_masks=max_masks,
-        )
-    )
-
-
 def mask_pixel_loss(selection: MaskSelection) -> jax.Array:
     """Binary cross entropy of assembled masks inside the ground-truth boxes.
 

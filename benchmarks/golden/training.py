@@ -86,11 +86,11 @@ def _backward_fn(model: GoldenModel, max_masks: int):
                 train=True,
                 mutable=["batch_stats"],
             )
-            terms = losses.losses_by_priority(
+            terms = losses.yolact_losses(
                 predictions,
                 batch,
                 anchors,
-                jnp.broadcast_to(priority, predictions.box_deltas.shape[:2]),
+                priority=jnp.broadcast_to(priority, predictions.box_deltas.shape[:2]),
                 options=options,
                 mask_iou_fn=mask_iou_fn_of(model.module, bound),
             )

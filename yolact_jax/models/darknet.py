@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from yolact_jax.models.layers import Conv, conv_norm, he_normal, make_norm
+from yolact_jax.models.layers import conv_and_norm, conv_norm
 from yolact_jax.models.normalize import UNIT_RANGE, Normalization
 
 _SLOPE = 0.1
@@ -90,15 +90,8 @@ class DarkNet(nn.Module):
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
         """
-        conv = partial(
-            Conv,
-            use_bias=False,
-            dtype=self.dtype,
-            winograd=self.winograd,
-            kernel_init=he_normal,
-        )
-        norm = make_norm(
-            use_running_average, axis_name=self.axis_name, dtype=self.dtype
+        conv, norm = conv_and_norm(
+            use_running_average, self.axis_name, self.dtype, winograd=self.winograd
         )
         unit = partial(Unit, conv=conv, norm=norm)
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock

@@ -256,22 +256,27 @@ def _gain_and_offset(scale, bias, mean, var, epsilon: float):
     return gain, bias - mean * gain
 
 
-def make_norm(
-    use_running_average: bool, *, axis_name: str | None, dtype: Any
-) -> Callable[..., BatchNorm | FrozenBatchNorm]:
-    """Chooses between statistics of the batch and stored ones, for `conv_norm`.
+def conv_and_norm(
+    use_running_average: bool, axis_name: str | None, dtype: Any, *, winograd: bool
+) -> tuple[partial, Callable[..., BatchNorm | FrozenBatchNorm]]:
+    """Returns what backbones are made of, for `conv_norm`.
 
     Args:
       use_running_average: whether to normalise by the stored statistics.
       axis_name: see `BatchNorm`.
-      dtype: type of the result.
+      dtype: type in which convolutions run, and of all results.
+      winograd: see `Conv`.
 
     Returns:
-      What makes the layer from ``scale_init`` and ``name``.
+      `Conv` without bias, bound to all but its sizes, and the normalisation, which
+      takes ``scale_init`` and ``name``.
     """
+    conv = partial(
+        Conv, use_bias=False, dtype=dtype, winograd=winograd, kernel_init=he_normal
+    )
     if use_running_average:
-        return FrozenBatchNorm
-    return partial(BatchNorm, axis_name=axis_name, dtype=dtype)
+        return conv, FrozenBatchNorm
+    return conv, partial(BatchNorm, axis_name=axis_name, dtype=dtype)
 
 
 def conv_norm(

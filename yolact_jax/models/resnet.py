@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models.deform_conv import DeformConv
-from yolact_jax.models.layers import Conv, conv_norm, he_normal, make_norm, max_pool
+from yolact_jax.models.layers import conv_and_norm, conv_norm, max_pool
 from yolact_jax.models.normalize import IMAGENET, Normalization
 
 # Without pretrained weights a deep network learns sooner if every block starts as its
@@ -124,17 +124,10 @@ class ResNet(nn.Module):
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
         """
-        conv = partial(
-            Conv,
-            use_bias=False,
-            dtype=self.dtype,
-            winograd=self.winograd,
-            kernel_init=he_normal,
+        conv, norm = conv_and_norm(
+            use_running_average, self.axis_name, self.dtype, winograd=self.winograd
         )
         deform_conv = partial(DeformConv, dtype=self.dtype)
-        norm = make_norm(
-            use_running_average, axis_name=self.axis_name, dtype=self.dtype
-        )
         block = nn.remat(self.block) if self.remat else self.block
         stem = conv(self.width, 7, 2, name="conv1")
         x = nn.relu(conv_norm(stem, norm(name="bn1"), x))

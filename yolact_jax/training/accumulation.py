@@ -22,7 +22,7 @@ class Part:
 
     Attributes:
       batch: the images and their ground truth.
-      priority: [b, A] float32, see `losses.losses_by_priority`.
+      priority: [b, A] float32, see `losses.yolact_losses`.
       positive_share: float32 scalar, positive anchors of the part over those of the
         whole batch.
       image_share: float, images of the part over those of the whole batch.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from yolact_jax.losses import Losses, LossOptions, losses_by_priority
+from yolact_jax.losses import Losses, LossOptions, yolact_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.accumulation import Part, accumulate, split
@@ -165,7 +165,7 @@ def mask_priority(
       axis_name: mapped device axis, if any.
 
     Returns:
-      [B, A] float32 in [0, 1), see `losses.losses_by_priority`.
+      [B, A] float32 in [0, 1), see `losses.yolact_losses`.
     """
     index = jnp.arange(num_images)
     if axis_name is not None:
@@ -185,11 +185,11 @@ def _forward(
         train=True,
         mutable=["batch_stats"],
     )
-    losses = losses_by_priority(
+    losses = yolact_losses(
         predictions,
         part.batch,
         anchors_cxcywh,
-        part.priority,
+        priority=part.priority,
         options=part.weigh(options),
         axis_name=axis_name,
         mask_iou_fn=mask_iou_fn_of(model, variables),
