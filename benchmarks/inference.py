@@ -202,8 +202,8 @@ def measure(subject, stage, batch_size, gflops, function, *arguments) -> dict:
         | {
             "stage": stage,
             "compile_s": round(compile_s, 1),
-            "median_ms": round(median, 1),
-            "p90_ms": round(p90, 1),
+            "median_ms": round(median, 2),
+            "p90_ms": round(p90, 2),
             "images_per_s": round(1e3 * batch_size / median, 2),
             "gflops_per_s": round(1e3 * gflops / median) if gflops else None,
             "temporary_mib": timing.temporary_mib(program),

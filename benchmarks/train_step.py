@@ -67,7 +67,7 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
             "freeze_bn": "yes" if build.freezes_bn(config) else "no",
             "winograd": "yes" if build.uses_winograd(config) else "no",
             "compile_s": round(compile_s, 1),
-            "step_s": round(float(seconds), 3),
+            "step_s": round(float(seconds), 4),
             "images_per_s": round(batch_size / float(seconds), 2),
             "gflops_per_s": round(gflops / float(seconds)),
             "peak_gflops_per_s": round(timing.peak_gflops(dtype)),
