@@ -19,7 +19,7 @@ from yolact_jax.data.records_builder import RecordsBuilder, RecordsConfig
 
 # Raise this whenever the pictures change, so that old records are not reused.
 _PICTURES_VERSION = 1
-# Four times faster to read than PNG, and the difference cannot be seen.
+# Faster to read than PNG, and the difference cannot be seen.
 _JPEG_QUALITY = 95
 _CATEGORY_IDS = tuple(range(1, len(shapes.CLASS_NAMES) + 1))
 _LABELS = {category_id: label for label, category_id in enumerate(_CATEGORY_IDS)}

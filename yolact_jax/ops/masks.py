@@ -89,7 +89,7 @@ def enlarge_in_steps(
     columns = bilinear_taps(jnp.arange(width), valid_size[1], masks.shape[2])
     # One loop for each step, or else XLA fuses each step into the reads of the next,
     # and computes all that led to a value again for each of the pixels it becomes:
-    # nine times slower on a CPU.
+    # far slower on a CPU.
     wide = jax.lax.map(lambda mask: _interpolate(mask, 1, *columns), masks)
     inside = jax.lax.map(lambda mask: _interpolate(mask, 0, *rows) > 0.5, wide)
     return jnp.packbits(inside, axis=-1)

@@ -94,7 +94,7 @@ def per_class_nms(
     class_scores = entries(scores, score_threshold)
     if top_k == len(boxes):
         # An entry more, the last of equals.  With none to leave out, XLA sorts instead
-        # of choosing, which takes ten times as long on a CPU.
+        # of choosing, which takes far longer on a CPU.
         class_scores = jnp.pad(class_scores, ((0, 0), (0, 1)), constant_values=-1.0)
     top_scores, top_anchors = jax.lax.top_k(class_scores, top_k)
     ranking = jax.vmap(rule, in_axes=(0, 0, None))(

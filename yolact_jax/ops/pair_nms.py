@@ -69,7 +69,7 @@ def rank_among_equals(labels: jax.Array) -> jax.Array:
     """Counts, for each of [N] labels of at least 0, the equal ones before it: [N]."""
     size = len(labels)
     index = jnp.arange(size, dtype=jnp.int32)
-    # One key, unique: twice as fast on a CPU as a stable sort of two arrays.
+    # One key, unique: faster on a CPU than a stable sort of two arrays.
     grouped, order = jnp.divmod(jnp.sort(labels * size + index), size)
     first = jnp.concatenate([jnp.ones(1, bool), grouped[1:] != grouped[:-1]])
     start = jax.lax.cummax(jnp.where(first, index, 0))
