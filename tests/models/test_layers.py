@@ -138,6 +138,8 @@ def test_max_pool_equals_the_windowed_maximum(height, width):
         return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(pool(x)))))
 
     np.testing.assert_array_equal(layers.max_pool(x), windowed(x))
+    under_differentiation, _ = jax.vjp(layers.max_pool, x)
+    np.testing.assert_array_equal(under_differentiation, windowed(x))
     np.testing.assert_allclose(
         loss(layers.max_pool)(x), loss(windowed)(x), rtol=1e-6, atol=1e-7
     )
