@@ -21,6 +21,7 @@ from yolact_jax.compile_cache import keep_compiled_programs
 from yolact_jax.console import parse_flags, start_logging
 from yolact_jax.training import distributed
 from yolact_jax.training.bad_batches import DivergedError
+from yolact_jax.training.distributed import OtherProcessError
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.loop import train
 from yolact_jax.training.plan import format_plan, make_plan
@@ -46,9 +47,9 @@ def main(argv: list[str]) -> None:
         run()
     except (ValueError, DivergedError, OSError) as error:
         sys.exit(f"train.py: {error}")
-    except Interrupted as interrupted:
-        print(f"train.py: {interrupted}", file=sys.stderr)
-        sys.exit(interrupted.exit_status)
+    except (Interrupted, OtherProcessError) as ended:
+        print(f"train.py: {ended}", file=sys.stderr)
+        sys.exit(ended.exit_status)
 
 
 def run() -> None:

@@ -7,7 +7,9 @@ Weights are random and images made up, 640 x 480; the score threshold is set so 
 returned.  Stages are timed as programs of their own, with batch size 1.
 """
 
+import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,11 +27,13 @@ from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.postprocess import detect, full_size_masks
+from yolact_jax.structures import Predictions
 
 _CONFIGS = flags.DEFINE_list("configs", "yolact_resnet50,yolact_base", "Models.")
 _DTYPES = flags.DEFINE_list("dtypes", "float32,bfloat16", "Types of convolutions.")
 _BATCHES = flags.DEFINE_list("batch_sizes", "1,4", "Images per call.")
 _WINOGRAD = flags.DEFINE_list("winograd", "auto", "auto, yes, no.")
+_STAGES = flags.DEFINE_bool("stages", True, "Whether to time the stages too.")
 _REPEATS = flags.DEFINE_integer("repeats", 9, "Timed calls.")
 _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
 _IMAGE_SIZE = (480, 640)
@@ -57,6 +61,11 @@ class Subject:
         init = jax.jit(lambda: self.model.init(jax.random.key(0), images, train=True))
         self.variables = prepare_variables(self.model, init(), self.size)
         self.options = build.make_detect_options(self.config)
+
+    def predict(self, images: jax.Array) -> Predictions:
+        """Runs the network."""
+        apply = jax.jit(functools.partial(self.model.apply, train=False))
+        return apply(self.variables, images)
 
     def describe(self, batch_size: int) -> dict:
         """The first columns of a row."""
@@ -112,9 +121,7 @@ def measure_stages(subject: Subject) -> list[dict]:
         "winograd": model.winograd,
     }
     images = subject.network_input()
-    predictions = jax.jit(lambda v, x: model.apply(v, x, train=False))(
-        subject.variables, images
-    )
+    predictions = subject.predict(images)
     rows = [
         measure(
             subject,
@@ -195,8 +202,8 @@ def measure(subject, stage, batch_size, gflops, function, *arguments) -> dict:
         | {
             "stage": stage,
             "compile_s": round(compile_s, 1),
-            "median_ms": round(median, 1),
-            "p90_ms": round(p90, 1),
+            "median_ms": round(median, 2),
+            "p90_ms": round(p90, 2),
             "images_per_s": round(1e3 * batch_size / median, 2),
             "gflops_per_s": round(1e3 * gflops / median) if gflops else None,
             "temporary_mib": timing.temporary_mib(program),
@@ -204,23 +211,26 @@ def measure(subject, stage, batch_size, gflops, function, *arguments) -> dict:
     )
 
 
+def measure_subject(subject: Subject) -> Iterator[dict]:
+    """Measures the whole for all batch sizes, then the stages."""
+    predictions = subject.predict(subject.network_input())
+    threshold = subject.score_threshold(predictions)
+    for batch_size in _BATCHES.value:
+        yield measure_whole(subject, int(batch_size), threshold)
+    if _STAGES.value:
+        yield from measure_stages(subject)
+
+
 def main(_) -> None:
     """Runs all cases and writes the rows."""
-    rows = []
-    for name in _CONFIGS.value:
-        for dtype in _DTYPES.value:
-            for winograd in _WINOGRAD.value:
-                subject = Subject(name, dtype, winograd)
-                predictions = subject.model.apply(
-                    subject.variables, subject.network_input(), train=False
-                )
-                threshold = subject.score_threshold(predictions)
-                rows += [
-                    measure_whole(subject, int(batch_size), threshold)
-                    for batch_size in _BATCHES.value
-                ]
-                rows += measure_stages(subject)
-    timing.write_rows(_RESULTS.value, "inference", rows)
+    rows = (
+        row
+        for name in _CONFIGS.value
+        for dtype in _DTYPES.value
+        for winograd in _WINOGRAD.value
+        for row in measure_subject(Subject(name, dtype, winograd))
+    )
+    timing.write_as_measured(_RESULTS.value, "inference", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What all benchmarks share, of JAX or not: timed calls, names of devices, rows."""
 
 import csv
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,6 +47,16 @@ def as_file_name(device: str) -> str:
     return device.lower().replace(" ", "_").replace("/", "_")
 
 
+def nvidia_driver() -> str:
+    """Version of NVIDIA's driver, "" where there is none."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return answer.stdout.split()[0]
+
+
 def print_row(row: dict) -> dict:
     """Prints a row at once, and returns it."""
     print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -59,4 +70,3 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    print(f"wrote {path}")

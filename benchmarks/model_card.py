@@ -6,6 +6,7 @@ Operations are those that XLA counts in the network for one image (a multiplicat
 and an addition are two); resizing, NMS and masks are not among them.
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import jax.numpy as jnp
 
 from benchmarks.golden.models import NAMES, NUM_CLASSES, GoldenModel
 from yolact_jax import build
+from yolact_jax.flops import count_flops
 
 
-def count_flops(model: GoldenModel) -> float:
+def forward_flops(model: GoldenModel) -> float:
     """Counts the operations of a forward pass at test time."""
     size = model.input_size
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
@@ -26,8 +28,8 @@ def count_flops(model: GoldenModel) -> float:
     plain = model.config.copy_and_resolve_references()
     plain.model.winograd = "no"
     module = build.make_model(plain, NUM_CLASSES[model.name])
-    forward = jax.jit(lambda v, x: module.apply(v, x, train=False))
-    return forward.lower(model.abstract_variables, image).cost_analysis()["flops"]
+    forward = functools.partial(module.apply, train=False)
+    return count_flops(forward, model.abstract_variables, image)
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
         leaves = jax.tree.leaves(model.abstract_variables["params"])
         parameters = sum(leaf.size for leaf in leaves)
         priors = len(build.make_anchors(model.config))
-        gflops = count_flops(model) / 1e9
+        gflops = forward_flops(model) / 1e9
         print(f"| `{name}` | {parameters:,} | {priors:,} | {gflops:.1f} |", flush=True)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from benchmarks import measurement
 
-_PEAK_SIDE = 2048
+_PEAK_SIDES = {"cpu": 2048}
+_ACCELERATOR_PEAK_SIDE = 8192
 
 
 def compile_program(function: Callable, *arguments) -> tuple[Callable, float]:
@@ -68,10 +69,12 @@ def peak_gflops(dtype: str) -> float:
 
     The rate that a device reaches, rather than the one of its data sheet.
     """
-    matrix = jnp.ones((_PEAK_SIDE, _PEAK_SIDE), dtype)
+    side = _PEAK_SIDES.get(jax.default_backend(), _ACCELERATOR_PEAK_SIDE)
+    # Not ones: a GPU draws less power, and so runs faster, on bits that do not change.
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     program, _ = compile_program(jnp.matmul, matrix, matrix)
     best = min(time_program(program, matrix, matrix, repeats=3)[0] for _ in range(5))
-    return 2 * _PEAK_SIDE**3 / (1e-3 * best) / 1e9
+    return 2 * side**3 / (1e-3 * best) / 1e9
 
 
 def temporary_mib(program) -> float:
@@ -87,10 +90,29 @@ def device_name() -> str:
 def write_rows(folder: str, name: str, rows: list[dict]) -> None:
     """Writes rows as ``<name>-<device>-jax<version>.csv``.
 
+    With a GPU they get a column for its driver.
+
     Args:
       folder: made if missing.
       name: first part of the file name.
       rows: all with the same keys.
     """
     path = Path(folder) / f"{name}-{device_name()}-jax{jax.__version__}.csv"
+    driver = measurement.nvidia_driver() if jax.default_backend() == "gpu" else ""
+    if driver:
+        rows = [row | {"driver": driver} for row in rows]
     measurement.write_csv(path, rows)
+
+
+def write_as_measured(folder: str, name: str, rows: Iterable[dict]) -> None:
+    """Does as `write_rows` after every row, so that an interruption loses only one.
+
+    Args:
+      folder: as there.
+      name: as there.
+      rows: measured one by one.
+    """
+    measured = []
+    for row in rows:
+        measured.append(row)
+        write_rows(folder, name, measured)

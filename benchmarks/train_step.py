@@ -30,7 +30,9 @@ from yolact_jax.training.step import make_train_step
 _CONFIGS = flags.DEFINE_list("configs", "yolact_resnet50,yolact_base", "Models.")
 _DTYPES = flags.DEFINE_list("dtypes", "float32,bfloat16", "Types of convolutions.")
 _BATCHES = flags.DEFINE_list("batch_sizes", "2,8", "Images per step.")
-_FREEZE_BN = flags.DEFINE_list("freeze_bn", "yes", "Frozen statistics: yes, no.")
+_FREEZE_BN = flags.DEFINE_list(
+    "freeze_bn", "auto", "Frozen batch normalisation: yes, no, auto (below 6 images)."
+)
 _WINOGRAD = flags.DEFINE_list("winograd", "auto", "auto, yes, no.")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Timed steps.")
 _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
@@ -62,10 +64,10 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
             "config": name,
             "dtype": dtype,
             "batch_size": batch_size,
-            "freeze_bn": freeze,
+            "freeze_bn": "yes" if build.freezes_bn(config) else "no",
             "winograd": "yes" if build.uses_winograd(config) else "no",
             "compile_s": round(compile_s, 1),
-            "step_s": round(float(seconds), 3),
+            "step_s": round(float(seconds), 4),
             "images_per_s": round(batch_size / float(seconds), 2),
             "gflops_per_s": round(gflops / float(seconds)),
             "peak_gflops_per_s": round(timing.peak_gflops(dtype)),
@@ -86,15 +88,15 @@ def time_steps(program, state, batch) -> list[float]:
 
 def main(_) -> None:
     """Runs all cases and writes the rows."""
-    rows = [
+    rows = (
         measure(name, dtype, int(batch_size), freeze, winograd)
         for name in _CONFIGS.value
         for dtype in _DTYPES.value
         for batch_size in _BATCHES.value
         for freeze in _FREEZE_BN.value
         for winograd in _WINOGRAD.value
-    ]
-    timing.write_rows(_RESULTS.value, "train_step", rows)
+    )
+    timing.write_as_measured(_RESULTS.value, "train_step", rows)
 
 
 if __name__ == "__main__":

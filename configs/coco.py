@@ -127,7 +127,7 @@ def get_config() -> ConfigDict:
     config.eval.class_agnostic = False  # boxes of different classes suppress each other
     config.eval.top_k = 200  # boxes per class that enter NMS
     config.eval.max_detections = 100  # per image
-    config.eval.batch_size = 1
+    config.eval.batch_size = 1  # images at a time on each device
     config.eval.max_images = 0  # 0 evaluates all
     config.eval.sample_images = 12  # pictures in the grid samples.png
 

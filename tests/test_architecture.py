@@ -25,7 +25,8 @@ ALLOWED = {
     "inference": {"structures", "ops", "resize", "models", "postprocess"},
     "coco_format": {"structures", "atomic"},
     "visualize": {"structures", "atomic"},
-    "evaluation": {"structures", "data", "inference", "coco_format"},
+    "evaluation": {"structures", "coco_format"},
+    "split_evaluation": {"data", "inference", "coco_format", "evaluation"},
     "prediction_files": {
         "structures",
         "atomic",
@@ -35,6 +36,7 @@ ALLOWED = {
         "visualize",
     },
     "array_record": set(),
+    "flops": set(),
     "disk_errors": set(),
     "checkpoint": {"array_record", "disk_errors"},
     "compile_cache": set(),

@@ -1,5 +1,7 @@
 """The predictor on images of all sizes, with a network that is made up."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from yolact_jax.inference import Predictor, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
 from yolact_jax.postprocess import DetectOptions
 from yolact_jax.structures import Predictions
+from yolact_jax.training.mesh import make_layout
 
 ANCHORS = np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]], np.float32)
 
@@ -44,11 +47,16 @@ def half_bright(height, width, side):
     return image
 
 
-def make_predictor(batch_size=1, **kwargs) -> Predictor:
+def make_predictor(batch_size=1, sharding=None, **kwargs) -> Predictor:
     predict_fn = make_predict_fn(
-        BrightHalves(), jnp.asarray(ANCHORS), 32, DetectOptions(max_detections=4)
+        BrightHalves(),
+        jnp.asarray(ANCHORS),
+        32,
+        DetectOptions(max_detections=4),
+        sharding=sharding,
     )
-    return Predictor(predict_fn, {}, ("left", "right"), batch_size, **kwargs)
+    names = ("left", "right")
+    return Predictor(predict_fn, {}, names, batch_size, sharding=sharding, **kwargs)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -76,6 +84,45 @@ def test_stream_keeps_the_order_whatever_sizes_and_batches():
         found = list(predictor.stream(images))
         assert [f.labels.tolist() for f in found] == [[0], [1], [0], [0], [1]]
         assert [f.masks.shape[1:] for f in found] == sizes
+
+
+def test_unordered_stream_fills_batches_with_images_of_a_canvas():
+    # The fourth and the sixth need a larger canvas.
+    sizes = [(40, 60), (50, 30), (64, 64), (100, 120), (20, 20), (90, 90), (30, 64)]
+    sides = ["left", "right", "left", "left", "right", "right", "left"]
+    images = [half_bright(*size, side) for size, side in zip(sizes, sides, strict=True)]
+    predictor = make_predictor(2, score_threshold=0.5)
+    batches = []
+
+    def predict(variables, canvases, sizes, *thresholds):
+        batches.append(canvases.shape[1])
+        return predictor.predict_fn(variables, canvases, sizes, *thresholds)
+
+    counted = dataclasses.replace(predictor, predict_fn=predict)
+    found = dict(counted.stream_unordered(images))
+    assert batches == [64, 64, 128, 64]
+    assert sorted(found) == list(range(7))
+    for index, (size, side) in enumerate(zip(sizes, sides, strict=True)):
+        assert found[index].labels.tolist() == [0 if side == "left" else 1]
+        assert found[index].masks.shape[1:] == size
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        list(predictor.stream_unordered([np.zeros((4, 4), np.uint8)]))
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_images_spread_over_devices_give_the_same(count):
+    devices = jax.devices()
+    assert len(devices) == 4
+    images = [
+        half_bright(40 + index, 60 - index, "left" if index % 2 else "right")
+        for index in range(count)
+    ]
+    spread = make_predictor(4, make_layout(devices).sharded, score_threshold=0.5)
+    alone = make_predictor(1, score_threshold=0.5)
+    for one, other in zip(spread.stream(images), alone.stream(images), strict=True):
+        assert len(one) == 1
+        for field in ("boxes_px", "scores", "labels", "masks"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
 def test_no_object_gives_empty_arrays():

@@ -119,10 +119,10 @@ def test_matches():
     np.testing.assert_allclose(first, expected, rtol=1e-5, atol=2e-6)
 
 
-def total_loss(predictions):
+def total_loss(predictions, batch):
     terms = losses.yolact_losses(
         predictions,
-        make_batch(138),
+        batch,
         jnp.asarray(make_anchors()),
         priority=random_priority(predictions),
         options=losses.LossOptions(),
@@ -132,7 +132,8 @@ def total_loss(predictions):
 
 @functools.cache
 def losses_and_gradients():
-    return jax.jit(jax.grad(total_loss, has_aux=True))(make_predictions())[::-1]
+    gradients = jax.jit(jax.grad(total_loss, has_aux=True))
+    return gradients(make_predictions(), make_batch(138))[::-1]
 
 
 def test_losses():

@@ -7,7 +7,7 @@ entries (`coco_results`, `collect_results`), which can be written to disk
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -15,14 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolact_jax.coco_format import coco_results, collect_results, write_results
-from yolact_jax.data.dataset import RecordSource, coco_ground_truth
-from yolact_jax.inference import Predictor
 
 __all__ = [
     "coco_results",
     "collect_results",
     "evaluate_coco",
-    "evaluate_predictor",
     "format_table",
     "write_results",
 ]
@@ -78,48 +75,6 @@ def evaluate_coco(
             for k, name in enumerate(names):
                 metrics[f"{kind}_AP/{name}"] = _mean(precision[:, :, k, 0])
     return metrics
-
-
-def evaluate_predictor(
-    predictor: Predictor,
-    source: RecordSource,
-    *,
-    max_images: int = 0,
-    max_detections: int = 100,
-) -> tuple[dict[str, float], list[dict], list[dict]]:
-    """Runs a model over a split and measures its average precision.
-
-    Args:
-      predictor: The model.
-      source: Images and annotations.
-      max_images: How many images to evaluate, in order; 0 takes all.
-      max_detections: How many detections per image and class are counted.
-
-    Returns:
-      The metrics of `evaluate_coco`, the box entries and the mask entries.
-    """
-    count = min(max_images or len(source), len(source))
-    image_ids = []
-
-    def images() -> Iterator[np.ndarray]:
-        for index in range(count):
-            example = source[index]
-            image_ids.append(example.image_id)
-            yield example.image
-
-    predictions = enumerate(predictor.stream(images()))
-    box_results, mask_results = collect_results(
-        ((image_ids[index], instances) for index, instances in predictions),
-        category_ids=source.category_ids,
-    )
-    metrics = evaluate_coco(
-        coco_ground_truth(source),
-        box_results,
-        mask_results,
-        max_detections=max_detections,
-        image_ids=image_ids,
-    )
-    return metrics, box_results, mask_results
 
 
 def format_table(metrics: dict[str, float]) -> str:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.sharding import NamedSharding, PartitionSpec
 
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.postprocess import (
@@ -40,6 +41,8 @@ def make_predict_fn(
     anchors_cxcywh: jax.Array,
     input_size: int,
     options: DetectOptions,
+    *,
+    sharding: NamedSharding | None = None,
 ) -> Callable[..., Outputs]:
     """Compiles the whole of inference into one program per canvas size.
 
@@ -48,6 +51,8 @@ def make_predict_fn(
       anchors_cxcywh: [A, 4] float32.
       input_size: side of the network input, pixels.
       options: static sizes.
+      sharding: of B over several devices, each of which runs the program of one
+        device on its part; None for one device.
 
     Returns:
       ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
@@ -56,7 +61,6 @@ def make_predict_fn(
       values; changing them does not recompile.
     """
 
-    @jax.jit
     def predict(variables, canvases, sizes, score_threshold, iou_threshold):
         resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
         images = normalize_images(resize(canvases, sizes), model.normalization)
@@ -75,12 +79,24 @@ def make_predict_fn(
                 )
             )(detections, predictions.prototypes)
         canvas_size = canvases.shape[1:3]
-        packed = jax.vmap(lambda *image: full_size_masks(*image, canvas_size))(
-            detections, predictions.prototypes, sizes
+        # One image after the other: each fills a device, and all would fill memory.
+        packed = jax.lax.map(
+            lambda image: full_size_masks(*image, canvas_size),
+            (detections, predictions.prototypes, sizes),
         )
         return Outputs(detections, packed)
 
-    return predict
+    if sharding is not None:
+        whole, part = PartitionSpec(), sharding.spec
+        # Left to the compiler, the devices would gather each other's candidates.
+        predict = jax.shard_map(
+            predict,
+            mesh=sharding.mesh,
+            in_specs=(whole, part, part, whole, whole),
+            out_specs=part,
+            check_vma=False,  # The loops of NMS start from constants.
+        )
+    return jax.jit(predict)
 
 
 def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
@@ -92,13 +108,14 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
       input_size: side of the network input, pixels.
 
     Returns:
-      The variables and, if the model uses them, kernels for `models.winograd`.
+      The variables and the collection "prepared": kernels in the type and form in
+      which convolutions use them, with batch normalisation folded in.
     """
 
     @jax.jit
     def transform(variables) -> dict:
         images = jnp.zeros((1, input_size, input_size, 3))
-        _, prepared = model.apply(variables, images, train=False, mutable=["winograd"])
+        _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
         return prepared
 
     return {**variables, **transform(variables)}
@@ -112,11 +129,12 @@ class Predictor:
       predict_fn: from `make_predict_fn`.
       variables: parameters and batch statistics, on the device.
       class_names: name of each label.
-      batch_size: images per call of the device.
+      batch_size: images per call, over all devices.
       score_threshold: detections with a lower score are not returned; the published
         evaluation keeps everything that Fast NMS returns, which is 0.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
       iou_threshold: overlap above which Fast NMS drops the lower score.
+      sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
     """
 
     predict_fn: Callable[..., Outputs]
@@ -126,6 +144,7 @@ class Predictor:
     score_threshold: float = 0.0
     candidate_threshold: float = 0.05
     iou_threshold: float = 0.5
+    sharding: NamedSharding | None = None
 
     def __call__(self, image: np.ndarray) -> Instances:
         """Finds the objects of one [h, w, 3] uint8 RGB image.
@@ -160,6 +179,38 @@ class Predictor:
         if group:
             yield from self._run(group)
 
+    def stream_unordered(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[tuple[int, Instances]]:
+        """Finds the objects of many images, in full batches whatever their order.
+
+        Args:
+          images: [h, w, 3] uint8 RGB, of any sizes; up to a batch of each canvas size
+            is in memory.
+
+        Yields:
+          The index of an image and its instances, not in order.
+
+        Raises:
+          ValueError: if an image has another type or shape.
+        """
+        groups: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for index, image in enumerate(images):
+            _check_image(image)
+            side = _canvas_side(image)
+            group = groups.setdefault(side, [])
+            group.append((index, image))
+            if len(group) == self.batch_size:
+                yield from self._run_group(groups.pop(side))
+        for group in groups.values():
+            yield from self._run_group(group)
+
+    def _run_group(
+        self, group: Sequence[tuple[int, np.ndarray]]
+    ) -> Iterator[tuple[int, Instances]]:
+        indices, images = zip(*group, strict=True)
+        return zip(indices, self._run(images), strict=True)
+
     def _run(self, images: Sequence[np.ndarray]) -> Iterator[Instances]:
         side = _canvas_side(images[0])
         canvases = np.zeros((self.batch_size, side, side, 3), np.uint8)
@@ -169,8 +220,8 @@ class Predictor:
             sizes[index] = image.shape[:2]
         outputs = self.predict_fn(
             self.variables,
-            jnp.asarray(canvases),
-            jnp.asarray(sizes),
+            jax.device_put(canvases, self.sharding),
+            jax.device_put(sizes, self.sharding),
             jnp.float32(self.candidate_threshold),
             jnp.float32(self.iou_threshold),
         )

@@ -187,8 +187,7 @@ def full_size_masks(
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
-    Works through the detections a few at a time, so the float masks of a large
-    image never exist all at once.
+    Works so that the float masks of a large image never exist all at once.
 
     Args:
       detections: of one image, without the B axis.
@@ -200,19 +199,32 @@ def full_size_masks(
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
       `jnp.packbits` makes them.
     """
-    count = detections.boxes.shape[0]
-    padding = -count % _MASKS_AT_ONCE
 
-    def some_masks(inputs) -> jax.Array:
-        boxes, coefficients = inputs
+    def soft_masks(boxes, coefficients) -> jax.Array:
         soft = mask_ops.assemble_masks(prototypes, coefficients)
-        soft = mask_ops.crop_masks(soft, boxes)
-        return mask_ops.enlarge_and_pack(soft, valid_size, canvas_size)
+        return mask_ops.crop_masks(soft, boxes)
 
-    def in_groups(x) -> jax.Array:
-        x = jnp.pad(x, ((0, padding), (0, 0)))
-        return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+    def a_few_at_a_time(*inputs) -> jax.Array:
+        count = len(inputs[0])
+        padding = -count % _MASKS_AT_ONCE
 
-    inputs = (in_groups(detections.boxes), in_groups(detections.coefficients))
-    packed = jax.lax.map(some_masks, inputs)
-    return packed.reshape(-1, *packed.shape[2:])[:count]
+        def in_groups(x) -> jax.Array:
+            x = jnp.pad(x, ((0, padding), (0, 0)))
+            return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+
+        def one_group(group) -> jax.Array:
+            soft = soft_masks(*group)
+            return mask_ops.enlarge_in_steps(soft, valid_size, canvas_size)
+
+        packed = jax.lax.map(one_group, tuple(map(in_groups, inputs)))
+        return packed.reshape(-1, *packed.shape[2:])[:count]
+
+    def all_at_once(*inputs) -> jax.Array:
+        return mask_ops.enlarge_at_once(soft_masks(*inputs), valid_size, canvas_size)
+
+    return jax.lax.platform_dependent(
+        detections.boxes,
+        detections.coefficients,
+        cpu=a_few_at_a_time,
+        default=all_at_once,
+    )

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from yolact_jax.models import layers
+from yolact_jax.models.deform_conv import DeformConv
 
 
 def loop_convolution(x, kernel, stride, pad):
@@ -41,7 +42,7 @@ def test_conv_equals_loops(kernel_size, stride, height, width):
 def test_batch_norm_keeps_running_statistics_as_pytorch_does():
     rng = np.random.default_rng(0)
     x = rng.normal(3.0, 2.0, size=(2, 3, 5, 4)).astype(np.float32)
-    module = layers.BatchNorm(use_running_average=False)
+    module = layers.BatchNorm()
     variables = module.init(jax.random.key(0), x)
     y, updates = module.apply(variables, x, mutable=["batch_stats"])
     flat = x.reshape(-1, 4)
@@ -53,16 +54,77 @@ def test_batch_norm_keeps_running_statistics_as_pytorch_does():
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)
 
 
-def test_frozen_batch_norm_uses_and_keeps_the_stored_statistics():
-    x = jnp.full((2, 3, 3, 1), 5.0)
-    module = layers.BatchNorm(use_running_average=True)
-    variables = {
-        "params": {"scale": jnp.array([2.0]), "bias": jnp.array([1.0])},
-        "batch_stats": {"mean": jnp.array([3.0]), "var": jnp.array([4.0 - 1e-5])},
-    }
+class ConvNorm(nn.Module):
+    conv: nn.Module
+    norm: nn.Module
+
+    def __call__(self, x):
+        return layers.conv_norm(self.conv, self.norm, x)
+
+
+CONVOLUTIONS = {
+    "conv": layers.Conv(5, 3, 2, use_bias=False),
+    "pointwise": layers.Conv(5, 1),
+    "winograd": layers.Conv(32, 3, winograd=True),
+    "deformable": DeformConv(5),
+}
+
+
+@pytest.mark.parametrize("conv", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_frozen_batch_norm_normalises_by_the_stored_statistics(conv):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 20, 20, 32)).astype(np.float32)
+    module = ConvNorm(conv, layers.FrozenBatchNorm())
+    variables = jax.jit(module.init)(jax.random.key(0), x)
+    params, stats = variables["params"], variables["batch_stats"]
+    for name, low, tree in [
+        ("scale", -1, params["norm"]),
+        ("bias", -1, params["norm"]),
+        ("mean", -1, stats["norm"]),
+        ("var", 0.1, stats["norm"]),
+    ]:
+        tree[name] = rng.uniform(low, 2, tree[name].shape).astype(np.float32)
     y, updates = module.apply(variables, x, mutable=["batch_stats"])
-    np.testing.assert_allclose(y, jnp.full_like(y, 3.0), rtol=1e-6)
-    assert updates["batch_stats"] == variables["batch_stats"]
+    plain = np.asarray(conv.apply({"params": params["conv"]}, x), np.float64)
+    mean, var = (
+        np.asarray(stats["norm"][name], np.float64) for name in ("mean", "var")
+    )
+    scale, bias = params["norm"]["scale"], params["norm"]["bias"]
+    expected = (plain - mean) / np.sqrt(var + 1e-5) * scale + bias
+    np.testing.assert_allclose(y, expected, atol=2e-5 * np.abs(expected).max())
+    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], stats)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_prepared_layers_give_the_same_bits_without_their_parameters(dtype):
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 4)).astype(np.float32)
+    module = ConvNorm(layers.Conv(5, 3, dtype=dtype), layers.FrozenBatchNorm())
+    variables = module.init(jax.random.key(0), x)
+    scale = jnp.linspace(-1.0, 2.0, 5)
+    variables["params"]["norm"]["scale"] = scale
+    expected, prepared = module.apply(variables, x, mutable=["prepared"])
+    forgotten = jax.tree.map(jnp.zeros_like, variables)
+    assert np.any(expected)
+    got = module.apply({**forgotten, **prepared}, x)
+    np.testing.assert_array_equal(got, expected)
+    assert {leaf.dtype for leaf in jax.tree.leaves(prepared)} == {jnp.dtype(dtype)}
+
+
+def test_frozen_batch_norm_is_not_trained_but_what_is_before_it_is():
+    x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
+    module = ConvNorm(layers.Conv(3, 1, use_bias=False), layers.FrozenBatchNorm())
+    variables = module.init(jax.random.key(0), x)
+    variables["params"]["norm"]["scale"] = jnp.array([1.0, 2.0, -3.0])
+
+    def loss(params):
+        return jnp.sum(module.apply(variables | {"params": params}, x))
+
+    gradient = jax.grad(loss)(variables["params"])
+    assert not np.any(gradient["norm"]["scale"])
+    assert not np.any(gradient["norm"]["bias"])
+    expected = np.sum(x, axis=(0, 1, 2))[:, None] * np.array([1.0, 2.0, -3.0])
+    expected /= np.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(gradient["conv"]["kernel"][0, 0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 9), (7, 6)])
@@ -76,6 +138,8 @@ def test_max_pool_equals_the_windowed_maximum(height, width):
         return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(pool(x)))))
 
     np.testing.assert_array_equal(layers.max_pool(x), windowed(x))
+    under_differentiation, _ = jax.vjp(layers.max_pool, x)
+    np.testing.assert_array_equal(under_differentiation, windowed(x))
     np.testing.assert_allclose(
         loss(layers.max_pool)(x), loss(windowed)(x), rtol=1e-6, atol=1e-7
     )

@@ -75,7 +75,7 @@ def test_layer_is_the_same_with_and_without(layer):
 
 def test_layer_uses_kernels_transformed_before(layer):
     module, variables, x = layer
-    expected, prepared = module.apply(variables, x, mutable=["winograd"])
+    expected, prepared = module.apply(variables, x, mutable=["prepared"])
     got = module.apply({**variables, **prepared}, x)
     np.testing.assert_array_equal(got, expected)
     zeros = jax.tree.map(jnp.zeros_like, prepared)

@@ -160,3 +160,32 @@ def test_jit_and_vmap_change_nothing():
         (lambda images: resize_bilinear(images, (4, 11)), masks),
     ):
         assert_jit_and_vmap_agree(function, *arrays, rtol=1e-5, atol=1e-6)
+
+
+ENLARGERS = [mask_ops.enlarge_in_steps, mask_ops.enlarge_at_once]
+
+
+@pytest.mark.parametrize("enlarge", ENLARGERS)
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [((20, 33), (24, 40)), ((30, 29), (30, 29)), ((5, 11), (16, 12))],
+)
+def test_enlarged_masks_equal_loops(enlarge, size, canvas):
+    masks = np.random.default_rng(5).uniform(size=(3, 9, 12)).astype(np.float32)
+    packed = jax.jit(enlarge, static_argnums=2)(masks, jnp.array(size), canvas)
+    assert packed.shape == (3, canvas[0], -(-canvas[1] // 8))
+    bits = np.unpackbits(np.asarray(packed), axis=-1)
+    assert not bits[:, :, canvas[1] :].any()
+    for mask, pixels in zip(masks, bits, strict=True):
+        expected = ref.resize(mask, size)
+        unclear = np.abs(expected - 0.5) < 1e-5
+        assert np.all((pixels[: size[0], : size[1]] == (expected > 0.5)) | unclear)
+
+
+def test_both_ways_to_enlarge_give_the_same_bits():
+    masks = np.random.default_rng(6).uniform(size=(4, 9, 12)).astype(np.float32)
+    steps, at_once = (
+        jax.jit(enlarge, static_argnums=2)(masks, jnp.array([21, 30]), (32, 37))
+        for enlarge in ENLARGERS
+    )
+    np.testing.assert_array_equal(steps, at_once)

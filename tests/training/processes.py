@@ -3,6 +3,7 @@
 python -m tests.training.processes JOB PORT NUM_PROCESSES PROCESS_ID FOLDER
 """
 
+import json
 import os
 import pathlib
 import pickle
@@ -14,7 +15,9 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 DEVICES_PER_PROCESS = 2
 
 
-def run_processes(job: str, folder: pathlib.Path, count: int = 2) -> None:
+def run_processes(
+    job: str, folder: pathlib.Path, count: int = 2, timeout_seconds: float = 900
+) -> None:
     """Runs `count` processes with two devices each, and shows what failed."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -39,7 +42,7 @@ def run_processes(job: str, folder: pathlib.Path, count: int = 2) -> None:
                 )
             )
     try:
-        codes = [process.wait(timeout=900) for process in running]
+        codes = [process.wait(timeout_seconds) for process in running]
     finally:
         for process in running:
             process.kill()
@@ -68,26 +71,29 @@ def train_driver(folder: pathlib.Path) -> None:
     train(config, folder / "run")
 
 
-def fail_first(folder: pathlib.Path) -> None:
-    """Fails in process 0 while the others wait for it."""
+def evaluate(folder: pathlib.Path) -> None:
+    """Evaluates the model of `test_evaluation_in_parts` with the others."""
     import jax
 
-    from yolact_jax.training import distributed
+    from tests.training import test_evaluation_in_parts
 
-    error = OSError("disk full") if jax.process_index() == 0 else None
-
-    def work():
-        raise error
-
-    assert distributed.largest_of_all(jax.process_index() + 4) == 5
-    try:
-        distributed.on_first_process(work)
-    except (OSError, RuntimeError) as caught:
-        name = f"failure_{jax.process_index()}.txt"
-        (folder / name).write_text(f"{type(caught).__name__}: {caught}")
+    row = test_evaluation_in_parts.evaluate(folder)
+    (folder / f"row_{jax.process_index()}.json").write_text(json.dumps(row))
 
 
-JOBS = {"steps": take_steps, "train": train_driver, "fail": fail_first}
+def talk(folder: pathlib.Path) -> None:
+    """Exchanges values and failures of all kinds; writes what this process learns."""
+    from tests.training import test_distributed
+
+    test_distributed.talk(folder)
+
+
+JOBS = {
+    "steps": take_steps,
+    "train": train_driver,
+    "talk": talk,
+    "evaluate": evaluate,
+}
 
 
 def main(job, port, count, index, folder) -> None:

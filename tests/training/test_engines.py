@@ -95,9 +95,3 @@ def test_two_processes_of_two_devices_equal_one(tmp_path):
 def test_parts_of_a_batch_are_the_same_on_every_engine(engine):
     options = {"accumulate_steps": 2}
     assert_equal_runs(engine(**options), on_one_device(**options))
-
-
-def test_failure_of_the_first_process_ends_the_others(tmp_path):
-    run_processes("fail", tmp_path)
-    assert (tmp_path / "failure_0.txt").read_text() == "OSError: disk full"
-    assert "Process 0 has failed" in (tmp_path / "failure_1.txt").read_text()

@@ -52,6 +52,17 @@ def test_signal_before_work_that_can_wait_keeps_it_from_starting():
             interruption.at_once(3).__enter__()
 
 
+def test_signal_at_a_bad_moment_is_only_noted():
+    with Interruption() as interruption:
+        with interruption.at_once(3, may_raise=lambda: False):
+            signal.raise_signal(signal.SIGTERM)
+        with interruption.at_once(3, may_raise=lambda: False):
+            pass
+        assert interruption.signal == signal.SIGTERM
+        with pytest.raises(Interrupted, match="stopped by SIGTERM after step 4"):
+            interruption.at_once(4).__enter__()
+
+
 def test_other_threads_leave_signals_alone():
     before = signal.getsignal(signal.SIGTERM)
     seen = []

@@ -16,6 +16,7 @@ from yolact_jax.training import loop, recorder, replay
 from yolact_jax.training.bad_batches import DivergedError, load_bad_batch, saved_steps
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.metrics import append_row
+from yolact_jax.training.run_lock import WorkdirInUseError
 from yolact_jax.training.setup import load_state
 
 NUM_STEPS = 6
@@ -165,6 +166,23 @@ def test_rows_after_the_checkpoint_are_taken_back(train, whole, tmp_path, monkey
     assert trained == [1, 2, 3, 4, 5, 6]
     for a, b in zip(*map(jax.tree.leaves, (state, whole[0])), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_running_training_keeps_others_out_but_lets_them_read(
+    train, whole, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    met = []
+
+    def meet():
+        with pytest.raises(WorkdirInUseError, match=f"process {os.getpid()} on"):
+            train(workdir)
+        met.append(replay.replay(workdir, 1)[0]["train/loss"])
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, meet)
+        assert_equal(train(workdir), workdir, whole)
+    assert met == [whole[1][0]["train/loss"]]
 
 
 def test_damaged_checkpoint_costs_only_time(train, whole, tmp_path, caplog):

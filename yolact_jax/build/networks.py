@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from yolact_jax.doctor.network_view import NetworkSizes
@@ -131,7 +132,11 @@ def make_network_sizes(config: ConfigDict) -> NetworkSizes:
 
 
 def make_predictor(
-    config: ConfigDict, variables: dict, class_names: tuple[str, ...]
+    config: ConfigDict,
+    variables: dict,
+    class_names: tuple[str, ...],
+    *,
+    sharding: NamedSharding | None = None,
 ) -> Predictor:
     """Makes a predictor that returns all detections, as evaluation needs.
 
@@ -139,6 +144,8 @@ def make_predictor(
       config: the whole config.
       variables: parameters and batch statistics of the model.
       class_names: name of each label.
+      sharding: of images over several devices, which all have the variables;
+        ``config.eval.batch_size`` images go to each.  None for one device.
 
     Returns:
       The predictor.
@@ -149,12 +156,15 @@ def make_predictor(
         jnp.asarray(make_anchors(config)),
         config.data.input_size,
         make_detect_options(config),
+        sharding=sharding,
     )
+    num_devices = 1 if sharding is None else sharding.num_devices
     return Predictor(
         predict_fn,
         prepare_variables(model, variables, config.data.input_size),
         tuple(class_names),
-        batch_size=config.eval.batch_size,
+        batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
+        sharding=sharding,
     )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from yolact_jax.models.layers import conv_and_norm
+from yolact_jax.models.layers import conv_and_norm, conv_norm
 from yolact_jax.models.normalize import UNIT_RANGE, Normalization
 
 _SLOPE = 0.1
@@ -34,8 +34,8 @@ class Unit(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, features]."""
-        x = self.conv(self.features, self.kernel_size, self.stride, name="conv")(x)
-        return nn.leaky_relu(self.norm(name="bn")(x), _SLOPE)
+        conv = self.conv(self.features, self.kernel_size, self.stride, name="conv")
+        return nn.leaky_relu(conv_norm(conv, self.norm(name="bn"), x), _SLOPE)
 
 
 class ResidualBlock(nn.Module):
@@ -85,7 +85,7 @@ class DarkNet(nn.Module):
 
         Args:
           x: [B, H, W, 3] float, RGB in [0, 1].
-          use_running_average: freeze the statistics of batch normalisation.
+          use_running_average: freeze batch normalisation, see `FrozenBatchNorm`.
 
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.

@@ -103,8 +103,22 @@ class DeformConv(nn.Module):
     kernel_init: Callable = he_normal
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [B, h, w, c] to [B, h / stride, w / stride, features]."""
+    def __call__(
+        self,
+        x: jax.Array,
+        gain: jax.Array | None = None,
+        offset: jax.Array | None = None,
+    ) -> jax.Array:
+        """Maps [B, h, w, c] to [B, h / stride, w / stride, features].
+
+        Args:
+          x: features.
+          gain: [features] float32, multiplied into kernel and bias.
+          offset: [features] float32, added to the result.
+
+        Returns:
+          The convolution.
+        """
         x = x.astype(jnp.float32)
         num_taps = self.kernel_size**2
         steering = Conv(
@@ -117,6 +131,10 @@ class DeformConv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if gain is not None:
+            kernel, bias = kernel * gain[None, None, None], bias * gain
+        if offset is not None:
+            bias = bias + offset
         y = deform_conv(
             x,
             steering[..., : 2 * num_taps].reshape(*steering.shape[:3], num_taps, 2),

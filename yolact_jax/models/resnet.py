@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models.deform_conv import DeformConv
-from yolact_jax.models.layers import conv_and_norm, max_pool
+from yolact_jax.models.layers import conv_and_norm, conv_norm, max_pool
 from yolact_jax.models.normalize import IMAGENET, Normalization
 
 # Without pretrained weights a deep network learns sooner if every block starts as its
@@ -38,10 +38,11 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, planes]."""
-        y = self.conv(self.planes, 3, self.stride, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
-        y = self.conv3x3(self.planes, 3, name="conv2")(y)
-        y = self.norm(scale_init=_START_AS_IDENTITY, name="bn2")(y)
+        conv1 = self.conv(self.planes, 3, self.stride, name="conv1")
+        y = nn.relu(conv_norm(conv1, self.norm(name="bn1"), x))
+        conv2 = self.conv3x3(self.planes, 3, name="conv2")
+        bn2 = self.norm(scale_init=_START_AS_IDENTITY, name="bn2")
+        y = conv_norm(conv2, bn2, y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
@@ -66,19 +67,21 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, 4 * planes]."""
-        y = nn.relu(self.norm(name="bn1")(self.conv(self.planes, 1, name="conv1")(x)))
-        y = self.conv3x3(self.planes, 3, self.stride, name="conv2")(y)
-        y = nn.relu(self.norm(name="bn2")(y))
-        y = self.conv(self.planes * self.expansion, 1, name="conv3")(y)
-        y = self.norm(scale_init=_START_AS_IDENTITY, name="bn3")(y)
+        conv1 = self.conv(self.planes, 1, name="conv1")
+        y = nn.relu(conv_norm(conv1, self.norm(name="bn1"), x))
+        conv2 = self.conv3x3(self.planes, 3, self.stride, name="conv2")
+        y = nn.relu(conv_norm(conv2, self.norm(name="bn2"), y))
+        conv3 = self.conv(self.planes * self.expansion, 1, name="conv3")
+        bn3 = self.norm(scale_init=_START_AS_IDENTITY, name="bn3")
+        y = conv_norm(conv3, bn3, y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
 def _shortcut(block: nn.Module, x: jax.Array, features: int) -> jax.Array:
     if block.stride == 1 and x.shape[-1] == features:
         return x
-    y = block.conv(features, 1, block.stride, name="downsample_conv")(x)
-    return block.norm(name="downsample_bn")(y)
+    conv = block.conv(features, 1, block.stride, name="downsample_conv")
+    return conv_norm(conv, block.norm(name="downsample_bn"), x)
 
 
 class ResNet(nn.Module):
@@ -116,7 +119,7 @@ class ResNet(nn.Module):
 
         Args:
           x: [B, H, W, 3] float, normalised RGB.
-          use_running_average: freeze the statistics of batch normalisation.
+          use_running_average: freeze batch normalisation, see `FrozenBatchNorm`.
 
         Returns:
           Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
@@ -126,7 +129,8 @@ class ResNet(nn.Module):
         )
         deform_conv = partial(DeformConv, dtype=self.dtype)
         block = nn.remat(self.block) if self.remat else self.block
-        x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
+        stem = conv(self.width, 7, 2, name="conv1")
+        x = nn.relu(conv_norm(stem, norm(name="bn1"), x))
         x = max_pool(x)
         stages = []
         for stage, num_blocks in enumerate(self.stage_sizes):

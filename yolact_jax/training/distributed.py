@@ -1,18 +1,33 @@
-"""Several processes in one run: how they start, wait for each other, and who writes."""
+"""Several processes in one run: how they start, talk to each other, and who writes."""
 
-import itertools
-from collections.abc import Callable
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+
+from yolact_jax.training.exchange import exchange
 
 T = TypeVar("T")
 
-_LONGEST_WAIT_MS = 24 * 3600 * 1000
-_barrier_ids = itertools.count()
+_is_working_alone = False
+
+
+class OtherProcessError(RuntimeError):
+    """Another process of the run has failed, so this one ends too.
+
+    Attributes:
+      exit_status: that of the other process: 128 plus the number of the signal that
+        stopped it, or 1.
+    """
+
+    def __init__(self, message: str, exit_status: int = 1):
+        """Takes the sentence for the user and the status."""
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 def initialize(
@@ -81,8 +96,20 @@ def share_of_this_process() -> dict[str, int]:
     }
 
 
-def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
-    """Calls a function in process 0 while the others wait.
+def share_of(count: int) -> range:
+    """Which of `count` things, by index, this process does: each is of one process."""
+    return range(count)[jax.process_index() :: jax.process_count()]
+
+
+def acts_alone() -> bool:
+    """Whether the others would learn of an exception raised now, if there are any."""
+    return jax.process_count() == 1 or _is_working_alone
+
+
+def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Calls a function in every process, and waits for the others.
+
+    So a failure in one ends all, where the others would wait for it without end.
 
     Args:
       function: must not need the others; any sharded array it uses must be replicated.
@@ -90,33 +117,56 @@ def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
       **kwargs: of the function.
 
     Returns:
-      What the function returns; None in the other processes.
+      What the function returns in this process.
 
     Raises:
-      RuntimeError: in the other processes, if it failed in process 0, where the error
-        itself is raised.
+      OtherProcessError: if it failed in another process, where the error itself is
+        raised.
     """
     if jax.process_count() == 1:
         return function(*args, **kwargs)
     result, error = None, None
-    if is_first_process():
-        try:
+    try:
+        with _working_alone():
             result = function(*args, **kwargs)
-        except Exception as caught:
-            error = caught
-    _wait_for_all()
-    failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
+    except Exception as caught:
+        error = caught
+    errors = [pickle.loads(content) for content in exchange(_describe(error))]
     if error is not None:
         raise error
-    if failed:
-        raise RuntimeError("Process 0 has failed; its messages say why.")
+    for index, described in enumerate(errors):
+        if described is not None:
+            message, exit_status = described
+            raise OtherProcessError(
+                f"Process {index} has failed: {message}", exit_status
+            )
     return result
+
+
+def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+    """Calls a function in process 0 while the others wait.
+
+    Args:
+      function: as for `on_all_processes`.
+      *args: of the function.
+      **kwargs: of the function.
+
+    Returns:
+      What the function returns; None in the other processes.
+
+    Raises:
+      OtherProcessError: in the other processes, if it failed in process 0, where the
+        error itself is raised.
+    """
+    return on_all_processes(
+        lambda: function(*args, **kwargs) if is_first_process() else None
+    )
 
 
 def first_process_first(function: Callable[[], T]) -> T:
     """Calls a function in process 0, then in the others, which find its files ready."""
     result = on_first_process(function)
-    return result if is_first_process() else function()
+    return on_all_processes(lambda: result if is_first_process() else function())
 
 
 def largest_of_all(value: int) -> int:
@@ -132,20 +182,46 @@ def largest_of_all(value: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(value))))
 
 
-def number_of_first_process(value: float | None) -> float | None:
-    """Returns, in every process, the number that process 0 calls this with.
+def value_of_first_process(value: T) -> T:
+    """Returns, in every process, the value that process 0 calls this with.
 
     Args:
-      value: float or None; ignored in the other processes.
+      value: what can be pickled; ignored in the other processes.
     """
     if jax.process_count() == 1:
         return value
-    number = np.float64(np.nan if value is None else value)
-    number = float(multihost_utils.broadcast_one_to_all(number))
-    return None if np.isnan(number) else number
+    content = pickle.dumps(value) if is_first_process() else b""
+    return pickle.loads(exchange(content)[0])
 
 
-def _wait_for_all() -> None:
-    """Waits without a device, whose collectives give up after seconds on some."""
-    wait = ocp.multihost.get_barrier_sync_fn()
-    wait(key=f"yolact_jax_{next(_barrier_ids)}", timeout_ms=_LONGEST_WAIT_MS)
+def gather(value: T) -> list[T] | None:
+    """Collects in process 0 the values that the processes call this with.
+
+    Args:
+      value: what can be pickled, in less than 4 GiB.
+
+    Returns:
+      The values by number of the process; None in the other processes.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    contents = exchange(pickle.dumps(value))
+    return [pickle.loads(c) for c in contents] if is_first_process() else None
+
+
+@contextlib.contextmanager
+def _working_alone() -> Iterator[None]:
+    global _is_working_alone
+    _is_working_alone = True
+    try:
+        yield
+    finally:
+        _is_working_alone = False
+
+
+def _describe(error: Exception | None) -> bytes:
+    if error is None:
+        return pickle.dumps(None)
+    lines = str(error).splitlines() or [""]
+    message = f"{type(error).__name__}: {lines[0]}"
+    return pickle.dumps((message, getattr(error, "exit_status", 1)))

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -23,6 +23,10 @@ class Interrupted(Exception):
         self.exit_status = 128 + number
 
 
+def _always() -> bool:
+    return True
+
+
 class Interruption:
     """Notes the first SIGTERM or SIGINT; lets the second end the process at once.
 
@@ -37,6 +41,7 @@ class Interruption:
         """Catches nothing yet."""
         self.signal: signal.Signals | None = None
         self._saved_step: int | None = None
+        self._may_raise: Callable[[], bool] = _always
         self._old_handlers = {}
 
     def __enter__(self) -> "Interruption":
@@ -51,14 +56,22 @@ class Interruption:
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def at_once(self, step: int) -> Iterator[None]:
-        """Within, a signal raises `Interrupted`: for work that nothing depends on."""
-        self.raise_if_noted(step)
-        self._saved_step = step
+    def at_once(
+        self, step: int, *, may_raise: Callable[[], bool] = _always
+    ) -> Iterator[None]:
+        """Within, a signal raises `Interrupted`: for work that nothing depends on.
+
+        Args:
+          step: which is saved.
+          may_raise: asked when a signal comes; if not, the signal is only noted.
+        """
+        if may_raise():
+            self.raise_if_noted(step)
+        self._saved_step, self._may_raise = step, may_raise
         try:
             yield
         finally:
-            self._saved_step = None
+            self._saved_step, self._may_raise = None, _always
 
     def raise_if_noted(self, step: int) -> None:
         """Raises `Interrupted` if a signal came; call when this step is saved."""
@@ -74,7 +87,7 @@ class Interruption:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.signal = signal.Signals(number)
-        if self._saved_step is not None:
+        if self._saved_step is not None and self._may_raise():
             self.raise_if_noted(self._saved_step)
         # Not print: the signal may have come in the middle of one.
         os.write(

@@ -1,5 +1,6 @@
 """The training loop: config and folder in, trained state out."""
 
+import contextlib
 import dataclasses
 import logging
 import signal
@@ -21,6 +22,7 @@ from yolact_jax.training.metrics import keep_rows
 from yolact_jax.training.profile import Profiler
 from yolact_jax.training.recorder import Recorder
 from yolact_jax.training.report import evaluate_and_report
+from yolact_jax.training.run_lock import sole_training
 from yolact_jax.training.session import Session, make_session
 from yolact_jax.training.step import TrainState
 
@@ -60,26 +62,32 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         folder holds the run of another model or dataset.
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
       DivergedError: if ``config.train.max_bad_steps`` updates in a row were skipped.
+      WorkdirInUseError: if another process is training in the folder.
       OSError: if the disk is full.
     """
     build.validate(config, jax.device_count())
     session = make_session(config, Path(workdir))
-    evaluations = Evaluations(workdir, writes=distributed.is_first_process())
-    keep, best = config.train.keep_checkpoints, evaluations.best
-    with (
-        explaining_full_disk(workdir),
-        checkpoint.open_manager(workdir, keep=keep, best_step=best) as manager,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(explaining_full_disk(workdir))
+        # One process writes, so one holds the folder for all of this run.
+        distributed.on_first_process(stack.enter_context, sole_training(workdir))
+        evaluations = Evaluations(workdir, writes=distributed.is_first_process())
+        keep, best = config.train.keep_checkpoints, evaluations.best
+        manager = stack.enter_context(
+            checkpoint.open_manager(workdir, keep=keep, best_step=best)
+        )
         state, notes = _start(session, manager, evaluations)
-        with Recorder(
-            config,
-            workdir,
-            session.schedule,
-            num_steps=session.num_steps,
-            start_step=int(state.step),
-            notes=notes,
-        ) as recorder:
-            return _run(session, state, _Keeper(manager, recorder, evaluations))
+        recorder = stack.enter_context(
+            Recorder(
+                config,
+                workdir,
+                session.schedule,
+                num_steps=session.num_steps,
+                start_step=int(state.step),
+                notes=notes,
+            )
+        )
+        return _run(session, state, _Keeper(manager, recorder, evaluations))
 
 
 def _start(
@@ -178,7 +186,7 @@ def _save_and_evaluate_if_due(
         checkpoint.wait(keeper.manager)
         interruption.raise_if_noted(step)
     if evaluate:
-        with interruption.at_once(step):
+        with interruption.at_once(step, may_raise=distributed.acts_alone):
             _evaluate(session, state, keeper)
 
 
@@ -198,12 +206,15 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
-    """Evaluates on the first device of process 0; the others wait."""
-    row = distributed.on_first_process(
-        evaluate_and_report, session.config, session.dataset, state, session.workdir
-    )
-    mask_ap = distributed.number_of_first_process(row and row["eval/mask_AP"])
-    keeper.evaluations.record(int(state.step), mask_ap)
-    if row is not None:
+    """Evaluates on all devices of all processes, which learn the result."""
+    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
+    distributed.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
+
+
+def _keep_evaluation(
+    workdir: Path, keeper: _Keeper, row: dict[str, float | None]
+) -> None:
+    keeper.evaluations.record(row["step"], row["eval/mask_AP"])
+    if distributed.is_first_process():
         keeper.recorder.evaluated(row)
-        write_curves(session.workdir)
+        write_curves(workdir)

@@ -7,9 +7,12 @@ import jax
 from ml_collections import ConfigDict
 
 from yolact_jax import build
-from yolact_jax.data.dataset import Dataset
-from yolact_jax.evaluation import evaluate_predictor, format_table, write_results
+from yolact_jax.data.dataset import Dataset, RecordSource
+from yolact_jax.evaluation import format_table, write_results
 from yolact_jax.inference import Predictor
+from yolact_jax.split_evaluation import Detected, detect_images, evaluate_detected
+from yolact_jax.training import distributed
+from yolact_jax.training.mesh import make_layout
 from yolact_jax.training.metrics import append_row
 from yolact_jax.training.step import TrainState
 from yolact_jax.visualize import draw_instances, image_grid, write_png
@@ -31,6 +34,9 @@ def evaluate_and_report(
 ) -> dict[str, float | None]:
     """Measures box and mask AP; logs, records and illustrates them.
 
+    All processes of a run call this: each detects in its share of the images, on all
+    of its devices; process 0 collects what they find and does the rest.
+
     Args:
       config: the whole config.
       dataset: has the split to evaluate.
@@ -41,31 +47,53 @@ def evaluate_and_report(
 
     Returns:
       The row of ``metrics.jsonl``: ``step``, and the metrics of
-      `evaluation.evaluate_coco` under ``eval/...``.
+      `evaluation.evaluate_coco` under ``eval/...``; the same in every process.
+
+    Raises:
+      OtherProcessError: if another process has failed.
     """
     output = Path(workdir if output is None else output)
-    source = dataset.source(split)
-    # A replicated state has a copy on every device; the first one evaluates.
-    variables = jax.device_get(state.inference_variables)
-    variables = jax.device_put(variables, jax.local_devices()[0])
-    predictor = build.make_predictor(config, variables, dataset.class_names)
-    metrics, box_results, mask_results = evaluate_predictor(
-        predictor,
-        source,
-        max_images=config.eval.max_images,
-        max_detections=config.eval.max_detections,
+    predictor, source, detected = distributed.on_all_processes(
+        _detect_share, config, dataset, state, split
     )
-    write_results(output, box_results, mask_results)
-    step = int(state.step)
-    # On record under the validation keys only what is comparable over the run.
-    prefix = "eval" if split == "validation" else f"eval_{split}"
-    named = {f"{prefix}/{name}": value for name, value in metrics.items()}
-    row = append_row(workdir, step, named)
-    _LOGGER.info("AP at step %d on %s:\n%s", step, split, format_table(metrics))
-    if config.eval.sample_images:
-        grid = draw_samples(predictor, source, config.eval.sample_images)
-        write_png(output / SAMPLES_FILE, grid)
-    return row
+    parts = distributed.gather(detected)
+
+    def report() -> dict[str, float | None]:
+        metrics, *results = evaluate_detected(
+            source, parts, max_detections=config.eval.max_detections
+        )
+        write_results(output, *results)
+        step = int(state.step)
+        # On record under the validation keys only what is comparable over the run.
+        prefix = "eval" if split == "validation" else f"eval_{split}"
+        named = {f"{prefix}/{name}": value for name, value in metrics.items()}
+        row = append_row(workdir, step, named)
+        _LOGGER.info("AP at step %d on %s:\n%s", step, split, format_table(metrics))
+        if config.eval.sample_images:
+            grid = draw_samples(predictor, source, config.eval.sample_images)
+            write_png(output / SAMPLES_FILE, grid)
+        return row
+
+    return distributed.value_of_first_process(distributed.on_first_process(report))
+
+
+def _detect_share(
+    config: ConfigDict, dataset: Dataset, state: TrainState, split: str
+) -> tuple[Predictor, RecordSource, Detected]:
+    """Detects in this process's share of the images."""
+    source = dataset.source(split)
+    # A replicated state has a copy in every process.
+    layout = make_layout(jax.local_devices())
+    variables = jax.device_get(state.inference_variables)
+    predictor = build.make_predictor(
+        config,
+        jax.device_put(variables, layout.replicated),
+        dataset.class_names,
+        sharding=layout.sharded,
+    )
+    count = min(config.eval.max_images or len(source), len(source))
+    share = distributed.share_of(count)
+    return predictor, source, detect_images(predictor, source, share)
 
 
 def draw_samples(predictor: Predictor, source, count: int):

@@ -1,0 +1,37 @@
+"""Counts the floating-point operations of a function, on any platform."""
+
+from collections.abc import Callable
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+
+def count_flops(function: Callable, *arguments) -> float:
+    """Counts the operations of a function as written; nothing is computed.
+
+    XLA counts them in the program for the CPU, before it optimises: an optimised one
+    hides convolutions in calls of libraries, and the plugins for other platforms
+    cannot count.  The body of a loop counts once.
+
+    Args:
+      function: to be traced.
+      *arguments: arrays or `jax.ShapeDtypeStruct`; where they are does not matter.
+
+    Returns:
+      Operations; a multiplication and an addition are two.
+
+    Raises:
+      RuntimeError: if JAX was told to do without the CPU.
+    """
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise RuntimeError(
+            "counting operations needs JAX's CPU platform beside the accelerator's: "
+            "unset JAX_PLATFORMS, or add ',cpu' to it"
+        ) from error
+    sharding = SingleDeviceSharding(cpu)
+    arguments = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arguments
+    )
+    return jax.jit(function).lower(*arguments).cost_analysis()["flops"]

@@ -1,0 +1,121 @@
+"""One training at a time in the folder of a run."""
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
+
+_LOGGER = logging.getLogger(__name__)
+LOCK_FILE = "run.lock"
+
+
+class WorkdirInUseError(OSError):
+    """Another process is training in the folder."""
+
+
+@contextlib.contextmanager
+def sole_training(workdir: str | Path) -> Iterator[None]:
+    """Keeps other trainings out of a folder; those who only read take no notice.
+
+    The operating system holds the lock, ``flock`` on ``run.lock``, and gives it back
+    when this process ends, by SIGKILL too.  The file says who holds it and is empty
+    when all went well; it is never removed, as whoever waits for a file that is gone
+    would hold a lock that nobody else sees.
+
+    Args:
+      workdir: folder of the run, made if missing.
+
+    Raises:
+      WorkdirInUseError: if another training, of this process or another, has it.
+    """
+    path = Path(workdir) / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not truncated when opened: it may tell of the holder. Unbuffered: others read it.
+    with open(path, "ab+", buffering=0) as file:
+        locked = _lock(file, path.parent)
+        _warn_of_unfinished(file, path.parent, locked=locked)
+        file.truncate(0)
+        file.write(json.dumps(_this_process()).encode() + b"\n")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+
+
+def _lock(file: BinaryIO, folder: Path) -> bool:
+    """Locks the file; returns False, with a warning, where that cannot be done."""
+    if fcntl is None:
+        _warn_of_no_lock(folder, "this system has no flock")
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkdirInUseError(
+            f"{folder} is in use: {_describe(_read_holder(file))} is training in it; "
+            f"wait until it ends, stop it, or give another workdir."
+        ) from None
+    except OSError as error:  # Some network file systems know no locks.
+        _warn_of_no_lock(folder, error.strerror)
+        return False
+    return True
+
+
+def _warn_of_no_lock(folder: Path, reason: str) -> None:
+    _LOGGER.warning(
+        "%s cannot be locked (%s): see to it yourself that no other process trains in "
+        "it at the same time.",
+        folder,
+        reason,
+    )
+
+
+def _warn_of_unfinished(file: BinaryIO, folder: Path, *, locked: bool) -> None:
+    """Warns if the last training may still go on where locks do not reach.
+
+    A lock proves that none does on this host.  Where a file system does not know
+    ``flock``, FUSE for one keeps the locks of each host to itself.
+    """
+    holder = _read_holder(file)
+    if holder and not (locked and holder["host"] == socket.gethostname()):
+        _LOGGER.warning(
+            "The training in %s by %s did not end by itself; if it still goes on, stop "
+            "one of the two.",
+            folder,
+            _describe(holder),
+        )
+
+
+def _this_process() -> dict[str, str | int]:
+    now = datetime.datetime.now().astimezone()
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "started": now.isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def _read_holder(file: BinaryIO) -> dict[str, str | int] | None:
+    """Reads what `_this_process` wrote; None if there is nothing, or no whole line."""
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        return {name: holder[name] for name in ("pid", "host", "started")}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _describe(holder: dict[str, str | int] | None) -> str:
+    if holder is None:
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']}, since {holder['started']},"
