@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import layers
+from benchmarks import layer_forms
 from benchmarks.real_models import fake_batch, load_config
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -24,7 +24,7 @@ def test_fake_objects_lie_in_the_image_and_have_their_masks():
     np.testing.assert_allclose(areas, np.prod(boxes[:, 2:] - boxes[:, :2], 1), atol=0.1)
 
 
-LAYERS = {case[0].split()[0]: case for case in layers.cases("float32")}
+LAYERS = {case[0].split()[0]: case for case in layer_forms.cases("float32")}
 
 
 @pytest.mark.parametrize("kind", LAYERS)
