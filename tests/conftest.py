@@ -3,11 +3,12 @@
 import os
 import pathlib
 
+from tests import quick_compile
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-    # Half the time to compile; the small models of the tests run no slower for it.
-    " --xla_backend_optimization_level=0"
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4 "
+    f"{quick_compile.XLA_FLAGS}"
 )
 
 import jax
