@@ -3,14 +3,16 @@
 import os
 import pathlib
 
+from tests import quick_compile
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-    # Half the time to compile; the small models of the tests run no slower for it.
-    " --xla_backend_optimization_level=0"
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4 "
+    f"{quick_compile.XLA_FLAGS}"
 )
 
 import jax
+import pytest
 from absl import flags
 
 _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
@@ -21,3 +23,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # grain's workers read absl flags, which pytest never parses.
 flags.FLAGS.mark_as_parsed()
+
+# Each holds what its tests have compiled: 3 GB at the end of a run.
+_MOST_WORKERS = 4
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Divides the whole suite; a few chosen files are quicker in this process."""
+    if config.args_source != config.ArgsSource.TESTPATHS:
+        return 0
+    return min(os.cpu_count() or 1, _MOST_WORKERS)

@@ -64,24 +64,33 @@ def tiny_step(
     model = tiny_model(
         axis_name=axis_name, freeze_bn=freeze_bn, dtype=dtype, remat=remat
     )
-    schedule = Schedule(learning_rate, learning_rate, 0, ())
-    optimizer = make_optimizer(schedule, freeze_bn=freeze_bn)
-    # Initialisation runs outside of any mapped axis.
-    plain = tiny_model(freeze_bn=freeze_bn)
     averaged = step_options.get("average_decay", 0) > 0
-    make = functools.partial(
-        create_state, plain, optimizer, INPUT_SIZE, averaged=averaged
-    )
-    state = jax.jit(lambda key: make(key=key))(jax.random.key(0))
+    state = _initial_state(freeze_bn, averaged)
     step = make_train_step(
         model,
         tiny_anchors(),
-        optimizer,
+        _optimizer(learning_rate, freeze_bn),
         loss_options or LossOptions(),
         key=jax.random.key(1),
         **step_options,
     )
-    return state, step
+    # A copy, which the step may be given for good.
+    return jax.tree.map(jnp.copy, state), step
+
+
+def _optimizer(learning_rate, freeze_bn):
+    schedule = Schedule(learning_rate, learning_rate, 0, ())
+    return make_optimizer(schedule, freeze_bn=freeze_bn)
+
+
+@functools.cache
+def _initial_state(freeze_bn, averaged):
+    # Initialisation runs outside of any mapped axis.
+    model, optimizer = tiny_model(freeze_bn=freeze_bn), _optimizer(0.0, freeze_bn)
+    make = functools.partial(
+        create_state, model, optimizer, INPUT_SIZE, averaged=averaged
+    )
+    return jax.jit(lambda key: make(key=key))(jax.random.key(0))
 
 
 def rectangles(counts, *, seed=0) -> Batch:

@@ -97,7 +97,13 @@ def test_mask_iou_loss_reaches_the_masks():
     np.testing.assert_array_equal(gradient[5], 0)
 
 
-def tiny_predictions(batch):
+@pytest.fixture(scope="module")
+def batch():
+    return rectangles([2, 3])
+
+
+@pytest.fixture(scope="module")
+def predictions(batch):
     model = tiny_model()
     images = jnp.asarray(batch.images, jnp.float32) / 255
     predictions, _ = jax.jit(
@@ -106,41 +112,39 @@ def tiny_predictions(batch):
     return predictions
 
 
-def test_masks_of_another_size_are_resized_as_the_original_does():
-    batch = rectangles([2, 3])
-    predictions = tiny_predictions(batch)
+def batch_losses(predictions, batch, mask_iou_fn=None, **options):
+    @jax.jit
+    def compute(predictions, batch):
+        return losses.yolact_losses(
+            predictions,
+            batch,
+            jnp.asarray(tiny_anchors()),
+            priority=random_priority(predictions),
+            options=losses.LossOptions(**options),
+            mask_iou_fn=mask_iou_fn,
+        )
+
+    return compute(predictions, batch)
+
+
+def test_masks_of_another_size_are_resized_as_the_original_does(batch, predictions):
     large = np.asarray(
         resize_bilinear(jnp.asarray(batch.masks, jnp.float32), (64, 64)) > 0.5
     )
     small = np.asarray(resize_bilinear(jnp.asarray(large, jnp.float32), (16, 16)) > 0.5)
     assert batch.masks.shape[2:] == (16, 16)
     terms = [
-        losses.yolact_losses(
-            predictions,
-            batch.replace(masks=masks),
-            jnp.asarray(tiny_anchors()),
-            priority=random_priority(predictions),
-            options=losses.LossOptions(),
-        )
+        batch_losses(predictions, batch.replace(masks=masks))
         for masks in (large, small)
     ]
     assert float(terms[0].mask) == pytest.approx(float(terms[1].mask), rel=1e-6)
     assert INPUT_SIZE == 64
 
 
-def test_mask_iou_term_is_weighted_and_part_of_the_total():
-    batch = rectangles([2, 3])
-    predictions = tiny_predictions(batch)
-
+def test_mask_iou_term_is_weighted_and_part_of_the_total(batch, predictions):
     def terms_of(mask_iou_fn, weight=25.0):
-        return losses.yolact_losses(
-            predictions,
-            batch,
-            jnp.asarray(tiny_anchors()),
-            priority=random_priority(predictions),
-            options=losses.LossOptions(mask_iou_weight=weight, min_mask_area=0),
-            mask_iou_fn=mask_iou_fn,
-        )
+        options = {"mask_iou_weight": weight, "min_mask_area": 0}
+        return batch_losses(predictions, batch, mask_iou_fn, **options)
 
     without = terms_of(None)
     assert without.mask_iou is None

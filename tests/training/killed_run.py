@@ -4,6 +4,7 @@ import os
 import pathlib
 import time
 
+from tests import quick_compile
 from tests.runs import tiny_config
 
 CACHE = pathlib.Path(__file__).parents[2] / ".jax_cache"
@@ -12,7 +13,7 @@ CACHE = pathlib.Path(__file__).parents[2] / ".jax_cache"
 def train_tiny(folder, workdir, num_steps: int, seconds_per_step: float) -> None:
     # The process starts without conftest.py; one device is the quickest to start.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = quick_compile.XLA_FLAGS
     import jax
     import optax
 

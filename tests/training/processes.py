@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 
+from tests import quick_compile
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 DEVICES_PER_PROCESS = 2
 
@@ -28,7 +30,7 @@ def run_processes(
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{devices} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{devices} {quick_compile.XLA_FLAGS}",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     }
     logs = [folder / f"{job}_{index}.log" for index in range(count)]
