@@ -7,9 +7,10 @@ is the network alone, as in the rows "network" of `inference.py`; training is fo
 backward and the update of SGD with momentum, with the mean of squares of the outputs
 in place of the losses, so that it does less than a step of `train_step.py`.
 
-Images and weights are in the channels-last format, float32 may use TF32 on a GPU, and
-cuDNN chooses its fastest algorithms.  In bfloat16 inference has its weights in that
-type; training is under autocast and keeps them in float32, as ours does.
+Float32 may use TF32 on a GPU, and cuDNN chooses its fastest algorithms.  Which format
+of memory is the faster depends on the processor: `--formats` times both.  In bfloat16
+inference has its weights in that type; training is under autocast and keeps them in
+float32, as ours does.
 """
 
 import sys
@@ -35,26 +36,29 @@ _BATCHES = flags.DEFINE_list("batch_sizes", "1,2,8", "Images per call or step.")
 _COMPILE = flags.DEFINE_list(
     "compile", "no", "no, or a mode of torch.compile, such as default, max-autotune."
 )
+_FORMATS = flags.DEFINE_list(
+    "formats", "channels_last", "channels_last, contiguous_format."
+)
 _FREEZE_BN = flags.DEFINE_bool("freeze_bn", True, "Frozen statistics in training.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", 550, "Side of the images, pixels.")
 _REPEATS = flags.DEFINE_integer("repeats", 9, "Timed calls.")
 _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
 
 
-def make_network(config: str, training: bool) -> Yolact:
-    """Builds a network with random weights on the device, channels last."""
+def make_network(config: str, training: bool, memory_format) -> Yolact:
+    """Builds a network with random weights on the device."""
     torch.manual_seed(0)
     network = Yolact(config).train(training)
     if training and _FREEZE_BN.value:
         network.freeze_norms()
-    return network.to(_DEVICE.value, memory_format=torch.channels_last)
+    return network.to(_DEVICE.value, memory_format=memory_format)
 
 
-def make_images(batch_size: int) -> torch.Tensor:
-    """Draws normalised images [B, 3, H, W] float32, channels last."""
+def make_images(batch_size: int, memory_format) -> torch.Tensor:
+    """Draws normalised images [B, 3, H, W] float32."""
     side = _INPUT_SIZE.value
     images = torch.randn(batch_size, 3, side, side, device=_DEVICE.value)
-    return images.to(memory_format=torch.channels_last)
+    return images.to(memory_format=memory_format)
 
 
 def inference_call(network, forward, dtype: torch.dtype, images: torch.Tensor):
@@ -93,16 +97,20 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def measure(config: str, mode: str, dtype: str, batch_size: int, compiled: str) -> dict:
+def measure(
+    config: str, mode: str, dtype: str, batch_size: int, compiled: str, layout: str
+) -> dict:
     """Builds a network and times its calls; returns a row."""
-    network = make_network(config, training=mode == "training")
+    memory_format = getattr(torch, layout)
+    network = make_network(config, mode == "training", memory_format)
     parameters = sum(weight.numel() for weight in network.parameters())
     forward = network
     if compiled != "no":
         torch.compiler.reset()
         forward = torch.compile(network, mode=compiled)
     make_call = training_call if mode == "training" else inference_call
-    call = make_call(network, forward, getattr(torch, dtype), make_images(batch_size))
+    images = make_images(batch_size, memory_format)
+    call = make_call(network, forward, getattr(torch, dtype), images)
     if _DEVICE.value == "cuda":
         torch.cuda.reset_peak_memory_stats()
     first_ms = measurement.milliseconds(call)
@@ -116,6 +124,7 @@ def measure(config: str, mode: str, dtype: str, batch_size: int, compiled: str) 
             "batch_size": batch_size,
             "freeze_bn": "yes" if mode == "inference" or _FREEZE_BN.value else "no",
             "compile": compiled,
+            "format": layout,
             "first_call_s": round(first_ms / 1e3, 1),
             "median_ms": round(median, 2),
             "p90_ms": round(p90, 2),
@@ -146,12 +155,13 @@ def main(_) -> None:
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cuda.matmul.allow_tf32 = True
     rows = [
-        measure(config, mode, dtype, int(batch_size), compiled)
+        measure(config, mode, dtype, int(batch_size), compiled, layout)
         for config in _CONFIGS.value
         for mode in _MODES.value
         for dtype in _DTYPES.value
         for batch_size in _BATCHES.value
         for compiled in _COMPILE.value
+        for layout in _FORMATS.value
     ]
     version = torch.__version__.partition("+")[0]
     name = f"pytorch_network-{device_name()}-torch{version}.csv"

@@ -40,6 +40,8 @@ _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of resul
 
 def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) -> dict:
     """Compiles and times one training step."""
+    if freeze == "auto":  # As training from pretrained weights does.
+        freeze = "yes" if batch_size < 6 else "no"
     config = load_config(name, compute_dtype=dtype, freeze_bn=freeze, winograd=winograd)
     config.train.batch_size = batch_size
     build.validate(config)
@@ -64,7 +66,7 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
             "config": name,
             "dtype": dtype,
             "batch_size": batch_size,
-            "freeze_bn": "yes" if build.freezes_bn(config) else "no",
+            "freeze_bn": freeze,
             "winograd": "yes" if build.uses_winograd(config) else "no",
             "compile_s": round(compile_s, 1),
             "step_s": round(float(seconds), 4),
