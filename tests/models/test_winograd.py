@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from yolact_jax.models import layers, winograd
 
@@ -80,6 +81,22 @@ def test_layer_uses_kernels_transformed_before(layer):
     np.testing.assert_array_equal(got, expected)
     zeros = jax.tree.map(jnp.zeros_like, prepared)
     np.testing.assert_array_equal(module.apply({**variables, **zeros}, x), 0)
+
+
+def test_shared_layer_is_prepared_for_large_and_small_maps(layer):
+    module, variables, x = layer
+    small = x[:, :5, :5]
+
+    def both(module, maps):
+        return [module(each) for each in maps]
+
+    apply = nn.apply(both, module, mutable=["prepared"])
+    expected, prepared = apply(variables, [x, small])
+    assert set(prepared["prepared"]) == {"kernel", "transformed_kernel", "bias"}
+    got = nn.apply(both, module)({**variables, **prepared}, [x, small])
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    plain = layers.Conv(32, 3).apply(variables, small)
+    np.testing.assert_array_equal(got[1], plain)
 
 
 @pytest.mark.parametrize("changed", [{"kernel_size": 5}, {"stride": 2}, {"padding": 0}])

@@ -32,19 +32,29 @@ def test_state_gradients_and_losses_are_float32(in_bfloat16):
 def test_every_convolution_of_the_step_runs_in_bfloat16(in_bfloat16):
     state, step = in_bfloat16
     jaxpr = step.trace(state, scenes.rectangles([1, 2, 3, 2])).jaxpr
-    types = set(convolution_types(jaxpr.jaxpr))
+    types = set(operand_types(jaxpr.jaxpr, {"conv_general_dilated"}))
     assert types == {jnp.dtype("bfloat16")}
 
 
-def convolution_types(jaxpr):
+def test_every_product_of_the_network_runs_in_bfloat16():
+    # Convolutions of one pixel are matrix products; the losses have others.
+    model = scenes.tiny_model(dtype=jnp.bfloat16)
+    images = jnp.zeros((1, scenes.INPUT_SIZE, scenes.INPUT_SIZE, 3))
+    run = functools.partial(model.init_with_output, jax.random.key(0), train=True)
+    jaxpr = jax.make_jaxpr(run)(images)
+    types = set(operand_types(jaxpr.jaxpr, {"conv_general_dilated", "dot_general"}))
+    assert types == {jnp.dtype("bfloat16")}
+
+
+def operand_types(jaxpr, primitives):
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "conv_general_dilated":
+        if equation.primitive.name in primitives:
             yield from (v.aval.dtype for v in (*equation.invars, *equation.outvars))
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from convolution_types(inner)
+                    yield from operand_types(inner, primitives)
 
 
 def test_bfloat16_follows_float32_and_learns(in_bfloat16):

@@ -174,11 +174,11 @@ class Conv(nn.Module):
         )
 
     def _winograd_convolution(self, x: jax.Array, kernel: Callable) -> jax.Array:
-        if not is_prepared(self, "kernel"):
+        # Of its own name: the head also convolves maps too small for the algorithm.
+        name = "transformed_kernel"
+        if not is_prepared(self, name):
             return winograd.winograd_convolution(x, kernel())
-        transformed = prepared(
-            self, "kernel", lambda: winograd.transform_kernel(kernel())
-        )
+        transformed = prepared(self, name, lambda: winograd.transform_kernel(kernel()))
         return winograd.convolve_transformed(x, transformed)
 
     def _add(self, y: jax.Array, name: str, vector: jax.Array) -> jax.Array:
