@@ -1,4 +1,4 @@
-"""Flags with which XLA compiles for CPUs in a quarter of the time."""
+"""Flags with which XLA compiles for CPUs faster."""
 
 import importlib.metadata
 

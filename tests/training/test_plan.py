@@ -73,3 +73,10 @@ def test_classes_are_read_from_the_annotations_if_there_are_any(tmp_path):
     categories = [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}]
     (tmp_path / "val.json").write_text(json.dumps({"categories": categories}))
     assert lib.count_classes(config) == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "least", "other"), [(8, 1, 4), (8, 4, 4), (1, 1, 2), (12, 4, 24)]
+)
+def test_other_batch_can_be_shared_out(batch_size, least, other):
+    assert lib._other_batch(batch_size, least) == other

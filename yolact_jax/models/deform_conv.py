@@ -111,13 +111,7 @@ class DeformConv(nn.Module):
     ) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, features].
 
-        Args:
-          x: features.
-          gain: [features] float32, multiplied into kernel and bias.
-          offset: [features] float32, added to the result.
-
-        Returns:
-          The convolution.
+        The gain is multiplied into kernel and bias; else as `Conv`.
         """
         x = x.astype(jnp.float32)
         num_taps = self.kernel_size**2

@@ -139,7 +139,7 @@ class Conv(nn.Module):
         """Maps [B, h, w, c] to [B, h', w', features] in `dtype`.
 
         Args:
-          x: features.
+          x: [B, h, w, c] float.
           gain: [features] float32, multiplied into the kernel.
           offset: [features] float32, added to the result.
 
@@ -306,12 +306,12 @@ def conv_norm(
     """Convolves and normalises [B, h, w, c].
 
     A frozen gain goes into the kernel, so that neither the features nor their
-    gradients are multiplied by it: on a CPU a tenth of a training step.
+    gradients are multiplied by it.
 
     Args:
       conv: `Conv` or `DeformConv`, without another bias or with.
       norm: its normalisation.
-      x: features.
+      x: [B, h, w, c] float.
 
     Returns:
       [B, h', w', features] in the type of `conv`.
