@@ -21,14 +21,14 @@ def count_flops(function: Callable, *arguments) -> float:
       Operations; a multiplication and an addition are two.
 
     Raises:
-      RuntimeError: if JAX was told to do without the CPU.
+      ValueError: if JAX was told to do without the CPU.
     """
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
-        raise RuntimeError(
-            "counting operations needs JAX's CPU platform beside the accelerator's: "
-            "unset JAX_PLATFORMS, or add ',cpu' to it"
+        raise ValueError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms} leaves out the CPU, on which "
+            f"operations are counted: unset it, or add ',cpu' to it."
         ) from error
     sharding = SingleDeviceSharding(cpu)
     arguments = jax.tree.map(

@@ -69,24 +69,26 @@ def make_plan(config: ConfigDict) -> Plan:
       The plan.
 
     Raises:
-      ValueError: if the config cannot work.
+      ValueError: if the config cannot work, or JAX was told to do without the CPU.
     """
     build.validate(config, jax.device_count())
     layout, num_classes = make_layout(), count_classes(config)
     num_devices = jax.device_count()
     batch_size = config.train.batch_size
     other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
+    variables = abstract_variables(config, num_classes)
+    # What may refuse comes before what takes minutes.
+    forward_flops = _forward_flops(config, num_classes, variables)
     here, there = (
         _step_bytes(_lower(config, num_classes, size, layout))
         for size in (batch_size, other)
     )
-    variables = abstract_variables(config, num_classes)
     return Plan(
         num_classes=num_classes,
         batch_size=batch_size,
         num_devices=num_devices,
         num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
-        forward_flops=_forward_flops(config, num_classes, variables),
+        forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
         state_bytes=_num_bytes(_abstract_state(config, num_classes, layout)),
         step_bytes=here,
