@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.models.layers import convolution, max_pool, pointwise_convolution
+from yolact_jax.models.convolution import convolution, pointwise_convolution
+from yolact_jax.models.pooling import max_pool
 from yolact_jax.models.winograd import winograd_convolution
 from yolact_jax.resize import resize_bilinear
 

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from yolact_jax.models import layers
+from yolact_jax.models.batch_norm import FrozenBatchNorm
 from yolact_jax.models.deform_conv import DeformConv
 
 
@@ -39,21 +40,6 @@ def test_conv_equals_loops(kernel_size, stride, height, width):
     np.testing.assert_allclose(module.apply(variables, x), expected, atol=1e-5)
 
 
-def test_batch_norm_keeps_running_statistics_as_pytorch_does():
-    rng = np.random.default_rng(0)
-    x = rng.normal(3.0, 2.0, size=(2, 3, 5, 4)).astype(np.float32)
-    module = layers.BatchNorm()
-    variables = module.init(jax.random.key(0), x)
-    y, updates = module.apply(variables, x, mutable=["batch_stats"])
-    flat = x.reshape(-1, 4)
-    expected = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5)
-    np.testing.assert_allclose(y.reshape(-1, 4), expected, atol=1e-5)
-    stats = updates["batch_stats"]
-    np.testing.assert_allclose(stats["mean"], 0.1 * flat.mean(0), rtol=1e-5)
-    unbiased = flat.var(0, ddof=1)
-    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)
-
-
 class ConvNorm(nn.Module):
     conv: nn.Module
     norm: nn.Module
@@ -74,7 +60,7 @@ CONVOLUTIONS = {
 def test_frozen_batch_norm_normalises_by_the_stored_statistics(conv):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 20, 20, 32)).astype(np.float32)
-    module = ConvNorm(conv, layers.FrozenBatchNorm())
+    module = ConvNorm(conv, FrozenBatchNorm())
     variables = jax.jit(module.init)(jax.random.key(0), x)
     params, stats = variables["params"], variables["batch_stats"]
     for name, low, tree in [
@@ -98,7 +84,7 @@ def test_frozen_batch_norm_normalises_by_the_stored_statistics(conv):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_prepared_layers_give_the_same_bits_without_their_parameters(dtype):
     x = np.random.default_rng(0).normal(size=(1, 6, 6, 4)).astype(np.float32)
-    module = ConvNorm(layers.Conv(5, 3, dtype=dtype), layers.FrozenBatchNorm())
+    module = ConvNorm(layers.Conv(5, 3, dtype=dtype), FrozenBatchNorm())
     variables = module.init(jax.random.key(0), x)
     scale = jnp.linspace(-1.0, 2.0, 5)
     variables["params"]["norm"]["scale"] = scale
@@ -112,7 +98,7 @@ def test_prepared_layers_give_the_same_bits_without_their_parameters(dtype):
 
 def test_frozen_batch_norm_is_not_trained_but_what_is_before_it_is():
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
-    module = ConvNorm(layers.Conv(3, 1, use_bias=False), layers.FrozenBatchNorm())
+    module = ConvNorm(layers.Conv(3, 1, use_bias=False), FrozenBatchNorm())
     variables = module.init(jax.random.key(0), x)
     variables["params"]["norm"]["scale"] = jnp.array([1.0, 2.0, -3.0])
 
@@ -125,21 +111,3 @@ def test_frozen_batch_norm_is_not_trained_but_what_is_before_it_is():
     expected = np.sum(x, axis=(0, 1, 2))[:, None] * np.array([1.0, 2.0, -3.0])
     expected /= np.sqrt(1 + 1e-5)
     np.testing.assert_allclose(gradient["conv"]["kernel"][0, 0], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("height", "width"), [(8, 9), (7, 6)])
-def test_max_pool_equals_the_windowed_maximum(height, width):
-    x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
-
-    def windowed(x):
-        return nn.max_pool(x, (3, 3), (2, 2), [(1, 1), (1, 1)])
-
-    def loss(pool):
-        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(pool(x)))))
-
-    np.testing.assert_array_equal(layers.max_pool(x), windowed(x))
-    under_differentiation, _ = jax.vjp(layers.max_pool, x)
-    np.testing.assert_array_equal(under_differentiation, windowed(x))
-    np.testing.assert_allclose(
-        loss(layers.max_pool)(x), loss(windowed)(x), rtol=1e-6, atol=1e-7
-    )

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from yolact_jax.models import layers, winograd
+from yolact_jax.models.convolution import convolution
 
 
 def arrays(height, width, batch=2, channels=5, features=7):
@@ -45,7 +46,7 @@ def test_gradients_equal_those_of_the_plain_convolution(height, width):
     def gradients(conv):
         return jax.vjp(conv, x, kernel)[1](gradient)
 
-    plain = gradients(lambda x, kernel: layers.convolution(x, kernel, 1, 1))
+    plain = gradients(lambda x, kernel: convolution(x, kernel, 1, 1))
     for got, expected in zip(
         jax.jit(lambda: gradients(winograd.winograd_convolution))(), plain, strict=True
     ):

@@ -1,4 +1,4 @@
-"""Convolution with explicit symmetric padding, and batch normalisation."""
+"""Convolution with explicit symmetric padding, followed by batch normalisation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,71 +9,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models import winograd
+from yolact_jax.models.batch_norm import BatchNorm, FrozenBatchNorm
+from yolact_jax.models.convolution import convolution, pointwise_convolution
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()
-
-
-def convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    """Convolves [B, h, w, c] with [k, k, c, d], `pad` zeros on every side."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        [(pad, pad), (pad, pad)],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def pointwise_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Convolves [B, h, w, c] with [1, 1, c, d] as a matrix product.
-
-    XLA runs it mostly faster on a CPU than the convolution it equals, and its kernel
-    gradient 2 to 11 times faster (`benchmarks/layers.py`).
-    """
-    if stride > 1:
-        x = x[:, ::stride, ::stride]
-    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
-
-
-@jax.custom_vjp
-def max_pool(x: jax.Array) -> jax.Array:
-    """Takes the maximum of 3x3 windows, stride 2, padding 1: [B, h, w, c] float.
-
-    Under differentiation as maxima of strided slices, first over rows, then over
-    columns, since the gradient of XLA's windowed maximum takes twice as long on a CPU
-    (`benchmarks/layers.py`); the maximum itself is the faster as XLA has it.
-    """
-    return jax.lax.reduce_window(
-        x,
-        -jnp.inf,
-        jax.lax.max,
-        window_dimensions=(1, 3, 3, 1),
-        window_strides=(1, 2, 2, 1),
-        padding=((0, 0), (1, 1), (1, 1), (0, 0)),
-    )
-
-
-def _max_pool_forward(x: jax.Array) -> tuple[jax.Array, Callable]:
-    return jax.vjp(lambda x: _max_of_three(_max_of_three(x, axis=1), axis=2), x)
-
-
-def _max_pool_backward(pull_back: Callable, gradient: jax.Array):
-    return pull_back(gradient)
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _max_of_three(x: jax.Array, axis: int) -> jax.Array:
-    size = (x.shape[axis] + 1) // 2
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (1, 1 + x.shape[axis] % 2)
-    x = jnp.pad(x, widths, constant_values=-jnp.inf)
-    first, second, third = (
-        jax.lax.slice_in_dim(x, i, i + 2 * size - 1, 2, axis) for i in range(3)
-    )
-    return jnp.maximum(jnp.maximum(first, second), third)
 
 
 def is_prepared(module: nn.Module, name: str) -> bool:
@@ -184,97 +124,6 @@ class Conv(nn.Module):
     def _add(self, y: jax.Array, name: str, vector: jax.Array) -> jax.Array:
         vector = prepared(self, name, lambda: vector.astype(self.dtype))
         return y + vector[None, None, None]
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's running statistics.
-
-    Flax's own layer accumulates the biased variance; PyTorch, in which the published
-    models were trained, the unbiased one.  Statistics are float32 and global: under
-    ``jit`` with a sharded batch by themselves, under ``pmap`` through `axis_name`.
-
-    Attributes:
-      momentum: share of the old running statistics in the new.
-      epsilon: added to the variance.
-      axis_name: mapped axis over which to average the statistics, if any.
-      scale_init: initialiser of the scale.
-      dtype: type of the result.
-    """
-
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    axis_name: str | None = None
-    scale_init: Callable = nn.initializers.ones
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises the channels of [B, h, w, c] by their statistics."""
-        scale, bias, mean, var = _norm_variables(self, x.shape[-1])
-        batch_mean, batch_var, count = self._statistics(x)
-        if not self.is_initializing():
-            unbiased = batch_var * (count / max(count - 1, 1))
-            mean.value = self._running(mean.value, batch_mean)
-            var.value = self._running(var.value, unbiased)
-        gain, offset = _gain_and_offset(
-            scale, bias, batch_mean, batch_var, self.epsilon
-        )
-        y = x * gain[None, None, None] + offset[None, None, None]
-        return y.astype(self.dtype)
-
-    def _running(self, old: jax.Array, new: jax.Array) -> jax.Array:
-        return self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
-
-    def _statistics(self, x: jax.Array):
-        x = x.astype(jnp.float32)
-        count = x.size // x.shape[-1]
-        mean = jnp.mean(x, axis=(0, 1, 2))
-        if self.axis_name is not None:
-            mean = jax.lax.pmean(mean, self.axis_name)
-            count *= jax.lax.axis_size(self.axis_name)
-        # Two passes: E[x^2] - E[x]^2 cancels in float32 when the mean is large.
-        var = jnp.mean(jnp.square(x - mean[None, None, None]), axis=(0, 1, 2))
-        if self.axis_name is not None:
-            var = jax.lax.pmean(var, self.axis_name)
-        return mean, var, count
-
-
-class FrozenBatchNorm(nn.Module):
-    """Batch normalisation by the stored statistics: a gain and an offset per channel.
-
-    It has the variables of `BatchNorm` and leaves them alone; no gradient reaches
-    scale and bias, as the original does not train them while statistics are frozen.
-
-    Attributes:
-      epsilon: added to the variance.
-      scale_init: initialiser of the scale.
-    """
-
-    epsilon: float = 1e-5
-    scale_init: Callable = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, features: int) -> tuple[jax.Array, jax.Array]:
-        """Returns gain and offset, [features] float32, for `Conv`."""
-        scale, bias, mean, var = _norm_variables(self, features)
-        return jax.lax.stop_gradient(
-            _gain_and_offset(scale, bias, mean.value, var.value, self.epsilon)
-        )
-
-
-def _norm_variables(module: BatchNorm | FrozenBatchNorm, features: int):
-    shape = (features,)
-    return (
-        module.param("scale", module.scale_init, shape),
-        module.param("bias", nn.initializers.zeros, shape),
-        module.variable("batch_stats", "mean", jnp.zeros, shape),
-        module.variable("batch_stats", "var", jnp.ones, shape),
-    )
-
-
-def _gain_and_offset(scale, bias, mean, var, epsilon: float):
-    gain = scale * jax.lax.rsqrt(var + epsilon)
-    return gain, bias - mean * gain
 
 
 def conv_and_norm(
