@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def resize_bilinear(
@@ -42,14 +43,35 @@ def _resize_axis_forward(images, axis, length):
 
 
 def _resize_axis_backward(axis, length, in_size, gradient):
-    """A matrix product, as scattering is slow, and on a GPU in no fixed order."""
-    low, high, weight = bilinear_taps(jnp.arange(length), length, in_size)
-    weight = weight[:, None]
-    matrix = jax.nn.one_hot(low, in_size) * (1 - weight)
-    matrix = matrix + jax.nn.one_hot(high, in_size) * weight
-    gradient = jnp.moveaxis(gradient, axis, -1)
-    gradient = jnp.matmul(gradient, matrix.astype(gradient.dtype))
-    return (jnp.moveaxis(gradient, -1, axis),)
+    """Gathers: scattering is slow, and on a GPU adds up in no fixed order."""
+    index, weight = _transposed_taps(length, in_size)
+    weight = weight.astype(gradient.dtype)
+    shape = [1] * gradient.ndim
+    shape[axis] = in_size
+    total = sum(
+        jnp.take(gradient, places, axis, mode="clip") * factors.reshape(shape)
+        for places, factors in zip(index.T, weight.T, strict=True)
+    )
+    return (jax.lax.optimization_barrier(total),)
+
+
+@functools.lru_cache
+def _transposed_taps(length: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each input sample goes: outputs [in_size, n] int, weights [in_size, n]."""
+    with jax.ensure_compile_time_eval():
+        low, high, weight = map(
+            np.asarray, bilinear_taps(jnp.arange(length), length, in_size)
+        )
+    matrix = np.zeros((in_size, length), np.float32)
+    np.add.at(matrix, (low, np.arange(length)), 1 - weight)
+    np.add.at(matrix, (high, np.arange(length)), weight)
+    # Outputs of a sample are neighbours.
+    first = np.argmax(matrix != 0, axis=1)
+    last = length - 1 - np.argmax(matrix[:, ::-1] != 0, axis=1)
+    used = matrix.any(axis=1)
+    count = int(np.max(np.where(used, last - first + 1, 1)))
+    index = np.minimum(first, length - count)[:, None] + np.arange(count)
+    return index, np.take_along_axis(matrix, index, axis=1)
 
 
 _resize_axis.defvjp(_resize_axis_forward, _resize_axis_backward)

@@ -105,6 +105,16 @@ def test_resize_agrees_with_loops(size):
     )
 
 
+@pytest.mark.parametrize("size", [(18, 14), (4, 4), (3, 20), (1, 1), (31, 5), (9, 7)])
+def test_gradient_of_resize_is_its_transpose(size):
+    image, gradient = random_normal(4, 9, 7), random_normal(5, *size)
+    pixels = np.eye(63, dtype=np.float64).reshape(63, 9, 7)
+    expected = [np.sum(ref.resize(pixel, size) * gradient) for pixel in pixels]
+    _, pull_back = jax.vjp(lambda image: resize(image, size), image)
+    (got,) = pull_back(gradient)
+    np.testing.assert_allclose(got.ravel(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_shrinking_does_not_average():
     # Every output reads two taps per axis: the far pixels leave no trace.
     image = np.zeros((1, 9), np.float32)
