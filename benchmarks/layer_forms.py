@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.models.convolution import convolution, pointwise_convolution
+from yolact_jax.models.convolution import (
+    convolution,
+    plain_convolution,
+    pointwise_convolution,
+)
 from yolact_jax.models.pooling import max_pool
 from yolact_jax.models.winograd import winograd_convolution
 from yolact_jax.resize import resize_bilinear
@@ -23,6 +27,15 @@ _POINTWISE = (
     (35, 1024, 256, 1),
     (18, 512, 2048, 1),
     (18, 2048, 256, 1),
+)
+# Side of the kernel and of the map, channels, output channels, stride: the stem, the
+# first block of each later stage, and P6.
+_STRIDED = (
+    (7, 550, 3, 64, 2),
+    (3, 138, 128, 128, 2),
+    (3, 69, 256, 256, 2),
+    (3, 35, 512, 512, 2),
+    (3, 18, 256, 256, 2),
 )
 # Backbone; ProtoNet before and after its enlargement; class output of the head; P6,
 # which is below the size from which the algorithm is used.
@@ -60,12 +73,19 @@ def cases(dtype: str) -> Iterator[tuple[str, Callable, Callable, tuple, tuple | 
     for side, inputs, outputs, stride in _POINTWISE:
         name = f"1x1 convolution {side} x {inputs} to {outputs}"
         ours = functools.partial(pointwise_convolution, stride=stride)
-        plain = functools.partial(convolution, stride=stride, pad=0)
+        plain = functools.partial(plain_convolution, stride=stride, pad=0)
         name += f", stride {stride}" if stride > 1 else ""
         yield name, ours, plain, (side, side, inputs), (1, 1, inputs, outputs)
+    for size, side, inputs, outputs, stride in _STRIDED:
+        name = f"{size}x{size} convolution {side} x {inputs} to {outputs}"
+        options = {"stride": stride, "pad": size // 2}
+        ours = functools.partial(convolution, **options)
+        plain = functools.partial(plain_convolution, **options)
+        shapes = (side, side, inputs), (size, size, inputs, outputs)
+        yield f"{name}, stride {stride}", ours, plain, *shapes
     yield "max pooling 275 x 64", max_pool, windowed_max_pool, (275, 275, 64), None
     if dtype == "float32":
-        plain = functools.partial(convolution, stride=1, pad=1)
+        plain = functools.partial(plain_convolution, stride=1, pad=1)
         for side, inputs, outputs in _WINOGRAD:
             name = f"3x3 convolution {side} x {inputs} to {outputs}"
             kernel_shape = (3, 3, inputs, outputs)
