@@ -117,7 +117,7 @@ def test_remat_keeps_less_for_the_backward_pass(name):
             lambda p, x, f=fn: jax.vjp(f, p, x, has_aux=True)[1], params, images
         )
         kept.append(num_bytes(backward) - num_bytes(params))
-    assert kept[1] < 0.7 * kept[0], kept
+    assert kept[1] < 0.75 * kept[0], kept
 
 
 @pytest.mark.skipif(

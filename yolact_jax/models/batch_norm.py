@@ -1,6 +1,7 @@
 """Batch normalisation by the statistics of the batch, and by stored ones."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,32 +34,80 @@ class BatchNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises the channels of [B, h, w, c] by their statistics."""
         scale, bias, mean, var = _norm_variables(self, x.shape[-1])
-        batch_mean, batch_var, count = self._statistics(x)
+        y, batch_mean, batch_var = _normalize(
+            self.epsilon, self.axis_name, self.dtype, x, scale, bias, mean.value
+        )
         if not self.is_initializing():
+            count = x.size // x.shape[-1]
+            if self.axis_name is not None:
+                count *= jax.lax.axis_size(self.axis_name)
             unbiased = batch_var * (count / max(count - 1, 1))
             mean.value = self._running(mean.value, batch_mean)
             var.value = self._running(var.value, unbiased)
-        gain, offset = _gain_and_offset(
-            scale, bias, batch_mean, batch_var, self.epsilon
-        )
-        y = x * gain[None, None, None] + offset[None, None, None]
-        return y.astype(self.dtype)
+        return y
 
     def _running(self, old: jax.Array, new: jax.Array) -> jax.Array:
-        return self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
+        return self.momentum * old + (1 - self.momentum) * new
 
-    def _statistics(self, x: jax.Array):
-        x = x.astype(jnp.float32)
-        count = x.size // x.shape[-1]
-        mean = jnp.mean(x, axis=(0, 1, 2))
-        if self.axis_name is not None:
-            mean = jax.lax.pmean(mean, self.axis_name)
-            count *= jax.lax.axis_size(self.axis_name)
-        # Two passes: E[x^2] - E[x]^2 cancels in float32 when the mean is large.
-        var = jnp.mean(jnp.square(x - mean[None, None, None]), axis=(0, 1, 2))
-        if self.axis_name is not None:
-            var = jax.lax.pmean(var, self.axis_name)
-        return mean, var, count
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _normalize(epsilon: float, axis_name: str | None, dtype, x, scale, bias, shift):
+    """Normalises by the statistics of the batch.
+
+    Forward and backward read the map once for all sums and once for the result.
+
+    Args:
+      epsilon: added to the variance.
+      axis_name: mapped axis over which to average, if any.
+      dtype: type of the result.
+      x: [B, h, w, c] float.
+      scale: [c] float32.
+      bias: [c] float32.
+      shift: [c] float32 near the mean; E[x^2] - E[x]^2 would cancel without it.
+
+    Returns:
+      The map, its mean and its biased variance, [c] float32.  No gradient goes
+      through the latter two.
+    """
+    return _normalize_forward(epsilon, axis_name, dtype, x, scale, bias, shift)[0]
+
+
+def _normalize_forward(epsilon, axis_name, dtype, x, scale, bias, shift):
+    shifted = x.astype(jnp.float32) - _spread(shift)
+    mean, square = _mean(axis_name, shifted, jnp.square(shifted))
+    var = jnp.maximum(square - jnp.square(mean), 0)
+    mean += shift
+    gain, offset = _gain_and_offset(scale, bias, mean, var, epsilon)
+    y = (x * _spread(gain) + _spread(offset)).astype(dtype)
+    return (y, mean, var), (x, scale, mean, jax.lax.rsqrt(var + epsilon))
+
+
+def _normalize_backward(epsilon, axis_name, dtype, residuals, gradients):
+    x, scale, mean, inverse = residuals
+    gradient = gradients[0].astype(jnp.float32)
+    normal = (x - _spread(mean)) * _spread(inverse)
+    means = _mean(None, gradient, gradient * normal)
+    count = x.size // x.shape[-1]
+    bias_gradient, scale_gradient = (count * each for each in means)
+    if axis_name is not None:  # The statistics are of all devices, so act on all.
+        means = jax.lax.pmean(means, axis_name)
+    first, second = means
+    centered = gradient - _spread(first) - normal * _spread(second)
+    x_gradient = _spread(scale * inverse) * centered
+    no_gradient = jnp.zeros_like(mean)
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient, no_gradient
+
+
+_normalize.defvjp(_normalize_forward, _normalize_backward)
+
+
+def _spread(channels: jax.Array) -> jax.Array:
+    return channels[None, None, None]
+
+
+def _mean(axis_name: str | None, *maps: jax.Array) -> list[jax.Array]:
+    means = [jnp.mean(each, axis=(0, 1, 2)) for each in maps]
+    return means if axis_name is None else jax.lax.pmean(means, axis_name)
 
 
 class FrozenBatchNorm(nn.Module):
