@@ -214,7 +214,7 @@ def _row(case: dict, name: str, compile_s, median, p90, agrees) -> dict:
 
 def main(_) -> None:
     """Runs the sweep."""
-    rows = []
+    path = Path(_RESULTS.value) / f"{nms_table.results_name()}.csv"
     source = Path(_OUTPUTS.value).name if _OUTPUTS.value else "made up"
     if _OUTPUTS.value:
         outputs = np.load(_OUTPUTS.value)
@@ -225,10 +225,9 @@ def main(_) -> None:
     for boxes, scores in cases:
         new = measure(boxes, scores, source)
         nms_table.print_rows(new)
-        rows += new
-    path = Path(_RESULTS.value) / f"{nms_table.results_name()}.csv"
-    rows = nms_table.merged(path, rows)
-    measurement.write_csv(path, rows)
+        # At once, so that an interruption loses only one case.
+        rows = nms_table.merged(path, timing.with_driver(new))
+        measurement.write_csv(path, rows)
     nms_table.plot(path.with_suffix(".png"), rows)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from benchmarks import timing
+
 KEEP_ALL = "no suppression"
 NUMPY = "NumPy greedy"
 TORCH = "torchvision"
@@ -27,9 +29,10 @@ def print_rows(rows: list[dict]) -> None:
 
 def results_name() -> str:
     """Names the results by device and versions."""
-    device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else platform.machine()
-    return f"nms-{device.platform}-{kind}-jax{jax.__version__}".replace(" ", "_")
+    device = timing.device_name()
+    if device == "cpu":
+        device += f"-{platform.machine()}"
+    return f"nms-{device}-jax{jax.__version__}"
 
 
 _KEY = ("source", "batch", "boxes", "classes", "top_k", "variant")

@@ -98,10 +98,13 @@ def write_rows(folder: str, name: str, rows: list[dict]) -> None:
       rows: all with the same keys.
     """
     path = Path(folder) / f"{name}-{device_name()}-jax{jax.__version__}.csv"
+    measurement.write_csv(path, with_driver(rows))
+
+
+def with_driver(rows: list[dict]) -> list[dict]:
+    """Rows with a column for the driver of the GPU, if there is one."""
     driver = measurement.nvidia_driver() if jax.default_backend() == "gpu" else ""
-    if driver:
-        rows = [row | {"driver": driver} for row in rows]
-    measurement.write_csv(path, rows)
+    return [row | {"driver": driver} for row in rows] if driver else rows
 
 
 def write_as_measured(folder: str, name: str, rows: Iterable[dict]) -> None:
