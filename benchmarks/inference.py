@@ -196,12 +196,12 @@ def measure_postprocessing(subject: Subject, predictions) -> list[dict]:
         return full_size_masks(detections, prototypes, size, _IMAGE_SIZE)
 
     threshold = subject.score_threshold(predictions)
+    detection = measure(
+        subject, "decode and NMS", 1, None, find, predictions, threshold
+    )
     found = jax.jit(find)(predictions, threshold)
-    first = jax.tree.map(lambda x: x[0], found)
-    return [
-        measure(subject, "decode and NMS", 1, None, find, predictions, threshold),
-        measure(subject, "masks", 1, None, masks, first, predictions.prototypes[0]),
-    ]
+    first = jax.tree.map(lambda x: x[0], found), predictions.prototypes[0]
+    return [detection, measure(subject, "masks", 1, None, masks, *first)]
 
 
 def measure(subject, stage, batch_size, gflops, function, *arguments) -> dict:
