@@ -54,7 +54,8 @@ def check(function, x, kernel, gradient, stride, pad):
 @pytest.mark.parametrize(
     ("size", "stride", "pad", "height", "width"),
     [(7, 2, 3, height, width) for height in (8, 9) for width in (10, 13)]
-    + [(3, 2, 1, 7, 6), (3, 1, 1, 5, 4), (3, 2, 0, 8, 9), (5, 3, 2, 9, 7)],
+    + [(3, 2, 1, 39, 41), (3, 2, 1, 7, 6), (3, 1, 1, 5, 4)]
+    + [(3, 2, 0, 8, 9), (5, 3, 2, 9, 7)],
 )
 def test_convolution_equals_sums(size, stride, pad, height, width, channels, features):
     rows, columns = ((n + 2 * pad - size) // stride + 1 for n in (height, width))

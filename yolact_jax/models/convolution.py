@@ -115,8 +115,8 @@ def _pad_to_fit(x, size: int, stride: int, first: int, steps) -> jax.Array:
     return jax.lax.pad(x, jnp.zeros((), x.dtype), widths)
 
 
-# Below it XLA's own form is no slower, and much faster for large batches.
-_MIN_FEATURES = 32
+# Below them XLA's own form is no slower: of the result, in channels and positions.
+_MIN_FEATURES, _MIN_CELLS = 32, 300
 
 
 def _kernel_gradient_at_once(kernel_shape, stride: int, pad: int, x, gradient):
@@ -129,9 +129,10 @@ def _kernel_gradient_at_once(kernel_shape, stride: int, pad: int, x, gradient):
 
 def _kernel_gradient_on_cpu(kernel_shape, stride: int, pad: int, x, gradient):
     size, _, channels, features = kernel_shape
+    cells = gradient.shape[1] * gradient.shape[2]
     if channels < size:
         form = _kernel_gradient_by_rows
-    elif features < _MIN_FEATURES:
+    elif features < _MIN_FEATURES or cells < _MIN_CELLS:
         return _kernel_gradient_at_once(kernel_shape, stride, pad, x, gradient)
     else:
         form = _kernel_gradient_by_taps
