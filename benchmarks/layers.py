@@ -3,12 +3,12 @@
     python benchmarks/layers.py
 
 The forms are 1x1 convolution as a matrix product, strided convolution with the gradient
-to its kernel row by row on a CPU (elsewhere the stem sees 2x2 pixels at once), 3x3 max
-pooling with the gradient of maxima of slices, 3x3 convolution by Winograd's algorithm
-(float32 only; `model.winograd`), and bilinear resizing with a gradient that gathers, at
-the sizes of YOLACT at 550 pixels with a ResNet-50.  A row each for the result, the
-gradient to the map and that to the kernel, given the gradient of the result.  The two
-forms take turns, so that both see the same load of the machine.
+to its kernel by rows or taps on a CPU (elsewhere the stem sees 2x2 pixels at once), 3x3
+max pooling with the gradient of maxima of slices, 3x3 convolution by Winograd's
+algorithm (float32 only; `model.winograd`), and bilinear resizing with a gradient that
+gathers, at the sizes of YOLACT at 550 pixels with a ResNet-50.  A row each for the
+result, the gradient to the map and that to the kernel, given the gradient of the
+result.  The two forms take turns, so that both see the same load of the machine.
 """
 
 import sys

@@ -115,16 +115,16 @@ def _pad_to_fit(x, size: int, stride: int, first: int, steps) -> jax.Array:
     return jax.lax.pad(x, jnp.zeros((), x.dtype), widths)
 
 
-# Below them XLA's own form is no slower: of the result, in channels and positions.
-_MIN_FEATURES, _MIN_CELLS = 32, 300
-
-
 def _kernel_gradient_at_once(kernel_shape, stride: int, pad: int, x, gradient):
     kernel = jax.ShapeDtypeStruct(kernel_shape, x.dtype)
     form = partial(plain_convolution, stride=stride, pad=pad)
     if _is_stem(x, kernel, stride):
         form = partial(space_to_depth_convolution, pad=pad)
     return jax.linear_transpose(partial(form, x), kernel)(gradient)[0]
+
+
+# Below them XLA's own form is no slower: of the result, in channels and positions.
+_MIN_FEATURES, _MIN_CELLS = 32, 300
 
 
 def _kernel_gradient_on_cpu(kernel_shape, stride: int, pad: int, x, gradient):
