@@ -14,11 +14,10 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
-from yolact_jax.compile_cache import keep_compiled_programs
-from yolact_jax.console import parse_flags, start_logging
-from yolact_jax.ops.nms_variants import NMS_VARIANTS
-from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.setup import load_model
+from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.ops.nms.variants import NMS_VARIANTS
+from yolact_jax.training.evaluate import evaluate_and_report
+from yolact_jax.training.session import load_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")

@@ -8,9 +8,9 @@ import sys
 
 from absl import app, flags
 
-from yolact_jax.console import start_logging
-from yolact_jax.published import export_weights
-from yolact_jax.training.setup import load_state
+from yolact_jax.cli import start_logging
+from yolact_jax.training.session import load_state
+from yolact_jax.zoo import export_weights
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")

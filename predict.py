@@ -13,11 +13,10 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
-from yolact_jax.compile_cache import keep_compiled_programs
-from yolact_jax.console import parse_flags, start_logging
-from yolact_jax.ops.nms_variants import NMS_VARIANTS
-from yolact_jax.prediction_files import predict_files
-from yolact_jax.training.setup import load_model
+from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.ops.nms.variants import NMS_VARIANTS
+from yolact_jax.results.files import predict_files
+from yolact_jax.training.session import load_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SOURCE = flags.DEFINE_string("source", None, "An image, or a folder of images.")

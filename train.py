@@ -17,14 +17,13 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolact_jax.compile_cache import keep_compiled_programs
-from yolact_jax.console import parse_flags, start_logging
-from yolact_jax.training import distributed
-from yolact_jax.training.bad_batches import DivergedError
-from yolact_jax.training.distributed import OtherProcessError
+from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.loop import train
-from yolact_jax.training.plan import format_plan, make_plan
+from yolact_jax.training.monitor.bad_batches import DivergedError
+from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost.processes import OtherProcessError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Which model and data.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -54,13 +53,13 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Plans or trains, alone or with other processes."""
-    distributed.initialize(
+    processes.initialize(
         auto=_DISTRIBUTED.value,
         coordinator_address=_COORDINATOR.value,
         num_processes=_NUM_PROCESSES.value,
         process_id=_PROCESS_ID.value,
     )
-    if not distributed.is_first_process():
+    if not processes.is_first_process():
         start_logging(quiet=True)
     if _PLAN.value:
         print(format_plan(make_plan(_CONFIG.value)))

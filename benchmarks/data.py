@@ -31,10 +31,11 @@ from absl import app, flags
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.stage_timer import StageTimer
-from yolact_jax.console import start_logging
-from yolact_jax.data import augment, geometry, images, photometric, pipeline, rasterize
-from yolact_jax.data.coco_builder import prepare_coco
-from yolact_jax.data.dataset import RecordSource
+from yolact_jax.cli import start_logging
+from yolact_jax.data import images, pipeline
+from yolact_jax.data.augment import photometric, rasterize, sample, view
+from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.sources.coco_builder import prepare_coco
 
 _DATA = flags.DEFINE_string("data", None, "Folder in COCO format.")
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "Json file, if not in --data.")
@@ -51,9 +52,9 @@ _MAX_OBJECTS = 100
 # Stage -> the functions whose time it is, without that of other stages in them.
 _STAGES = {
     "decode": [(images, "decode_image")],
-    "geometry": [(augment, "choose_view"), (augment, "select")],
+    "geometry": [(sample, "choose_view"), (sample, "select")],
     "colour": [(photometric, "apply")],
-    "resize": [(geometry, "draw_view")],
+    "resize": [(view, "draw_view")],
     "rasterise": [(rasterize, "object_masks")],
     "collate": [(pipeline, "collate")],
 }
@@ -102,7 +103,7 @@ def measure(
         "input_size": input_size,
         "mask_size": 2 * -(-input_size // 8),
         "max_objects": _MAX_OBJECTS,
-        "augment": augment.AugmentOptions(),
+        "augment": sample.AugmentOptions(),
         "seed": 0,
         "num_threads": 1,
     }

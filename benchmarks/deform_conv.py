@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from benchmarks import measurement, timing
-from yolact_jax.models.convolution import convolution
 from yolact_jax.models.deform_conv import deform_conv
+from yolact_jax.models.kernels.convolution import convolution
 
 SIZES = ((69, 128), (35, 256), (18, 512))  # side of the map, channels
 

@@ -30,8 +30,8 @@ from absl import app, flags
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import measurement, timing
-from yolact_jax.postprocess import DetectOptions, detect, full_size_masks
-from yolact_jax.resize import resize_bilinear
+from yolact_jax.inference.detect import DetectOptions, detect, full_size_masks
+from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Detections, Predictions
 
 _ANCHORS = flags.DEFINE_integer("anchors", 19248, "Anchors.")

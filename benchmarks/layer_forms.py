@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.models.convolution import (
+from yolact_jax.models.kernels.convolution import (
     convolution,
     plain_convolution,
     pointwise_convolution,
 )
-from yolact_jax.models.pooling import max_pool
-from yolact_jax.models.winograd import winograd_convolution
-from yolact_jax.resize import resize_bilinear
+from yolact_jax.models.kernels.pooling import max_pool
+from yolact_jax.models.kernels.winograd import winograd_convolution
+from yolact_jax.ops.resize import resize_bilinear
 
 # Side of the map, channels, output channels, stride: backbone, stage by stage, and the
 # lateral convolutions of the FPN.

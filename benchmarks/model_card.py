@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import jax.numpy as jnp
 
-from benchmarks.golden.models import NAMES, NUM_CLASSES, GoldenModel
+from parity.models import NAMES, NUM_CLASSES, GoldenModel
 from yolact_jax import build
-from yolact_jax.flops import count_flops
+from yolact_jax.tools.flops import count_flops
 
 
 def forward_flops(model: GoldenModel) -> float:

@@ -31,9 +31,9 @@ from absl import app, flags
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import measurement, nms_table, timing
-from yolact_jax.ops.nms import Kept, per_class_nms
-from yolact_jax.ops.nms_variants import RULES
-from yolact_jax.ops.suppression import Rule
+from yolact_jax.ops.nms.per_class import Kept, per_class_nms
+from yolact_jax.ops.nms.rules import Rule
+from yolact_jax.ops.nms.variants import RULES
 
 _OUTPUTS = flags.DEFINE_string("outputs", None, "npz with boxes and scores.")
 _CLASSES = flags.DEFINE_multi_integer("classes", [1, 20, 80], "Numbers of classes.")

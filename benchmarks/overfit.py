@@ -19,7 +19,7 @@ from absl import app, flags
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from configs import coco
-from yolact_jax.console import start_logging
+from yolact_jax.cli import start_logging
 from yolact_jax.training.loop import train
 
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "A json in COCO format.")

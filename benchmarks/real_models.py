@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from yolact_jax import build
-from yolact_jax.flops import count_flops
 from yolact_jax.structures import Batch
+from yolact_jax.tools.flops import count_flops
 
 NUM_CLASSES = 80
 

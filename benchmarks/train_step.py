@@ -17,14 +17,9 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import measurement, timing
-from benchmarks.real_models import (
-    NUM_CLASSES,
-    fake_batch,
-    forward_gflops,
-    load_config,
-)
+from benchmarks.real_models import NUM_CLASSES, fake_batch, forward_gflops, load_config
 from yolact_jax import build
-from yolact_jax.training import setup
+from yolact_jax.training import session
 from yolact_jax.training.step import make_train_step
 
 _CONFIGS = flags.DEFINE_list("configs", "yolact_resnet50,yolact_base", "Models.")
@@ -46,11 +41,11 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
     config.train.batch_size = batch_size
     build.validate(config)
     key = jax.random.key(0)
-    state = jax.jit(setup.initial_state_fn(config, NUM_CLASSES, key))()
+    state = jax.jit(session.initial_state_fn(config, NUM_CLASSES, key))()
     step = make_train_step(
         build.make_model(config, NUM_CLASSES),
         build.make_anchors(config),
-        setup.optimizer_of(config),
+        session.optimizer_of(config),
         build.make_loss_options(config),
         key=key,
     )

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from tests import quick_compile
+from tests.helpers import quick_compile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (

@@ -7,15 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from tests.runs import rows, tiny_config
+from tests.helpers.runs import rows, tiny_config
 from tests.test_configs import load
-from yolact_jax import build, checkpoint
+from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.ops.nms_variants import NMS_VARIANTS
-from yolact_jax.prediction_files import predict_files
+from yolact_jax.ops.nms.variants import NMS_VARIANTS
+from yolact_jax.results.files import predict_files
+from yolact_jax.run import checkpoint
+from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
-from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.setup import load_state
+from yolact_jax.training.session import load_state
 
 
 @pytest.fixture(scope="module")

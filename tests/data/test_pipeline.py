@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from yolact_jax.data import pipeline
-from yolact_jax.data.augment import NO_AUGMENTATION, AugmentOptions
-from yolact_jax.data.coco_builder import prepare_coco
+from yolact_jax.data.augment.sample import NO_AUGMENTATION, AugmentOptions
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import examples_in_order, training_batches
-from yolact_jax.data.shapes_builder import prepare_shapes
+from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.data.sources.shapes_builder import prepare_shapes
 from yolact_jax.structures import Batch
 
 ARGUMENTS = {

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.transforms import assert_jit_and_vmap_agree
 from tests.reference import boxes as ref
-from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax.ops import boxes as box_ops
 
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.transforms import assert_jit_and_vmap_agree
 from tests.reference import masks as ref
-from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax.ops import masks as mask_ops
-from yolact_jax.resize import resize_bilinear
+from yolact_jax.ops.resize import resize_bilinear
 
 crop_masks = jax.jit(mask_ops.crop_masks)
 assemble_masks = jax.jit(mask_ops.assemble_masks)

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.transforms import assert_jit_and_vmap_agree
 from tests.reference import boxes as ref_boxes
 from tests.reference import matching as ref
-from tests.transforms import assert_jit_and_vmap_agree
 from yolact_jax.ops import matching
 
 SLOTS = 32

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import scenes
+from tests.helpers import scenes
 from tests.training.test_step import assert_trees_close
-from yolact_jax.losses import LossOptions
+from yolact_jax.losses.yolact import LossOptions
 from yolact_jax.training.step import mask_priority
 
 # Parts with many, few and no objects, so that their normalisers differ.

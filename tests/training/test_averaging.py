@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolact_jax.training.averaging import update_average
+from yolact_jax.training.optimizer import update_average
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from tests.runs import rows, tiny_config
-from tests.training.processes import run_processes
+from tests.helpers.processes import run_processes
+from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
-from yolact_jax.data.dataset import coco_ground_truth
-from yolact_jax.evaluation import collect_results, evaluate_coco
-from yolact_jax.training import distributed, report, setup
+from yolact_jax.data.records.dataset import coco_ground_truth
+from yolact_jax.results.coco_ap import collect_results, evaluate_coco
+from yolact_jax.training import evaluate as report
+from yolact_jax.training import session
+from yolact_jax.training.multihost import processes
 
 NUM_IMAGES = 7
 
@@ -27,13 +29,13 @@ def config_in(folder):
 
 def make_state(config, dataset):
     num_classes = len(dataset.class_names)
-    return jax.jit(setup.initial_state_fn(config, num_classes, jax.random.key(3)))()
+    return jax.jit(session.initial_state_fn(config, num_classes, jax.random.key(3)))()
 
 
 def evaluate(folder) -> dict:
     """In every process, on all devices; results go to the folder."""
     config = config_in(folder)
-    dataset = distributed.first_process_first(lambda: build.make_dataset(config))
+    dataset = processes.first_process_first(lambda: build.make_dataset(config))
     state = make_state(config, dataset)
     return report.evaluate_and_report(config, dataset, state, folder)
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from tests.runs import rows
-from tests.training.killed_run import train_tiny
-from yolact_jax.training.setup import load_state
+from tests.helpers.killed_run import train_tiny
+from tests.helpers.runs import rows
+from yolact_jax.training.session import load_state
 
 # A fresh process for each start, with the imports done once.
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -9,15 +9,21 @@ import jax
 import numpy as np
 import pytest
 
-from tests.runs import rows, tiny_config
-from tests.test_checkpoint import contents, flip_a_bit, steps_in
+from tests.helpers.runs import rows, tiny_config
+from tests.run.test_checkpoint import contents, flip_a_bit, steps_in
 from yolact_jax import build
-from yolact_jax.training import loop, recorder, replay
-from yolact_jax.training.bad_batches import DivergedError, load_bad_batch, saved_steps
+from yolact_jax.run.lock import WorkdirInUseError
+from yolact_jax.run.metrics import append_row
+from yolact_jax.tools import replay
+from yolact_jax.training import loop
 from yolact_jax.training.interruption import Interrupted
-from yolact_jax.training.metrics import append_row
-from yolact_jax.training.run_lock import WorkdirInUseError
-from yolact_jax.training.setup import load_state
+from yolact_jax.training.monitor import recorder
+from yolact_jax.training.monitor.bad_batches import (
+    DivergedError,
+    load_bad_batch,
+    saved_steps,
+)
+from yolact_jax.training.session import load_state
 
 NUM_STEPS = 6
 

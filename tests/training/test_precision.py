@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import scenes
+from tests.helpers import scenes
 from tests.training.test_step import assert_trees_close
 from yolact_jax.models.darknet import DarkNet
 from yolact_jax.models.resnet import Bottleneck, ResNet

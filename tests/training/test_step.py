@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import scenes
+from tests.helpers import scenes
 
 
 def assert_trees_close(a, b, **tolerance):

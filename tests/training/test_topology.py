@@ -6,11 +6,11 @@ import pickle
 import jax
 import pytest
 
+from tests.helpers.processes import run_processes
 from tests.test_end_to_end import tiny_config
-from tests.training.processes import run_processes
 from tests.training.test_step import assert_trees_close
 from yolact_jax.training.loop import train
-from yolact_jax.training.setup import load_state
+from yolact_jax.training.session import load_state
 
 
 def small_config(folder, num_steps):

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from yolact_jax.weights import classes, fetch
+from yolact_jax.weights import classes
+from yolact_jax.weights import hub as fetch
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
 
 TENSORS = {

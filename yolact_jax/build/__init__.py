@@ -6,7 +6,7 @@ typed arguments.
 
 from ml_collections import ConfigDict
 
-from yolact_jax import config_checks
+from yolact_jax import config as config_checks
 from yolact_jax.build.datasets import (
     make_augment_options,
     make_dataset,
@@ -20,12 +20,11 @@ from yolact_jax.build.networks import (
     make_detect_options,
     make_loss_options,
     make_model,
-    make_network_sizes,
     make_predictor,
     uses_winograd,
 )
 from yolact_jax.ops import anchors as anchor_ops
-from yolact_jax.ops.nms_variants import NMS_VARIANTS
+from yolact_jax.ops.nms.variants import NMS_VARIANTS
 
 __all__ = [
     "freezes_bn",
@@ -35,7 +34,6 @@ __all__ = [
     "make_detect_options",
     "make_loss_options",
     "make_model",
-    "make_network_sizes",
     "make_predictor",
     "make_training_batches",
     "prototype_size",

@@ -7,13 +7,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from yolact_jax.data import pipeline
-from yolact_jax.data.augment import AugmentOptions
-from yolact_jax.data.coco_builder import prepare_coco
-from yolact_jax.data.coco_release import prepare_release
-from yolact_jax.data.dataset import Dataset, RecordSource
+from yolact_jax.data.augment.sample import AugmentOptions
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.sbd_builder import prepare_sbd
-from yolact_jax.data.shapes_builder import prepare_shapes
+from yolact_jax.data.records.dataset import Dataset, RecordSource
+from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.data.sources.coco_release import prepare_release
+from yolact_jax.data.sources.sbd_builder import prepare_sbd
+from yolact_jax.data.sources.shapes_builder import prepare_shapes
 from yolact_jax.ops import anchors as anchor_ops
 
 _OFFICIAL = {

@@ -7,14 +7,13 @@ from flax import linen as nn
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from yolact_jax.doctor.network_view import NetworkSizes
-from yolact_jax.inference import Predictor, make_predict_fn, prepare_variables
-from yolact_jax.losses import LossOptions
+from yolact_jax.inference.detect import DetectOptions
+from yolact_jax.inference.predictor import Predictor, make_predict_fn, prepare_variables
+from yolact_jax.losses.yolact import LossOptions
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
-from yolact_jax.postprocess import DetectOptions
 
 BACKBONES = {
     "resnet18": resnet.ResNet18,
@@ -116,18 +115,6 @@ def make_detect_options(config: ConfigDict) -> DetectOptions:
         config.eval.nms,
         config.data.input_size,
         config.eval.class_agnostic,
-    )
-
-
-def make_network_sizes(config: ConfigDict) -> NetworkSizes:
-    """What the doctor needs to know of the network of a config."""
-    return NetworkSizes(
-        input_size=config.data.input_size,
-        max_objects=config.data.max_objects,
-        scales_px=config.anchors.scales_px,
-        aspect_ratios=config.anchors.aspect_ratios,
-        square=config.anchors.square,
-        least_iou=config.loss.positive_iou,
     )
 
 

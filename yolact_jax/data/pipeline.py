@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from absl import flags
 
-from yolact_jax.data.augment import AugmentOptions, collate
-from yolact_jax.data.dataset import RecordSource
+from yolact_jax.data.augment.mixing import mixed_sample
+from yolact_jax.data.augment.sample import AugmentOptions, collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
-from yolact_jax.data.mixing import mixed_sample
-from yolact_jax.data.ordered_map import ordered_map
+from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.records.ordered_map import ordered_map
 
 _LOGGER = logging.getLogger(__name__)
 # More threads would wait for each other, and hold more batches in memory.

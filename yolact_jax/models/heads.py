@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models.layers import Conv
-from yolact_jax.resize import resize_bilinear
+from yolact_jax.ops.resize import resize_bilinear
 
 
 class ProtoNet(nn.Module):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from yolact_jax.models import winograd
 from yolact_jax.models.batch_norm import BatchNorm, FrozenBatchNorm
-from yolact_jax.models.convolution import convolution, pointwise_convolution
+from yolact_jax.models.kernels import winograd
+from yolact_jax.models.kernels.convolution import convolution, pointwise_convolution
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from yolact_jax.models.deform_conv import DeformConv
+from yolact_jax.models.kernels.pooling import max_pool
 from yolact_jax.models.layers import conv_and_norm, conv_norm
 from yolact_jax.models.normalize import IMAGENET, Normalization
-from yolact_jax.models.pooling import max_pool
 
 # Without pretrained weights a deep network learns sooner if every block starts as its
 # shortcut (Goyal et al. 2017).

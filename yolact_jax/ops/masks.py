@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.resize import bilinear_taps
+from yolact_jax.ops.resize import bilinear_taps
 
 
 def assemble_masks(prototypes: jax.Array, coefficients: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.losses import LossOptions
+from yolact_jax.losses.yolact import LossOptions
 from yolact_jax.ops.matching import match_anchors
 from yolact_jax.structures import Batch
 

@@ -9,21 +9,27 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from yolact_jax import build, checkpoint
-from yolact_jax import workdir as run_folder
-from yolact_jax.checkpoint import CheckpointManager
-from yolact_jax.disk_errors import explaining_full_disk
-from yolact_jax.training import distributed, setup
-from yolact_jax.training.curves import write_curves
-from yolact_jax.training.evaluations import Evaluations
+from yolact_jax import build
+from yolact_jax.run import checkpoint
+from yolact_jax.run import folder as run_folder
+from yolact_jax.run.best import Evaluations
+from yolact_jax.run.checkpoint import CheckpointManager
+from yolact_jax.run.disk_errors import explaining_full_disk
+from yolact_jax.run.lock import sole_training
+from yolact_jax.run.metrics import keep_rows
+from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
-from yolact_jax.training.mesh import to_devices
-from yolact_jax.training.metrics import keep_rows
-from yolact_jax.training.profile import Profiler
-from yolact_jax.training.recorder import Recorder
-from yolact_jax.training.report import evaluate_and_report
-from yolact_jax.training.run_lock import sole_training
-from yolact_jax.training.session import Session, make_session
+from yolact_jax.training.monitor.curves import write_curves
+from yolact_jax.training.monitor.profiler import Profiler
+from yolact_jax.training.monitor.recorder import Recorder
+from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost.mesh import to_devices
+from yolact_jax.training.session import (
+    Session,
+    abstract_state,
+    make_session,
+    with_init_weights,
+)
 from yolact_jax.training.step import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,8 +76,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))
         # One process writes, so one holds the folder for all of this run.
-        distributed.on_first_process(stack.enter_context, sole_training(workdir))
-        evaluations = Evaluations(workdir, writes=distributed.is_first_process())
+        processes.on_first_process(stack.enter_context, sole_training(workdir))
+        evaluations = Evaluations(workdir, writes=processes.is_first_process())
         keep, best = config.train.keep_checkpoints, evaluations.best
         manager = stack.enter_context(
             checkpoint.open_manager(workdir, keep=keep, best_step=best)
@@ -98,13 +104,13 @@ def _start(
     # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
     # with the weights of config.train.init_weights in it.
     if manager.latest_step() is None:
-        state, notes = setup.with_init_weights(config, session.initial_state()), {}
+        state, notes = with_init_weights(config, session.initial_state()), {}
     else:
         run_folder.check_same_run(workdir, config, session.dataset)
-        like = setup.abstract_state(session.initial_state, session.layout.replicated)
+        like = abstract_state(session.initial_state, session.layout.replicated)
         state, notes = checkpoint.restore_newest(manager, like)
     evaluations.forget_after(int(state.step))
-    distributed.on_first_process(
+    processes.on_first_process(
         _tidy_folder, session, manager, evaluations, int(state.step)
     )
     if notes:
@@ -132,7 +138,7 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
     config = session.config
     start_step = int(state.step)
     source = session.dataset.source("train")
-    share = distributed.share_of_this_process()
+    share = processes.share_of_this_process()
     with (
         Interruption() as interruption,
         Profiler(session.workdir, config.train.profile_steps) as profiler,
@@ -186,7 +192,7 @@ def _save_and_evaluate_if_due(
         checkpoint.wait(keeper.manager)
         interruption.raise_if_noted(step)
     if evaluate:
-        with interruption.at_once(step, may_raise=distributed.acts_alone):
+        with interruption.at_once(step, may_raise=processes.acts_alone):
             _evaluate(session, state, keeper)
 
 
@@ -195,7 +201,7 @@ def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> b
     if jax.process_count() > 1:
         if step % every_steps:
             return False
-        number = distributed.largest_of_all(interruption.signal or 0)
+        number = processes.largest_of_all(interruption.signal or 0)
         interruption.signal = signal.Signals(number) if number else None
     return interruption.signal is not None
 
@@ -208,13 +214,13 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
     """Evaluates on all devices of all processes, which learn the result."""
     row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
-    distributed.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
+    processes.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
 
 
 def _keep_evaluation(
     workdir: Path, keeper: _Keeper, row: dict[str, float | None]
 ) -> None:
     keeper.evaluations.record(row["step"], row["eval/mask_AP"])
-    if distributed.is_first_process():
+    if processes.is_first_process():
         keeper.recorder.evaluated(row)
         write_curves(workdir)

@@ -1,18 +1,31 @@
-"""What a run needs beside its state, made once from its config."""
+"""From a config to all that a run needs: optimizer, step, state, data."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Sharding, SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from yolact_jax import build
-from yolact_jax.data.dataset import Dataset
-from yolact_jax.training import distributed, setup
-from yolact_jax.training.mesh import Layout, make_layout
-from yolact_jax.training.optimizer import Schedule
-from yolact_jax.training.step import TrainState
+from yolact_jax.data.records.dataset import Dataset
+from yolact_jax.run import checkpoint
+from yolact_jax.run.best import Evaluations
+from yolact_jax.run.folder import Run, load_run
+from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost.mesh import Layout, make_layout
+from yolact_jax.training.optimizer import (
+    Schedule,
+    make_optimizer,
+    scale_steps,
+    scale_to_batch,
+)
+from yolact_jax.training.step import TrainState, create_state, make_train_step
+from yolact_jax.zoo import initialise_from, load_pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +56,13 @@ class Session:
 def make_session(config: ConfigDict, workdir: Path) -> Session:
     """Makes everything a run needs beside its state."""
     # One process prepares the records, if need be, and all read them.
-    dataset = distributed.first_process_first(lambda: build.make_dataset(config))
+    dataset = processes.first_process_first(lambda: build.make_dataset(config))
     layout = make_layout()
-    schedule, num_steps = setup.make_schedule(config)
+    schedule, num_steps = make_schedule(config)
     num_classes = len(dataset.class_names)
     init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
-    step_fn = setup.train_step_fn(config, num_classes, step_key)
-    initial_state = setup.initial_state_fn(config, num_classes, init_key)
+    step_fn = train_step_fn(config, num_classes, step_key)
+    initial_state = initial_state_fn(config, num_classes, init_key)
 
     return Session(
         config=config,
@@ -57,7 +70,190 @@ def make_session(config: ConfigDict, workdir: Path) -> Session:
         dataset=dataset,
         num_steps=num_steps,
         schedule=schedule,
-        step_fn=setup.compile_lazily(step_fn, layout),
+        step_fn=compile_lazily(step_fn, layout),
         initial_state=jax.jit(initial_state, out_shardings=layout.replicated),
         layout=layout,
     )
+
+
+def make_schedule(config: ConfigDict) -> tuple[Schedule, int]:
+    """Makes the learning-rate schedule of a config.
+
+    Returns:
+      The schedule and the number of steps of the run.
+    """
+    options = config.optimizer
+    schedule = Schedule(
+        learning_rate=options.learning_rate,
+        warmup_rate=options.warmup_rate,
+        warmup_steps=options.warmup_steps,
+        decay_steps=tuple(options.decay_steps),
+        decay_factor=options.decay_factor,
+    )
+    num_steps = config.train.num_steps
+    if options.scale_with_batch:
+        schedule = scale_to_batch(schedule, config.train.batch_size)
+        num_steps = scale_steps(num_steps, config.train.batch_size)
+    return schedule, num_steps
+
+
+def optimizer_of(config: ConfigDict) -> optax.GradientTransformation:
+    """Makes the optimizer of a config."""
+    return make_optimizer(
+        make_schedule(config)[0],
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+        clip_norm=config.optimizer.clip_norm,
+        freeze_bn=build.freezes_bn(config),
+    )
+
+
+def initial_state_fn(
+    config: ConfigDict, num_classes: int, key: jax.Array
+) -> Callable[[], TrainState]:
+    """Returns a function that makes the state before the first step."""
+    model = build.make_model(config, num_classes)
+    optimizer = optimizer_of(config)
+    size = config.data.input_size
+    averaged = config.train.ema_decay > 0
+    return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
+
+
+def train_step_fn(
+    config: ConfigDict, num_classes: int, key: jax.Array
+) -> Callable[..., Any]:
+    """Makes the training step of a config, see `make_train_step`."""
+    return make_train_step(
+        build.make_model(config, num_classes),
+        build.make_anchors(config),
+        optimizer_of(config),
+        build.make_loss_options(config),
+        key=key,
+        accumulate_steps=config.train.accumulate_steps,
+        average_decay=config.train.ema_decay,
+    )
+
+
+def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+    """Jits a training step that overwrites the state it is given."""
+    replicated = (layout.replicated, layout.replicated)
+    return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
+
+
+def with_init_weights(config: ConfigDict, state: TrainState) -> TrainState:
+    """Puts the weights of ``config.train.init_weights``, if any, into a fresh state.
+
+    Raises:
+      ValueError: if they cannot be had or do not fit.
+    """
+    if not config.train.init_weights:
+        return state
+    host = jax.device_get(state.variables)
+    variables = initialise_from(host, config.train.init_weights)
+    variables = jax.tree.map(
+        lambda new, old: jax.device_put(new, old.sharding), variables, state.variables
+    )
+    # A copy of its own, as the step overwrites both.
+    average = jax.tree.map(jnp.copy, variables) if state.average else None
+    return dataclasses.replace(state, **variables, average=average)
+
+
+def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
+    """Describes a state, without making it, for `checkpoint.restore`.
+
+    Args:
+      make_state: makes such a state.
+      sharding: where every array should go.
+
+    Returns:
+      A `TrainState` of `jax.ShapeDtypeStruct`.
+    """
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(make_state),
+    )
+
+
+def load_model(
+    workdir: str | None,
+    step: int | str | None,
+    config: ConfigDict | None,
+    weights: str | None,
+) -> tuple[Run, TrainState]:
+    """Loads a run, or else pretrained weights into the model of a config.
+
+    Args:
+      workdir: folder of a run, or None.
+      step: which checkpoint of the run, see `load_state`.
+      config: with `weights`, the config of the model.
+      weights: a published name or a file, or None.
+
+    Returns:
+      The run and the state; with `weights`, a state at step 0 without optimizer.
+
+    Raises:
+      ValueError: if not exactly one of `workdir` and `weights` is given, or it cannot
+        be loaded.
+    """
+    if (workdir is None) == (weights is None):
+        raise ValueError(
+            "give either --workdir, the folder of a run, or --weights together with "
+            "--config."
+        )
+    if weights is None:
+        return load_state(workdir, step)
+    if config is None:
+        raise ValueError(
+            f"--weights {weights} needs --config, for example "
+            f"configs/yolact_base.py: the file does not say which model it is for."
+        )
+    build.validate(config)
+    run, variables = load_pretrained(config, weights)
+    variables = jax.device_put(variables, jax.devices()[0])
+    return run, TrainState(jnp.int32(0), **variables, opt_state=())
+
+
+def load_state(
+    workdir: str | Path, step: int | str | None = None
+) -> tuple[Run, TrainState]:
+    """Loads a run's config, classes and a checkpoint, on the first device.
+
+    Args:
+      workdir: folder of the run.
+      step: which checkpoint, or "best" for the one with the highest mask AP on the
+        validation split; the latest if None or "latest".
+
+    Returns:
+      The run and the state.
+
+    Raises:
+      ValueError: if the folder is not that of a run, or has no such checkpoint.
+    """
+    run = load_run(workdir)
+    make_state = initial_state_fn(run.config, len(run.class_names), jax.random.key(0))
+    like = abstract_state(make_state, SingleDeviceSharding(jax.devices()[0]))
+    with checkpoint.open_for_reading(workdir) as manager:
+        chosen = _choose_step(workdir, step, manager.all_steps())
+        return run, checkpoint.restore(manager, like, chosen)
+
+
+def _choose_step(
+    workdir: str | Path, step: int | str | None, steps: Sequence[int]
+) -> int | None:
+    """Turns "best", "latest" or digits into a step, None for the latest."""
+    if step == "best":
+        best = Evaluations(workdir).best(among=steps)
+        if best is None:
+            raise ValueError(
+                f"`step` is best, but no checkpoint of {workdir} was evaluated while "
+                f"training; give one of {sorted(steps)}, or latest."
+            )
+        return best
+    if step in (None, "latest"):
+        return None
+    try:
+        return int(step)
+    except ValueError:
+        raise ValueError(
+            f"`step` is {step!r}; it must be one of {sorted(steps)}, latest or best."
+        ) from None

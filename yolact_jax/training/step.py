@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from yolact_jax.losses import Losses, LossOptions, yolact_losses
+from yolact_jax.losses.yolact import Losses, LossOptions, yolact_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.accumulation import Part, accumulate, split
-from yolact_jax.training.averaging import update_average
+from yolact_jax.training.optimizer import update_average
 
 
 @flax.struct.dataclass
@@ -230,3 +230,20 @@ def _update(
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     skipped = 1.0 - finite.astype(jnp.float32)
     return new.replace(step=state.step + 1), StepMetrics(losses, grad_norm, skipped)
+
+
+def values_of(metrics: StepMetrics) -> dict[str, float]:
+    """Names the metrics of one step, on the host, as in ``metrics.jsonl``."""
+    losses = metrics.losses
+    values = {
+        "train/loss": losses.total,
+        "train/box": losses.box,
+        "train/class": losses.classification,
+        "train/mask": losses.mask,
+        "train/semantic": losses.semantic,
+        "train/grad_norm": metrics.grad_norm,
+        "train/skipped": metrics.skipped,
+    }
+    if losses.mask_iou is not None:
+        values["train/mask_iou"] = losses.mask_iou
+    return {name: float(value) for name, value in values.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolact_jax.atomic import replacing
+from yolact_jax.files import replacing
 from yolact_jax.weights.torch_file import read_torch_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")

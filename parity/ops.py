@@ -1,0 +1,184 @@
+"""Single operations against the record."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parity.records import Row
+from yolact_jax.losses import yolact
+from yolact_jax.models.deform_conv import DeformConv, deform_conv
+from yolact_jax.models.layers import Conv
+from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import masks as mask_ops
+from yolact_jax.ops import matching
+from yolact_jax.ops.nms import per_class
+from yolact_jax.ops.nms.sequential import sequential_nms
+from yolact_jax.ops.resize import resize_bilinear
+
+_BOX_OPS = (
+    ("encode", box_ops.encode, ("codec/gt", "codec/priors"), "codec/encode"),
+    ("decode", box_ops.decode, ("codec/loc", "codec/priors"), "codec/decode"),
+    ("corners", box_ops.cxcywh_to_xyxy, ("codec/priors",), "form/point_form"),
+    ("centres", box_ops.xyxy_to_cxcywh, ("codec/gt",), "form/center_size"),
+    ("IoU", box_ops.pairwise_iou, ("jaccard/a", "jaccard/b"), "jaccard/iou"),
+)
+
+
+def check_ops(golden: dict) -> list[Row]:
+    """Compares every operation that the package has.
+
+    Args:
+      golden: inputs and outputs side by side.
+
+    Returns:
+      The rows.
+    """
+    rows = [
+        _close(name, jax.jit(function)(*(golden[i] for i in inputs)), golden[output])
+        for name, function, inputs, output in _BOX_OPS
+    ]
+    covered = box_ops.pairwise_coverage(golden["jaccard/b"], golden["jaccard/a"]).T
+    rows.append(_close("coverage", covered, golden["jaccard/iou_crowd"]))
+    rows += _check_loss_parts(golden)
+    rows += [_check_crop(golden, padding) for padding in (0, 1, 2)]
+    rows += _check_resize(golden)
+    rows += [_check_matching(golden, f"match{i}") for i in range(3)]
+    rows += _check_nms(golden)
+    for case, stride in (("dcn_s1", 1), ("dcn_s2", 2)):
+        rows += _check_deform_conv(golden, case, stride)
+    return rows
+
+
+def _close(stage, actual, expected, tolerance=1e-6) -> Row:
+    """Relative to the value or 1; infinities and nans must be where they are."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    finite = np.isfinite(expected)
+    if not np.array_equal(actual[~finite], expected[~finite], equal_nan=True):
+        return Row(stage, np.inf, tolerance, "rel")
+    scale = np.maximum(np.abs(expected[finite]), 1)
+    error = np.max(np.abs(actual[finite] - expected[finite]) / scale, initial=0)
+    return Row(stage, float(error), tolerance, "rel")
+
+
+def _check_loss_parts(golden) -> list[Row]:
+    probability, target = golden["prim/bce_p"], golden["prim/bce_t"]
+    cost, gradient = jax.vmap(jax.value_and_grad(yolact.binary_cross_entropy))(
+        probability, target
+    )
+
+    def box_loss(error):
+        deltas = jnp.zeros((1, 4)).at[0, 0].set(error)
+        return yolact.box_loss(deltas, jnp.zeros((1, 4)), jnp.array([True]))
+
+    smooth, slope = jax.vmap(jax.value_and_grad(box_loss))(golden["prim/smooth_l1_x"])
+    return [
+        _close("cross entropy", cost, golden["prim/bce"]),
+        _close("cross entropy gradient", gradient, golden["prim/bce_grad"]),
+        _close("smooth L1", smooth, golden["prim/smooth_l1"]),
+        _close("smooth L1 gradient", slope, golden["prim/smooth_l1_grad"]),
+    ]
+
+
+def _check_crop(golden, padding) -> Row:
+    masks = jnp.moveaxis(jnp.asarray(golden["crop/masks"]), -1, 0)
+    cropped = mask_ops.crop_masks(masks, golden["crop/boxes"], padding)
+    expected = np.moveaxis(golden[f"crop/pad{padding}"], -1, 0)
+    return _close("crop", cropped, expected)
+
+
+def _check_resize(golden) -> list[Row]:
+    rows = []
+    for key in golden:
+        group, _, name = key.partition("/")
+        if group == "interp" and name != "x":
+            size = golden[key].shape[-2:]
+            resized = resize_bilinear(jnp.asarray(golden["interp/x"]), size)
+            rows.append(_close("resize", resized, golden[key]))
+    return rows
+
+
+def _check_matching(golden, case) -> Row:
+    objects = golden[f"{case}/gt"]
+    crowds = golden.get(f"{case}/crowd", np.zeros((0, 4), np.float32))
+    boxes = np.concatenate([objects, crowds])
+    is_object = np.arange(len(boxes)) < len(objects)
+    labels = np.zeros(len(boxes), np.int32)
+    labels[: len(objects)] = golden[f"{case}/labels"]
+    matches = jax.jit(matching.match_anchors)(
+        boxes, labels, is_object, ~is_object, golden[f"{case}/priors"]
+    )
+    wrong = np.asarray(matches.class_target) != golden[f"{case}/conf_t"]
+    positive = np.asarray(matches.positive)
+    index = np.asarray(matches.object_index) != golden[f"{case}/idx_t"]
+    return Row("matching", float(np.sum(wrong | (index & positive))), 0.0, "anchors")
+
+
+def _check_nms(golden) -> list[Row]:
+    scores = golden["nms/scores"].T
+    rows = []
+    for prefix, boxes in (("", "boxes"), ("degenerate_", "degenerate_boxes")):
+        for top_k in (200, 30) if not prefix else (200,):
+            suffix = "" if prefix else f"_top{top_k}"
+            for name, function in (
+                ("fast", per_class.fast_nms),
+                ("cross", per_class.cross_class_nms),
+            ):
+                kept = function(
+                    golden[f"nms/{boxes}"], scores, score_threshold=0.0, top_k=top_k
+                )
+                key = f"nms/{prefix}{name}{suffix}"
+                rows.append(_same_detections(f"{name} NMS", kept, golden, key))
+    kept = sequential_nms(golden["nms/boxes"], scores)
+    return [*rows, _same_detections("sequential NMS", kept, golden, "nms/trad")]
+
+
+def _same_detections(stage, kept, golden, key) -> Row:
+    valid = np.asarray(kept.valid)
+    ours = zip(kept.labels[valid], kept.anchor_index[valid], strict=True)
+    recorded = zip(golden[f"{key}_class"], golden[f"{key}_idx"], strict=True)
+    different = {(int(c), int(i)) for c, i in ours} ^ {
+        (int(c), int(i)) for c, i in recorded
+    }
+    return Row(stage, float(len(different)), 0.0, "boxes")
+
+
+def _check_deform_conv(golden, case, stride) -> list[Row]:
+    def params_of(prefix: str) -> dict:
+        def kernel(key):
+            return golden[f"{case}/{prefix}{key}"].transpose(2, 3, 1, 0)
+
+        steering = {
+            "kernel": kernel("conv_offset_mask.weight"),
+            "bias": golden[f"{case}/{prefix}conv_offset_mask.bias"],
+        }
+        bias = golden[f"{case}/{prefix}bias"]
+        return {"kernel": kernel("weight"), "bias": bias, "conv_offset_mask": steering}
+
+    def nhwc(key):
+        return jnp.asarray(golden[f"{case}/{key}"].transpose(0, 2, 3, 1))
+
+    def operation(params, x):
+        """With the recorded offsets: theirs and ours differ in the last digit."""
+        steering = nhwc("offset_mask")
+        offsets = steering[..., :18].reshape(*steering.shape[:3], 9, 2)
+        modulation = jax.nn.sigmoid(steering[..., 18:])
+        y = deform_conv(x, offsets, modulation, params["kernel"], stride=stride)
+        return y + params["bias"]
+
+    params, x = params_of(""), nhwc("x")
+    steering = params["conv_offset_mask"]
+    offsets = Conv(27, 3, stride).apply({"params": steering}, x)
+    module = DeformConv(nhwc("y").shape[-1], stride=stride)
+    y, vjp = jax.vjp(lambda p, x: module.apply({"params": p}, x), params, x)
+    gradients = jax.tree.leaves(vjp(nhwc("cotangent")))
+    expected = jax.tree.leaves((params_of("grad_"), nhwc("grad_x")))
+    return [
+        _close("deformable offsets", offsets, nhwc("offset_mask")),
+        _close("deformable convolution", operation(params, x), nhwc("y")),
+        # Samples move with the rounding of the offsets; the record is 1.4e-6 away
+        # from a computation in float64, this one 1.2e-6.
+        _close("deformable layer", y, nhwc("y"), 5e-6),
+    ] + [
+        _close("deformable gradient", a, b, 1e-4)
+        for a, b in zip(gradients, expected, strict=True)
+    ]

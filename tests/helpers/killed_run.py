@@ -1,0 +1,51 @@
+"""A run in a process of its own, slow enough to be killed at any moment."""
+
+import os
+import pathlib
+import time
+
+from tests.helpers import quick_compile
+from tests.helpers.runs import tiny_config
+
+CACHE = pathlib.Path(__file__).parents[2] / ".jax_cache"
+
+
+def train_tiny(folder, workdir, num_steps: int, seconds_per_step: float) -> None:
+    # The process starts without conftest.py; one device is the quickest to start.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = quick_compile.XLA_FLAGS
+    import jax
+    import optax
+
+    from yolact_jax.run.metrics import append_row
+    from yolact_jax.training import loop
+    from yolact_jax.training.monitor import recorder
+
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    add = recorder.Recorder.add
+
+    def add_slowly(*args):
+        add(*args)
+        time.sleep(seconds_per_step)
+
+    def evaluate(config, dataset, state, workdir):
+        """In place of seconds of compilation, a number that the parameters decide."""
+        norm = float(optax.tree.norm(state.params))
+        return append_row(workdir, int(state.step), {"eval/mask_AP": norm})
+
+    recorder.Recorder.add = add_slowly
+    loop.evaluate_and_report = evaluate
+    loop.train(kill_config(folder, num_steps), workdir)
+    os._exit(0)  # Without waiting for the threads of others.
+
+
+def kill_config(folder, num_steps: int):
+    config = tiny_config(folder)
+    config.train.num_steps = num_steps
+    # Windows of metrics and evaluations fall between checkpoints as well as on them.
+    config.train.log_every_steps = 3
+    config.train.checkpoint_every_steps = 5
+    config.train.eval_every_steps = num_steps // 2
+    config.train.tensorboard = "no"
+    return config

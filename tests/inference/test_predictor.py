@@ -1,0 +1,182 @@
+"""The predictor on images of all sizes, with a network that is made up."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from tests.helpers import scenes
+from yolact_jax.inference.detect import DetectOptions
+from yolact_jax.inference.predictor import Predictor, make_predict_fn
+from yolact_jax.models.normalize import IMAGENET
+from yolact_jax.structures import Predictions
+from yolact_jax.training.multihost.mesh import make_layout
+
+ANCHORS = np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]], np.float32)
+
+
+class BrightHalves(nn.Module):
+    """Finds class 0 where the left, class 1 where the right half is bright."""
+
+    normalization = IMAGENET
+    mask_iou_net = None
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        batch, side = images.shape[0], images.shape[1]
+        left = images[:, :, : side // 2].mean(axis=(1, 2, 3))
+        right = images[:, :, side // 2 :].mean(axis=(1, 2, 3))
+        logits = jnp.zeros((batch, 2, 3))
+        logits = logits.at[:, 0, 1].set(10 * left).at[:, 1, 2].set(10 * right)
+        logits = logits.at[:, :, 0].set(0.5)
+        return Predictions(
+            box_deltas=jnp.zeros((batch, 2, 4)),
+            class_logits=logits,
+            coefficients=jnp.ones((batch, 2, 1)),
+            prototypes=jnp.ones((batch, 16, 16, 1)),
+        )
+
+
+def half_bright(height, width, side):
+    image = np.zeros((height, width, 3), np.uint8)
+    half = slice(0, width // 2) if side == "left" else slice(width // 2, width)
+    image[:, half] = 255
+    return image
+
+
+def make_predictor(batch_size=1, sharding=None, **kwargs) -> Predictor:
+    predict_fn = make_predict_fn(
+        BrightHalves(),
+        jnp.asarray(ANCHORS),
+        32,
+        DetectOptions(max_detections=4),
+        sharding=sharding,
+    )
+    names = ("left", "right")
+    return Predictor(predict_fn, {}, names, batch_size, sharding=sharding, **kwargs)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (61, 33), (200, 100)])
+def test_boxes_and_masks_are_in_pixels_of_the_image(height, width, side):
+    predictor = make_predictor(score_threshold=0.5)
+    found = predictor(half_bright(height, width, side))
+    assert found.labels.tolist() == [0 if side == "left" else 1]
+    x1, x2 = (0, width / 2) if side == "left" else (width / 2, width)
+    np.testing.assert_allclose(found.boxes_px, [[x1, 0, x2, height]], atol=1e-3)
+    assert found.masks.shape == (1, height, width)
+    assert found.masks.dtype == bool
+    columns = np.flatnonzero(found.masks[0].all(axis=0))
+    # The crop is padded by one of 16 prototype columns.
+    assert abs(columns[0] - x1) <= width / 16 + 1
+    assert abs(columns[-1] + 1 - x2) <= width / 16 + 1
+
+
+def test_stream_keeps_the_order_whatever_sizes_and_batches():
+    sizes = [(40, 60), (50, 30), (100, 120), (64, 64), (20, 20)]
+    sides = ["left", "right", "left", "left", "right"]
+    images = [half_bright(*size, side) for size, side in zip(sizes, sides, strict=True)]
+    for batch_size in (1, 2, 4):
+        predictor = make_predictor(batch_size, score_threshold=0.5)
+        found = list(predictor.stream(images))
+        assert [f.labels.tolist() for f in found] == [[0], [1], [0], [0], [1]]
+        assert [f.masks.shape[1:] for f in found] == sizes
+
+
+def test_unordered_stream_fills_batches_with_images_of_a_canvas():
+    # The fourth and the sixth need a larger canvas.
+    sizes = [(40, 60), (50, 30), (64, 64), (100, 120), (20, 20), (90, 90), (30, 64)]
+    sides = ["left", "right", "left", "left", "right", "right", "left"]
+    images = [half_bright(*size, side) for size, side in zip(sizes, sides, strict=True)]
+    predictor = make_predictor(2, score_threshold=0.5)
+    batches = []
+
+    def predict(variables, canvases, sizes, *thresholds):
+        batches.append(canvases.shape[1])
+        return predictor.predict_fn(variables, canvases, sizes, *thresholds)
+
+    counted = dataclasses.replace(predictor, predict_fn=predict)
+    found = dict(counted.stream_unordered(images))
+    assert batches == [64, 64, 128, 64]
+    assert sorted(found) == list(range(7))
+    for index, (size, side) in enumerate(zip(sizes, sides, strict=True)):
+        assert found[index].labels.tolist() == [0 if side == "left" else 1]
+        assert found[index].masks.shape[1:] == size
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        list(predictor.stream_unordered([np.zeros((4, 4), np.uint8)]))
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_images_spread_over_devices_give_the_same(count):
+    devices = jax.devices()
+    assert len(devices) == 4
+    images = [
+        half_bright(40 + index, 60 - index, "left" if index % 2 else "right")
+        for index in range(count)
+    ]
+    spread = make_predictor(4, make_layout(devices).sharded, score_threshold=0.5)
+    alone = make_predictor(1, score_threshold=0.5)
+    for one, other in zip(spread.stream(images), alone.stream(images), strict=True):
+        assert len(one) == 1
+        for field in ("boxes_px", "scores", "labels", "masks"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+def test_no_object_gives_empty_arrays():
+    predictor = make_predictor(candidate_threshold=0.9)
+    found = predictor(np.zeros((10, 12, 3), np.uint8))
+    assert len(found) == 0
+    assert found.boxes_px.shape == (0, 4)
+    assert found.masks.shape == (0, 10, 12)
+
+
+def test_thresholds_and_objects_do_not_recompile_but_a_new_canvas_does():
+    predictor = make_predictor()
+    for threshold in (0.1, 0.5, 0.9):
+        for image in (half_bright(40, 60, "left"), np.zeros((64, 64, 3), np.uint8)):
+            predictor.predict_fn(
+                {}, _canvas(image, 64), jnp.array([image.shape[:2]]), threshold, 0.5
+            )
+    assert predictor.predict_fn._cache_size() == 1
+    predictor(half_bright(100, 100, "left"))
+    assert predictor.predict_fn._cache_size() == 2
+
+
+def _canvas(image, side):
+    canvas = np.zeros((1, side, side, 3), np.uint8)
+    canvas[0, : image.shape[0], : image.shape[1]] = image
+    return jnp.asarray(canvas)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ValueError, match=r"`image` must be a uint8 RGB array"):
+        make_predictor()(image)
+
+
+def test_real_network_runs_from_pixels_to_masks():
+    model = scenes.tiny_model()
+    variables = jax.jit(lambda k: model.init(k, jnp.zeros((1, 64, 64, 3)), train=True))(
+        jax.random.key(0)
+    )
+    predict_fn = make_predict_fn(
+        model, jnp.asarray(scenes.tiny_anchors()), 64, DetectOptions(50, 20)
+    )
+    predictor = Predictor(predict_fn, variables, ("a", "b", "c"))
+    rng = np.random.default_rng(0)
+    found = predictor(rng.integers(0, 255, (48, 80, 3), dtype=np.uint8))
+    assert len(found) == 20
+    assert np.all(np.diff(found.scores) <= 0)
+    assert found.boxes_px.min() >= 0
+    assert np.all(found.boxes_px.max(axis=0) <= [80, 48, 80, 48])

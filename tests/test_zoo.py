@@ -1,0 +1,133 @@
+"""From a file of weights to a model and back, through the functions users call."""
+
+import importlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from yolact_jax import build, zoo
+from yolact_jax.run.folder import Run
+from yolact_jax.training import session
+from yolact_jax.training.step import TrainState
+from yolact_jax.weights.files import write_safetensors
+
+
+def tiny_config() -> ConfigDict:
+    config = importlib.import_module("configs.shapes").get_config()
+    config.data.input_size = 64
+    config.model.backbone_width = 8
+    config.model.features = 8
+    config.model.num_prototypes = 4
+    return config
+
+
+def make_variables(num_classes: int, seed: int = 0) -> dict:
+    shapes = zoo.abstract_variables(tiny_config(), num_classes)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: rng.random(x.shape, np.float32), shapes)
+
+
+def save(folder: pathlib.Path, num_classes: int, names=None) -> str:
+    names = names or tuple(f"thing {i}" for i in range(num_classes))
+    run = Run(tiny_config(), names, tuple(range(10, 10 + num_classes)))
+    path = folder / "model.safetensors"
+    zoo.export_weights(run, make_variables(num_classes), path)
+    return str(path)
+
+
+def test_exported_run_comes_back_with_its_classes(tmp_path):
+    path = save(tmp_path, 3)
+    run, state = session.load_model(None, None, tiny_config(), path)
+    assert run.class_names == ("thing 0", "thing 1", "thing 2")
+    assert run.category_ids == (10, 11, 12)
+    expected = flatten_dict(make_variables(3))
+    for key, array in flatten_dict(state.variables).items():
+        np.testing.assert_array_equal(array, expected[key])
+
+
+def test_loaded_weights_predict(tmp_path):
+    run, state = session.load_model(None, None, tiny_config(), save(tmp_path, 3))
+    predictor = build.make_predictor(run.config, state.variables, run.class_names)
+    instances = predictor(np.zeros((40, 50, 3), np.uint8))
+    assert instances.masks.shape[1:] == (40, 50)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "first", "last_id"), [(80, "person", 90), (20, "aeroplane", 20)]
+)
+def test_classes_of_published_models_are_known(tmp_path, num_classes, first, last_id):
+    path = tmp_path / "x.safetensors"
+    tensors = zoo.to_state_dict(make_variables(num_classes))
+    write_safetensors(path, tensors)
+    run, _ = zoo.load_pretrained(tiny_config(), str(path))
+    assert run.class_names[0] == first
+    assert run.category_ids[-1] == last_id
+
+
+def test_refuses_weights_for_unknown_classes(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, zoo.to_state_dict(make_variables(7)))
+    with pytest.raises(ValueError, match="for 7 classes and does not name them"):
+        zoo.load_pretrained(tiny_config(), str(path))
+
+
+def test_refuses_a_backbone_alone(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, {"conv1.weight": np.zeros((8, 3, 7, 7), np.float32)})
+    with pytest.raises(ValueError, match="can only start a training"):
+        zoo.load_pretrained(tiny_config(), str(path))
+
+
+def test_refuses_weights_of_another_config(tmp_path):
+    config = tiny_config()
+    config.model.num_prototypes = 5
+    with pytest.raises(ValueError, match="does not fit the model of the config"):
+        session.load_model(None, None, config, save(tmp_path, 3))
+
+
+@pytest.mark.parametrize(
+    ("workdir", "config", "weights", "message"),
+    [
+        (None, None, None, "either --workdir"),
+        ("runs/x", None, "x.pth", "either --workdir"),
+        (None, None, "x.pth", "needs --config"),
+        (None, tiny_config(), "x.pth", "neither a file nor a published name"),
+    ],
+)
+def test_refuses_half_a_model(workdir, config, weights, message):
+    with pytest.raises(ValueError, match=message):
+        session.load_model(workdir, None, config, weights)
+
+
+def fresh_state(num_classes: int) -> TrainState:
+    variables = jax.device_put(make_variables(num_classes, seed=1))
+    return TrainState(np.int32(0), **variables, opt_state=())
+
+
+def test_training_starts_from_weights_for_other_classes(tmp_path, caplog):
+    config = tiny_config()
+    state = fresh_state(5)
+    assert session.with_init_weights(config, state) is state
+    config.train.init_weights = save(tmp_path, 3)
+    with caplog.at_level("INFO"):
+        started = session.with_init_weights(config, state)
+    assert "stays as initialised: semantic_seg_conv.bias" in caplog.text
+    expected = flatten_dict(make_variables(3))
+    before = flatten_dict(state.variables)
+    for key, array in flatten_dict(started.variables).items():
+        of_classes = key[1:-1] in (("head", "class"), ("semantic",))
+        source = before if of_classes else expected
+        np.testing.assert_array_equal(array, source[key])
+
+
+def test_every_trained_published_model_has_a_config():
+    from yolact_jax.weights.hub import PUBLISHED
+
+    folder = pathlib.Path(__file__).parent.parent / "configs"
+    trained = [name for name in PUBLISHED if name.startswith("yolact_")]
+    assert len(trained) == 6
+    assert all((folder / f"{name}.py").exists() for name in trained)

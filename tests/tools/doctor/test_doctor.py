@@ -1,0 +1,322 @@
+"""Every kind of fault is found in a made-up set, with its ids."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.tools.doctor.__main__ import examine, report
+from yolact_jax.tools.doctor.findings import Finding
+from yolact_jax.tools.doctor.network_view import NetworkSizes, best_overlaps
+
+SIDE = 64
+
+
+class MadeUp:
+    """Two splits of two pictures, with one square object each."""
+
+    def __init__(self, root):
+        self.root = root
+        self.content = {split: self._content(split) for split in ("train", "val")}
+
+    def _content(self, split):
+        folder = self.root / split
+        folder.mkdir(parents=True)
+        first = 1 if split == "train" else 3
+        images, annotations = [], []
+        for image_id in (first, first + 1):
+            pixels = np.full((SIDE, SIDE, 3), 50 * image_id, np.uint8)
+            (folder / f"{image_id}.jpg").write_bytes(simplejpeg.encode_jpeg(pixels))
+            size = {"height": SIDE, "width": SIDE}
+            images.append({"id": image_id, "file_name": f"{image_id}.jpg", **size})
+            annotations.append(self.annotation(image_id, image_id, [16, 16, 24, 24]))
+        return {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+
+    @staticmethod
+    def annotation(annotation_id, image_id, box):
+        x, y, width, height = box
+        corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+        return {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": 1,
+            "bbox": box,
+            "area": width * height,
+            "iscrowd": 0,
+            "segmentation": [corners],
+        }
+
+    def write(self):
+        for split, content in self.content.items():
+            (self.root / f"{split}.json").write_text(json.dumps(content))
+
+    def arguments(self):
+        return {
+            "annotations": self.root / "train.json",
+            "images": self.root / "train",
+            "validation_annotations": self.root / "val.json",
+            "validation_images": self.root / "val",
+        }
+
+    def findings(self, **sizes):
+        self.write()
+        arguments = {
+            name if name.startswith("validation") else f"train_{name}": value
+            for name, value in self.arguments().items()
+        }
+        dataset = prepare_coco(
+            data_dir=self.root / "records", skip_bad=True, **arguments
+        )
+        return list(examine(dataset, NetworkSizes(**{"input_size": 64, **sizes})))
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    return MadeUp(tmp_path)
+
+
+def only(found, level, check):
+    """The text of the only finding that is no note, which has level and check."""
+    serious = [finding for finding in found if finding.level != "note"]
+    assert [(f.level, f.check) for f in serious] == [(level, check)], found
+    return serious[0].text
+
+
+def test_sound_set_has_only_notes(made_up):
+    assert {finding.level for finding in made_up.findings()} == {"note"}
+
+
+def test_broken_image(made_up):
+    file = made_up.root / "train" / "2.jpg"
+    file.write_bytes(file.read_bytes()[:300])
+    assert "2.jpg" in only(made_up.findings(), "problem", "unusable")
+
+
+def test_missing_file(made_up):
+    (made_up.root / "val" / "3.jpg").unlink()
+    text = only(made_up.findings(), "problem", "unusable")
+    assert "image 3 " in text
+    assert "3.jpg" in text
+
+
+def test_polygon_of_two_points(made_up):
+    made_up.content["train"]["annotations"][1]["segmentation"] = [[1, 1, 2, 2]]
+    assert "annotation 2 of image 2" in only(made_up.findings(), "problem", "unusable")
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[5, 5, 25, 25, 15, 15]], {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}],
+)
+def test_outline_without_area(made_up, segmentation):
+    made_up.content["val"]["annotations"][0]["segmentation"] = segmentation
+    found = made_up.findings()
+    (degenerate,) = (f for f in found if f.check == "degenerate outline")
+    assert degenerate.level == "warning"
+    assert "image 3 (3.jpg), annotation 3 " in degenerate.text
+    assert any(f.check == "invisible" for f in found)
+
+
+def test_box_that_reaches_out(made_up):
+    annotation = made_up.annotation(2, 2, [40, 40, 24, 26])
+    made_up.content["train"]["annotations"][1] = annotation
+    text = only(made_up.findings(), "warning", "box outside")
+    assert "image 2 (2.jpg), annotation 2 " in text
+
+
+def test_box_wholly_outside(made_up):
+    made_up.content["train"]["annotations"][1]["bbox"] = [100, 10, 5, 5]
+    text = only(made_up.findings(), "problem", "unusable")
+    assert "annotation 2 of image 2" in text
+
+
+def test_class_without_objects(made_up):
+    for content in made_up.content.values():
+        content["categories"].append({"id": 2, "name": "dog"})
+    found = [f for f in made_up.findings() if f.check == "class imbalance"]
+    assert [f.text[: f.text.index(",")] for f in found] == [
+        "train: class 'dog' has 0 objects",
+        "validation: class 'dog' has 0 objects",
+    ]
+
+
+def test_gap_in_the_ids(made_up):
+    made_up.content["train"]["annotations"][1]["id"] = 12
+    (gap,) = (f for f in made_up.findings() if f.check == "id gaps")
+    assert gap.text == "train: annotation ids from 1 to 12 leave out 10 numbers."
+
+
+def test_same_image_in_both_splits(made_up):
+    data = (made_up.root / "train" / "2.jpg").read_bytes()
+    (made_up.root / "val" / "4.jpg").write_bytes(data)
+    text = only(made_up.findings(), "problem", "duplicate image")
+    assert "train 2 (2.jpg), validation 4 (4.jpg)" in text
+
+
+def test_same_image_twice_in_a_split(made_up):
+    data = (made_up.root / "train" / "2.jpg").read_bytes()
+    (made_up.root / "train" / "1.jpg").write_bytes(data)
+    text = only(made_up.findings(), "warning", "duplicate image")
+    assert "train 1 (1.jpg), train 2 (2.jpg)" in text
+
+
+def test_object_that_no_anchor_can_match(made_up):
+    annotation = made_up.annotation(2, 2, [4, 30, 50, 6])
+    made_up.content["train"]["annotations"][1] = annotation
+    text = only(made_up.findings(), "warning", "unmatched")
+    assert "annotations 2 of image 2" in text
+
+
+def test_object_dropped_for_its_box(made_up):
+    made_up.content["train"]["annotations"][1]["bbox"] = [20, 20, 0, 9]
+    text = only(made_up.findings(), "warning", "dropped")
+    assert "annotations 2 of image 2" in text
+
+
+def test_object_without_a_mask_pixel(made_up):
+    annotation = made_up.annotation(2, 2, [16, 16, 24, 24])
+    annotation["segmentation"] = [[16, 16, 17, 16, 17, 17]]
+    made_up.content["train"]["annotations"][1] = annotation
+    text = only(made_up.findings(), "warning", "invisible")
+    assert "annotations 2 of image 2" in text
+
+
+def test_more_objects_than_slots(made_up):
+    more = [made_up.annotation(9 + i, 2, [8 + i, 8, 24, 24]) for i in range(3)]
+    made_up.content["train"]["annotations"] += more
+    found = made_up.findings(max_objects=3)
+    text = only(found, "warning", "too many objects")
+    assert "image 2 (2.jpg) has 4 annotations, of which 1 find none of 3" in text
+
+
+def test_best_overlap_is_that_of_concentric_boxes():
+    shapes = np.array([[10.0, 10.0], [20.0, 5.0]])
+    extents = np.array([[10.0, 10.0], [10.0, 5.0], [40.0, 2.5]])
+    np.testing.assert_allclose(best_overlaps(extents, shapes), [1, 0.5, 50 / 150])
+
+
+def test_report_puts_problems_first_and_counts():
+    found = [Finding("note", "a", f"fact {i}.") for i in range(5)]
+    found.append(Finding("problem", "b", "bad."))
+    lines = report(found, most=2).splitlines()
+    assert lines[0] == "problem (b): bad."
+    assert lines[1:4] == [
+        "note (a): fact 0.",
+        "note (a): fact 1.",
+        "note (a): and 3 more.",
+    ]
+    assert lines[-1] == "1 problems, 0 warnings, 5 notes"
+
+
+def run(arguments, *more):
+    flags = [f"--{name}={value}" for name, value in arguments.items()]
+    return subprocess.run(
+        [sys.executable, "-m", "yolact_jax.tools.doctor", *flags, *more],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
+    made_up.write()
+    sheet = made_up.root / "sheet.png"
+    done = run(
+        made_up.arguments(), "--input_size=64", f"--sheet={sheet}", "--samples=5"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("notes\n")
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (2 * 275, 4 * 275, 3)
+    assert picture[:275].std() > 5
+    assert not picture[275:, 275:].any()
+    (made_up.root / "val" / "3.jpg").unlink()
+    done = run(made_up.arguments(), "--input_size=64")
+    assert done.returncode == 1
+    assert "problem (unusable): val.json: image 3" in done.stdout
+
+
+def test_unreadable_set_is_told_without_a_traceback(made_up):
+    arguments = made_up.arguments()
+    done = run(arguments)
+    assert done.returncode == 1
+    assert "train.json does not exist" in done.stdout
+    assert "val.json does not exist" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+CONFIG = """
+from configs import coco
+
+def get_config():
+    config = coco.get_config()
+    config.data.input_size = 64
+    config.data.max_objects = 1
+    config.data.train_annotations = "{root}/train.json"
+    config.data.train_images = "{root}/train"
+    config.data.validation_annotations = "{root}/val.json"
+    config.data.validation_images = "{root}/val"
+    config.anchors.scales_px = ({anchors})
+    return config
+"""
+
+
+@pytest.fixture
+def config_file(made_up):
+    """Writes a config with the anchors given, for the made-up set."""
+
+    def write(anchors):
+        made_up.write()
+        text = CONFIG.format(root=made_up.root, anchors=anchors)
+        (made_up.root / "config.py").write_text(text)
+        return {"config": made_up.root / "config.py"}
+
+    return write
+
+
+def test_config_gives_data_sizes_and_anchors(made_up, config_file):
+    annotations = made_up.content["train"]["annotations"]
+    annotations.append(made_up.annotation(7, 2, [8, 8, 25, 25]))
+    done = run(config_file("(24.0,), (48.0,), (48.0,), (48.0,), (48.0,)"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unmatched" not in done.stdout
+    assert "image 2 (2.jpg) has 2 annotations, of which 1 find none" in done.stdout
+    done = run(config_file("(6.0,), (6.0,), (6.0,), (6.0,), (6.0,)"), "--max_objects=5")
+    assert "train: 3 objects overlap less than 0.5 with any anchor" in done.stdout
+    assert "find none" not in done.stdout
+
+
+def test_config_gives_the_augmentation_of_the_sheet(made_up, config_file):
+    sheets = []
+    for change in ("False", "True"):
+        file = made_up.root / f"{change}.png"
+        flags = [f"--config.augment.{name}=False" for name in ("expand", "crop")]
+        arguments = config_file("(24.0,), (48.0,), (48.0,), (48.0,), (48.0,)")
+        done = run(
+            arguments,
+            *flags,
+            f"--config.augment.photometric={change}",
+            f"--sheet={file}",
+            "--samples=4",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        sheets.append(cv2.imread(str(file)))
+    plain, coloured = sheets
+    # The made-up pictures are grey, and so is the sheet beside the objects.
+    assert np.ptp(plain[:40, :40].astype(int), axis=-1).max() <= 3
+    assert (plain != coloured).any()
+
+
+def test_impossible_config_is_told_without_a_traceback(config_file):
+    done = run(config_file("(24.0,),"))
+    assert done.returncode == 1
+    assert "config.anchors.scales_px" in done.stderr
+    assert "Traceback" not in done.stderr

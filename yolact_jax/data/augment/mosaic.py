@@ -1,0 +1,106 @@
+"""Four images in one training sample."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolact_jax.data.augment import views
+from yolact_jax.data.augment.sample import Sample, ground_truth, join, render_randomly
+from yolact_jax.data.augment.view import View
+from yolact_jax.data.augment.views import AugmentOptions
+from yolact_jax.data.example import Example
+
+# (x1, y1, x2, y2), fractions of the network input.
+_Window = tuple[float, float, float, float]
+_CENTRE_RANGE = (0.25, 0.75)
+_TILE_SCALES = (0.5, 1.0)
+
+
+def mosaic(
+    examples: Sequence[Example],
+    rng: np.random.Generator,
+    *,
+    options: AugmentOptions,
+    input_size: int,
+    mask_size: int,
+) -> Sample:
+    """Shows parts of four images around a random point.
+
+    Bochkovskiy et al., "YOLOv4: Optimal Speed and Accuracy of Object Detection", 2020.
+    Parts are not stretched; expand, crop and jitter of scale have no effect.
+
+    Args:
+      examples: four.
+      rng: source of randomness.
+      options: whether to mirror and to change colours.
+      input_size: height and width of the image, pixels.
+      mask_size: height and width of the masks, pixels.
+
+    Returns:
+      Fields of `training_sample` without `dropped`; the id is that of the first image.
+    """
+    x, y = rng.uniform(*_CENTRE_RANGE, size=2)
+    windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
+    canvas = np.empty((input_size, input_size, 3), np.uint8)
+    truths = []
+    for example, window in zip(examples, windows, strict=True):
+        view = window_view(example, window, rng, options)
+        area = _pixels(window, input_size)
+        canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
+        truths.append(_windowed(example, view, window, input_size, mask_size))
+    return {"images": canvas, **join(truths)}
+
+
+def window_view(
+    example: Example,
+    window: _Window,
+    rng: np.random.Generator,
+    options: AugmentOptions,
+) -> View:
+    """Draws a view that shows a part of an image in a window of the network input.
+
+    Args:
+      example: only its size is looked at.
+      window: to fill.
+      rng: source of randomness.
+      options: whether to mirror.
+
+    Returns:
+      The view, beyond the window too.
+    """
+    flip_x = options.mirror and bool(rng.random() < 0.5)
+    flip_y = options.flip_vertical and bool(rng.random() < 0.5)
+    x1, y1, x2, y2 = window
+    width, height = x2 - x1, y2 - y1
+    # Pixels of the image for the whole network input.
+    side = min(example.width / width, example.height / height)
+    side *= rng.uniform(*_TILE_SCALES)
+    left = rng.uniform(0, example.width - side * width)
+    top = rng.uniform(0, example.height - side * height)
+    left -= side * (1 - x2 if flip_x else x1)
+    top -= side * (1 - y2 if flip_y else y1)
+    side = max(round(side), 1)
+    return View(round(left), round(top), side, side, flip_x, flip_y)
+
+
+def _windowed(
+    example: Example, view: View, window: _Window, input_size: int, mask_size: int
+) -> Sample:
+    """Ground truth of what is centred in a window, cut to it."""
+    centres = view.points(example.annotations.centres_px)
+    low, high = np.array(window[:2]), np.array(window[2:])
+    inside = ((centres > low) & (centres < high)).all(axis=1)
+    kept = views.keep(example.annotations, view, input_size)
+    truth = ground_truth(example, view, kept[inside[kept]], mask_size)
+    limits = np.array([low, high], np.float32)
+    corners = np.clip(truth["boxes"].reshape(-1, 2, 2), limits[0], limits[1])
+    masks = np.zeros_like(truth["masks"])
+    area = (slice(None), *_pixels(window, mask_size))
+    masks[area] = truth["masks"][area]
+    return {**truth, "boxes": corners.reshape(-1, 4), "masks": masks}
+
+
+def _pixels(window: _Window, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a square picture whose centres are in a window."""
+    x1, y1, x2, y2 = (int(np.ceil(side * size - 0.5)) for side in window)
+    return slice(y1, y2), slice(x1, x2)

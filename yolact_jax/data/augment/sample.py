@@ -1,0 +1,230 @@
+"""Training augmentation: a random view, random colours, padded ground truth."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolact_jax.data.augment import photometric, rasterize
+from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment.view import View
+from yolact_jax.data.augment.views import NO_AUGMENTATION, AugmentOptions, choose_view
+from yolact_jax.data.example import Annotations, Example
+
+Sample = dict[str, np.ndarray]
+# Fields of a sample with an axis of annotations.
+GROUND_TRUTH = ("boxes", "labels", "masks", "crowd")
+
+__all__ = [
+    "GROUND_TRUTH",
+    "NO_AUGMENTATION",
+    "AugmentOptions",
+    "Sample",
+    "collate",
+    "ground_truth",
+    "join",
+    "render",
+    "render_randomly",
+    "select",
+    "slots",
+    "take",
+    "training_sample",
+]
+
+
+def training_sample(
+    example: Example,
+    rng: np.random.Generator,
+    *,
+    options: AugmentOptions,
+    input_size: int,
+    mask_size: int,
+    max_objects: int,
+) -> Sample:
+    """Augments one example.
+
+    Objects come first, then crowds, each in their order; if there are more than
+    `max_objects`, those with the largest boxes stay, and crowds are the first to go.
+
+    Args:
+      example: image and annotations.
+      rng: source of all randomness.
+      options: which random changes to make.
+      input_size: height and width of the image, pixels.
+      mask_size: height and width of the masks, pixels.
+      max_objects: most annotations to keep.
+
+    Returns:
+      `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
+      int32; `masks` [n, mask_size, mask_size] uint8; `crowd` [n] bool; `image_ids`
+      int64; `dropped` int32, annotations that were too many.
+    """
+    view, kept = choose_view(example, rng, options, input_size)
+    chosen = select(example.annotations, view, kept, max_objects)
+    return {
+        "images": render_randomly(example, view, rng, options, input_size),
+        **ground_truth(example, view, chosen, mask_size),
+        "dropped": np.int32(len(kept) - len(chosen)),
+    }
+
+
+def ground_truth(
+    example: Example, view: View, chosen: np.ndarray, mask_size: int
+) -> Sample:
+    """What a view shows of some annotations.
+
+    Args:
+      example: the image.
+      view: the view.
+      chosen: [n] int64, indices of the annotations.
+      mask_size: height and width of the masks, pixels.
+
+    Returns:
+      `boxes`, `labels`, `masks`, `crowd` and `image_ids` as `training_sample` has them.
+    """
+    annotations = example.annotations
+    return {
+        "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
+        "labels": annotations.labels[chosen],
+        "masks": rasterize.object_masks(
+            annotations.segmentations, chosen, view, mask_size
+        ),
+        "crowd": annotations.crowd[chosen],
+        "image_ids": np.int64(example.image_id),
+    }
+
+
+def collate(samples: Sequence[dict[str, np.ndarray]], max_objects: int) -> Sample:
+    """Stacks samples to a batch, padding ground truth to `max_objects` slots (G).
+
+    Args:
+      samples: B results of `training_sample`.
+      max_objects: slots for annotations.
+
+    Returns:
+      The fields of the samples with a batch axis, [B, G, ...] where they had one of
+      annotations, zeros in unused slots; and `valid` [B, G] bool.
+    """
+    counts = np.array([len(sample["labels"]) for sample in samples])
+    batch = {"valid": np.arange(max_objects) < counts[:, None]}
+    for name in samples[0]:
+        values = [sample[name] for sample in samples]
+        is_ground_truth = name in GROUND_TRUTH
+        batch[name] = (
+            _padded(values, max_objects) if is_ground_truth else (np.stack(values))
+        )
+    return batch
+
+
+def _padded(values: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Stacks arrays, filling up their first axes with zeros."""
+    padded = np.zeros((len(values), length, *values[0].shape[1:]), values[0].dtype)
+    for row, value in zip(padded, values, strict=True):
+        row[: len(value)] = value
+    return padded
+
+
+def select(
+    annotations: Annotations, view: View, kept: np.ndarray, max_objects: int
+) -> np.ndarray:
+    """Orders annotations for the slots, objects before crowds.
+
+    Args:
+      annotations: of the image.
+      view: the view.
+      kept: [m] int64, indices to choose from.
+      max_objects: how many there can be.
+
+    Returns:
+      [min(m, max_objects)] int64, indices.
+    """
+    boxes = view.boxes(annotations.boxes_px[kept])
+    return kept[slots(boxes, annotations.crowd[kept], max_objects)]
+
+
+def slots(boxes: np.ndarray, crowd: np.ndarray, max_objects: int) -> np.ndarray:
+    """Orders ground truth for the slots: objects before crowds, each in their order.
+
+    Args:
+      boxes: [m, 4] float, xyxy in [0, 1].
+      crowd: [m] bool.
+      max_objects: how many there can be; the largest boxes stay, and crowds go first.
+
+    Returns:
+      [min(m, max_objects)] int64, indices.
+    """
+    places = np.arange(len(boxes))
+    if len(boxes) > max_objects:
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        places = np.sort(np.lexsort([-areas, crowd])[:max_objects])
+    return places[np.argsort(crowd[places], kind="stable")]
+
+
+def join(samples: Sequence[Sample]) -> Sample:
+    """Joins the ground truth of several; the first gives its id.
+
+    Args:
+      samples: results of `ground_truth`.
+    """
+    joined = {
+        name: np.concatenate([sample[name] for sample in samples])
+        for name in GROUND_TRUTH
+    }
+    return {**joined, "image_ids": samples[0]["image_ids"]}
+
+
+def take(sample: Sample, places: np.ndarray) -> Sample:
+    """Takes some of the annotations of a sample.
+
+    Args:
+      sample: with the fields of `ground_truth`, and maybe others.
+      places: [k] int64, indices of annotations.
+    """
+    return {**sample, **{name: sample[name][places] for name in GROUND_TRUTH}}
+
+
+def render_randomly(
+    example: Example,
+    view: View,
+    rng: np.random.Generator,
+    options: AugmentOptions,
+    input_size: int,
+) -> np.ndarray:
+    """Renders a view in random colours, if `options` say so; see `render`."""
+    change = photometric.random_change(rng) if options.photometric else None
+    return render(example.image, view, change, input_size)
+
+
+def render(
+    image: np.ndarray,
+    view: View,
+    change: photometric.ColourChange | None,
+    input_size: int,
+) -> np.ndarray:
+    """Makes the network input from the pixels that a view shows.
+
+    Args:
+      image: [h, w, 3] uint8 RGB.
+      view: the view.
+      change: what to do to the colours, if anything.
+      input_size: height and width of the result, pixels.
+
+    Returns:
+      [input_size, input_size, 3] uint8 RGB.
+    """
+    rows, columns = view.visible(*image.shape[:2])
+    patch, at = image[rows, columns], (rows.start, columns.start)
+    if change is None or not patch.size:
+        return geometry.draw_view(patch, at, view, input_size)
+    recolour = functools.partial(photometric.apply, change=change)
+    # Resizing and colours may come in either order, up to rounding: take the one with
+    # fewer pixels to colour.
+    if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
+        return geometry.draw_view(patch, at, view, input_size, finish=recolour)
+    return geometry.draw_view(recolour(patch), at, view, input_size)
+
+
+def _drawn_pixels(patch: np.ndarray, view: View, input_size: int) -> float:
+    """About how many pixels of the network input show the patch."""
+    shown = patch.shape[0] * patch.shape[1] / (view.height * view.width)
+    return shown * input_size**2

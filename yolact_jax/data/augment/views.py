@@ -1,0 +1,223 @@
+"""Random views: which part of an image a training sample shows.
+
+Follows the original YOLACT, with its quirks: see `random_crop`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment.view import View
+from yolact_jax.data.example import Annotations, Example
+
+_CROP_MODES = 6  # "No crop", four minimum overlaps, "any overlap".
+_TRIALS_PER_MODE = 50
+_MAX_ASPECT = 2.0
+_VIEW_TRIALS = 10
+_JITTER_SCALES = (0.1, 2.0)
+# The original discards boxes of at most this many pixels of the network input: its
+# threshold is a fraction of the input, compared with pixels.
+_MIN_EXTENT_PX = 4 / 550
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentOptions:
+    """Which random changes training images go through.
+
+    Attributes:
+      photometric: change brightness, contrast, saturation and hue.
+      expand: with probability 1/2 put the image on a larger canvas of mean colour.
+      crop: with probability about 5/6 cut out a part.
+      mirror: with probability 1/2 mirror left and right.
+      flip_vertical: with probability 1/2 mirror top and bottom, for images without an
+        up and down such as those of a microscope.
+      large_scale_jitter: instead of expand and crop, show the image at 0.1 to 2 times
+        the size that fits, without stretching it; off in the original.
+      copy_paste_probability: how often objects of another image are pasted; off in the
+        original.
+      mosaic_probability: how often four images share one sample; off in the original.
+      expand_max_ratio: largest side of the canvas, in sides of the image.
+      crop_min_scale: smallest side of the part, in sides of what it is cut from.
+    """
+
+    photometric: bool = True
+    expand: bool = True
+    crop: bool = True
+    mirror: bool = True
+    flip_vertical: bool = False
+    large_scale_jitter: bool = False
+    copy_paste_probability: float = 0.0
+    mosaic_probability: float = 0.0
+    expand_max_ratio: float = 4.0
+    crop_min_scale: float = 0.3
+
+    def __post_init__(self):
+        """Checks the numbers.
+
+        Raises:
+          ValueError: a number is out of range.
+        """
+        if not self.expand_max_ratio >= 1:
+            raise ValueError(
+                f"`expand_max_ratio` is {self.expand_max_ratio}; it must be at least 1."
+            )
+        for name in ("copy_paste_probability", "mosaic_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}; it must be between 0 and 1."
+                )
+        if not 0 < self.crop_min_scale < 1:
+            raise ValueError(
+                f"`crop_min_scale` is {self.crop_min_scale}; it must be between 0 and"
+                " 1."
+            )
+
+
+NO_AUGMENTATION = AugmentOptions(
+    photometric=False, expand=False, crop=False, mirror=False
+)
+
+
+def choose_view(
+    example: Example,
+    rng: np.random.Generator,
+    options: AugmentOptions,
+    input_size: int,
+) -> tuple[View, np.ndarray]:
+    """Draws a view that shows an object.
+
+    Args:
+      example: only its size and annotations are looked at.
+      rng: source of randomness.
+      options: which random changes to make.
+      input_size: height and width of the network input, pixels.
+
+    Returns:
+      The view and [m] int64, the indices of the annotations it keeps.  If no object
+      was kept in several draws, the view is of the whole image.
+    """
+    annotations = example.annotations
+    for _ in range(_VIEW_TRIALS):
+        view = random_view(example, rng, options)
+        kept = keep(annotations, view, input_size)
+        if not annotations.crowd[kept].all():
+            return view, kept
+    view = geometry.whole(example.height, example.width)
+    return view, keep(annotations, view, input_size)
+
+
+def random_view(
+    example: Example, rng: np.random.Generator, options: AugmentOptions
+) -> View:
+    """Draws canvas and crop, or the jitter of scale; then flips."""
+    view = geometry.whole(example.height, example.width)
+    if options.large_scale_jitter:
+        view = random_jitter(view, rng)
+    if options.expand and not options.large_scale_jitter:
+        view = random_expand(view, rng, options.expand_max_ratio)
+    if options.crop and not options.large_scale_jitter:
+        view = random_crop(view, example.annotations, rng, options.crop_min_scale)
+    flip_x = options.mirror and rng.random() < 0.5
+    flip_y = options.flip_vertical and rng.random() < 0.5
+    return dataclasses.replace(view, flip_x=flip_x, flip_y=flip_y)
+
+
+def random_expand(view: View, rng: np.random.Generator, max_ratio: float) -> View:
+    """Puts the view somewhere on a larger canvas, with probability 1/2."""
+    if rng.random() < 0.5:
+        return view
+    ratio = rng.uniform(1.0, max_ratio)
+    left = int(rng.uniform(0.0, view.width * ratio - view.width))
+    top = int(rng.uniform(0.0, view.height * ratio - view.height))
+    width, height = int(view.width * ratio), int(view.height * ratio)
+    return View(view.left - left, view.top - top, width, height)
+
+
+def random_jitter(view: View, rng: np.random.Generator) -> View:
+    """Draws a square view at a scale from a tenth to twice the one that fits.
+
+    Large-scale jitter of Ghiasi et al., "Simple Copy-Paste is a Strong Data
+    Augmentation Method for Instance Segmentation", CVPR 2021.  An image smaller than
+    the square is put somewhere in it, where the paper takes the upper left corner.
+
+    Args:
+      view: the whole image.
+      rng: source of randomness.
+
+    Returns:
+      The view; it neither stretches nor flips the image.
+    """
+    fitting = max(view.width, view.height)
+    side = max(round(fitting / rng.uniform(*_JITTER_SCALES)), 1)
+    left = round(_between(0.0, view.width - side, rng))
+    top = round(_between(0.0, view.height - side, rng))
+    return View(view.left + left, view.top + top, side, side)
+
+
+def random_crop(
+    view: View, annotations: Annotations, rng: np.random.Generator, min_scale: float
+) -> View:
+    """Cuts out a part that contains the centre of an object.
+
+    SSD draws a minimum overlap of the part with an object.  In the original YOLACT
+    that test never rejects anything, and the offsets are drawn between 1 and the
+    largest one; both are kept, as the published weights were trained so.
+
+    Args:
+      view: what to cut from.
+      annotations: of the image.
+      rng: source of randomness.
+      min_scale: smallest side of the part, in sides of `view`.
+
+    Returns:
+      The part, or `view` itself with probability of about 1/6.
+    """
+    centres_px = annotations.centres_px[~annotations.crowd]
+    # Images without objects are not trained on, but must not hang the loop either.
+    if not view.contains(centres_px).any():
+        return view
+    while rng.integers(_CROP_MODES) != 0:
+        for _ in range(_TRIALS_PER_MODE):
+            part = _random_part(view, rng, min_scale)
+            if part is not None and part.contains(centres_px).any():
+                return part
+    return view
+
+
+def _random_part(view: View, rng: np.random.Generator, min_scale: float) -> View | None:
+    """Draws a part of a view; None if it is too oblong."""
+    width = rng.uniform(min_scale * view.width, view.width)
+    height = rng.uniform(min_scale * view.height, view.height)
+    if not 1 / _MAX_ASPECT <= height / width <= _MAX_ASPECT:
+        return None
+    left = _between(1.0, view.width - width, rng)
+    top = _between(1.0, view.height - height, rng)
+    right, bottom = int(left + width), int(top + height)
+    left, top = int(left), int(top)
+    if right <= left or bottom <= top:
+        return None
+    return View(view.left + left, view.top + top, right - left, bottom - top)
+
+
+def _between(a: float, b: float, rng: np.random.Generator) -> float:
+    """Draws uniformly between two numbers in either order."""
+    return rng.uniform(min(a, b), max(a, b))
+
+
+def keep(annotations: Annotations, view: View, input_size: int) -> np.ndarray:
+    """Finds the annotations that a view shows.
+
+    Args:
+      annotations: of the image.
+      view: the view.
+      input_size: height and width of the network input, pixels.
+
+    Returns:
+      [m] int64, indices of those with their centre inside and a box that is not
+      degenerate.
+    """
+    boxes = view.boxes(annotations.boxes_px)
+    extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size
+    large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
+    return np.flatnonzero(view.contains(annotations.centres_px) & large_enough)

@@ -1,0 +1,1 @@
+"""Datasets as prepared array records."""

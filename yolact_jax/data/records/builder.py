@@ -1,0 +1,194 @@
+"""The TFDS builder that all datasets of this package derive from."""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.records import leftovers
+from yolact_jax.data.records import record as records
+from yolact_jax.data.records.ordered_map import ordered_map
+
+_SECONDS_BETWEEN_REPORTS = 10.0
+_RECORDS_AHEAD = 64
+_RECORDS_PER_SHARD = 1024  # About 200 MB of COCO; TFDS holds as much in memory.
+_T = TypeVar("_T")
+_Record = dict[str, Any]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class RecordsConfig(tfds.core.BuilderConfig):
+    """What a builder needs to know; its `name` is the folder of the records.
+
+    Attributes:
+      class_names: names of the labels; empty if they are read from the files.
+      category_ids: ids of the labels.
+      skipped: sentences about what was left out before images were read.
+      skip_bad: leave out images that cannot be used, instead of raising.
+      num_threads: threads that read images; None for one per core.
+    """
+
+    class_names: tuple[str, ...] = ()
+    category_ids: tuple[int, ...] = ()
+    skipped: tuple[str, ...] = ()
+    skip_bad: bool = False
+    num_threads: int | None = None
+
+
+class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """Base of the builders, which write array_record files without TensorFlow.
+
+    TFDS's other base, GeneratorBasedBuilder, holds a split in memory, and from 1 GB on
+    needs TensorFlow.
+
+    A subclass defines `_split_makers`, and `_finish` if records depend on the ones
+    before them.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    # TFDS finds the checksums of downloads beside this file; by itself it would look
+    # for its place with a package that it does not install.
+    code_path = pathlib.Path(__file__)
+
+    def __init__(self, *, file_format: str = "array_record", **kwargs):
+        """Takes TFDS's arguments; its own default format would need TensorFlow."""
+        super().__init__(file_format=file_format, **kwargs)
+        self.skip_bad = self.builder_config.skip_bad
+        self._bad_images: list[str] = []
+
+    def download_and_prepare(self, **kwargs) -> None:
+        """Writes the records, unless they are there; takes TFDS's arguments.
+
+        A run that was killed leaves an unfinished folder, which this removes first.
+        """
+        with leftovers.removed(self.data_path.parent):
+            super().download_and_prepare(**kwargs)
+        num_skipped = len(self.info.metadata["skipped"])
+        if num_skipped:
+            text = f"{self.name}: left out {num_skipped} bad annotations or images;"
+            print(text, "the metadata of the records list them.", file=sys.stderr)
+
+    def _split_makers(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> Mapping[str, Sequence[Callable[[], _Record]]]:
+        """Split name -> one function per record.
+
+        They run in threads, and raise DatasetError for images that cannot be used.
+        """
+        raise NotImplementedError
+
+    def _finish(self, record: _Record) -> _Record:
+        """Completes a record; unlike the makers, this is called in order."""
+        return record
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        config = self.builder_config
+        metadata = tfds.core.MetadataDict(
+            class_names=list(config.class_names),
+            category_ids=list(config.category_ids),
+            fingerprint=config.name,
+            skipped=list(config.skipped),
+            num_objects={},
+        )
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=records.features(),
+            metadata=metadata,
+            disable_shuffling=True,  # Records stay in the order of the json file.
+        )
+
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, list[Callable[[], Iterator]]]:
+        self._bad_images = []
+        skipped = list(self.builder_config.skipped)
+        self.info.metadata.update(skipped=skipped, num_objects={})
+        makers = self._split_makers(dl_manager)
+        shards = {split: self._shards(split, makers[split]) for split in makers}
+        final = shards[list(shards)[-1]]
+        final[-1] = functools.partial(self._final_shard, final[-1])
+        return shards
+
+    def _shards(self, split: str, makers: Sequence[Callable]) -> list[Callable]:
+        """One function per file of a split, which yields its records in turn."""
+        made = self._made(f"{split} images", makers)
+        shard = functools.partial(self._shard, split, made)
+        return [shard] * max(-(-len(makers) // _RECORDS_PER_SHARD), 1)
+
+    def _shard(
+        self, split: str, made: Iterator[_Record | None]
+    ) -> Iterator[tuple[int, _Record]]:
+        """Takes the records of a file from all of its split."""
+        num_objects = self.info.metadata["num_objects"].setdefault(split, [])
+        for record in itertools.islice(made, _RECORDS_PER_SHARD):
+            if record is not None:
+                num_objects.append(_count_objects(record))
+                yield len(num_objects), record
+
+    def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:
+        """Ends with an error if bad images are not to be left out, or only those."""
+        yield from shard()
+        metadata = self.info.metadata
+        is_empty = not all(metadata["num_objects"].values())
+        metadata["skipped"] += self._bad_images
+        if metadata["skipped"] and (is_empty or not self.skip_bad):
+            raise DatasetError(metadata["skipped"])
+
+    def _made(self, what: str, makers: Sequence[Callable]) -> Iterator[_Record | None]:
+        """Makes records in order; None, after noting why, for images that are bad."""
+        made = ordered_map(
+            _made_or_error,
+            makers,
+            num_ahead=_RECORDS_AHEAD,
+            num_threads=self.builder_config.num_threads,
+        )
+        for record in reported(made, what, len(makers)):
+            if isinstance(record, DatasetError):
+                self._bad_images += record.problems
+                yield None
+            else:
+                yield self._finish(record)
+
+
+def _made_or_error(make: Callable[[], _Record]) -> _Record | DatasetError:
+    """Makes a record; an error about the image is returned."""
+    try:
+        return make()
+    except DatasetError as error:
+        return error
+
+
+def _count_objects(record: _Record) -> int:
+    """Annotations that are no crowds and whose box has area inside the image."""
+    low, extent = np.split(record["bbox_xywh_px"], 2, axis=1)
+    image_size = np.array([record["width"], record["height"]])
+    inside = np.minimum(low + extent, image_size) - np.maximum(low, 0)
+    return int(((inside > 0).all(axis=1) & (record["is_crowd"] == 0)).sum())
+
+
+def reported(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
+    """Passes items on, saying every ten seconds on stderr how far it is.
+
+    Args:
+      items: whatever takes long to make.
+      what: their plural.
+      total: how many there will be.
+    """
+    start = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last > _SECONDS_BETWEEN_REPORTS:
+            rate = done / (now - start)
+            text = f"prepared {done} of {total} {what}, {rate:.0f}/s,"
+            left = f"{(total - done) / rate:.0f} s to go"
+            print(text, left, file=sys.stderr, flush=True)
+            last = now

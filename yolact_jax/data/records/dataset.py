@@ -1,0 +1,192 @@
+"""Prepared datasets: records on disk, read at random by index."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from yolact_jax.data import rle
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.example import Annotations, Example, Segmentations
+from yolact_jax.data.records import record
+
+SPLITS = ("train", "validation", "test", "test_dev")
+
+
+class RecordSource:
+    """The examples of one split, in the order of the json file; can be pickled.
+
+    Attributes:
+      class_names: names of the labels.
+      category_ids: ids of the labels in the json file.
+      num_objects: [len] int64, objects of each example that can be trained on:
+        annotations with a box of some area inside the image that are no crowds.
+    """
+
+    def __init__(self, directory: pathlib.Path, split: str):
+        """Opens nothing but the metadata; the records are opened when first read."""
+        self._directory, self._split, self._reader = directory, split, None
+        metadata = tfds.builder_from_directory(directory).info.metadata
+        self.class_names: tuple[str, ...] = tuple(metadata["class_names"])
+        self.category_ids: tuple[int, ...] = tuple(metadata["category_ids"])
+        self.num_objects = np.array(metadata["num_objects"][split], np.int64)
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        return len(self.num_objects)
+
+    def __getitem__(self, index: int) -> Example:
+        """Reads example `index`; the image is decoded when first asked for."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
+        if self._reader is None:
+            self._reader = _open_reader(self._directory, self._split)
+        return record.decode_record(self._reader[int(index)])
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yields the examples in order."""
+        return (self[index] for index in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the open files behind; the other process opens its own."""
+        return {**self.__dict__, "_reader": None}
+
+    def __repr__(self) -> str:
+        """Names the split and its size."""
+        return f"RecordSource({str(self._directory)!r}, {self._split!r})"
+
+
+def _open_reader(directory: pathlib.Path, split: str) -> Any:
+    """Opens the records of a split as serialised bytes."""
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    builder = tfds.builder_from_directory(directory)
+    return builder.as_data_source(split, deserialize_method=raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset.
+
+    Attributes:
+      directory: where the records are.
+      class_names: names of the labels.
+      category_ids: ids of the labels in the annotation file.
+      fingerprint: changes whenever the annotations do.
+      skipped: one sentence for each annotation or image left out as bad.
+      splits: the splits it has, of `SPLITS`.
+    """
+
+    directory: pathlib.Path
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    fingerprint: str
+    skipped: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def source(self, split: str) -> RecordSource:
+        """Opens a split.
+
+        Args:
+          split: one of `splits`.
+
+        Raises:
+          DatasetError: the dataset has no such split.
+        """
+        if split not in self.splits:
+            raise DatasetError(
+                f"The dataset in {self.directory} has no split {split!r}; it has"
+                f" {' and '.join(map(repr, self.splits))}."
+            )
+        return RecordSource(self.directory, split)
+
+
+def open_dataset(directory: pathlib.Path) -> Dataset:
+    """Opens a dataset that was prepared before.
+
+    Args:
+      directory: of the records, with TFDS's `dataset_info.json` in it.
+    """
+    metadata = tfds.builder_from_directory(directory).info.metadata
+    return Dataset(
+        directory=directory,
+        class_names=tuple(metadata["class_names"]),
+        category_ids=tuple(metadata["category_ids"]),
+        fingerprint=metadata["fingerprint"],
+        skipped=tuple(metadata["skipped"]),
+        splits=tuple(split for split in SPLITS if split in metadata["num_objects"]),
+    )
+
+
+def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
+    """Rebuilds the COCO json content of a split, as pycocotools wants it.
+
+    Args:
+      source: the split.
+
+    Returns:
+      A dict with `images`, `annotations` and `categories`, ids as in the original.
+    """
+    image_entries, annotation_entries = [], []
+    for example in source:
+        image_entries.append(
+            {
+                "id": example.image_id,
+                "file_name": example.file_name,
+                "height": example.height,
+                "width": example.width,
+            }
+        )
+        annotation_entries += _annotation_entries(example, source.category_ids)
+    categories = [
+        {"id": category_id, "name": name}
+        for category_id, name in zip(
+            source.category_ids, source.class_names, strict=True
+        )
+    ]
+    return {
+        "images": image_entries,
+        "annotations": annotation_entries,
+        "categories": categories,
+    }
+
+
+def _annotation_entries(
+    example: Example, category_ids: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Annotation entries of one image."""
+    annotations: Annotations = example.annotations
+    segmentations = _segmentation_entries(annotations.segmentations)
+    return [
+        {
+            "id": int(annotations.ids[i]),
+            "image_id": example.image_id,
+            "category_id": category_ids[annotations.labels[i]],
+            "bbox": annotations.boxes_xywh_px[i].tolist(),
+            "area": float(annotations.areas_px[i]),
+            "iscrowd": int(annotations.crowd[i]),
+            "segmentation": segmentations[i],
+        }
+        for i in range(len(annotations))
+    ]
+
+
+def _segmentation_entries(segmentations: Segmentations) -> dict[int, Any]:
+    """Index of the annotation -> its `segmentation` entry."""
+    entries: dict[int, Any] = {}
+    ends = np.cumsum(segmentations.ring_sizes)
+    rings = np.split(segmentations.points_px, ends[:-1]) if len(ends) else []
+    for owner, ring in zip(segmentations.ring_owner.tolist(), rings, strict=True):
+        entries.setdefault(owner, []).append(ring.ravel().tolist())
+    for owner, string, compressed in zip(
+        segmentations.rle_owner.tolist(),
+        segmentations.rle_counts,
+        segmentations.rle_was_compressed,
+        strict=True,
+    ):
+        counts = string.decode() if compressed else rle.counts_from_string(string)
+        counts = counts if compressed else counts.tolist()
+        entries[owner] = {"size": list(segmentations.size), "counts": counts}
+    return entries

@@ -1,0 +1,1 @@
+"""Where annotated images come from."""

@@ -1,0 +1,14 @@
+"""Registers the TFDS builders of this package: import it, then use `tfds.builder`.
+
+    builder = tfds.builder("yolact_coco/2017", data_dir="data/records")
+
+There are `yolact_coco`, `yolact_sbd` and `yolact_shapes`; folders in COCO format are
+prepared by `coco_builder.prepare_coco`.
+"""
+
+from yolact_jax.data.sources.coco_builder import CocoFolder
+from yolact_jax.data.sources.coco_release import YolactCoco
+from yolact_jax.data.sources.sbd_builder import YolactSbd
+from yolact_jax.data.sources.shapes_builder import YolactShapes
+
+__all__ = ["CocoFolder", "YolactCoco", "YolactSbd", "YolactShapes"]

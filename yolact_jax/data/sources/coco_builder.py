@@ -1,0 +1,223 @@
+"""Records of any COCO-format dataset on the local disk."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterable
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from yolact_jax.data import images
+from yolact_jax.data.errors import DatasetError, gathered
+from yolact_jax.data.records import prepare, record
+from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
+from yolact_jax.data.records.dataset import Dataset
+from yolact_jax.data.sources import coco_json
+
+_PathLike = str | os.PathLike
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class CocoConfig(RecordsConfig):
+    """The validated sets to write.
+
+    Attributes:
+      sets: split name -> validated set.
+    """
+
+    sets: dict[str, coco_json.CocoSet]
+
+
+class CocoFolder(RecordsBuilder):
+    """TFDS builder of a local COCO-format dataset, instance masks included."""
+
+    name = "yolact_coco_folder"
+
+    def _split_makers(self, dl_manager: Any) -> dict[str, list[Callable]]:
+        """Split name -> one function per record; nothing is downloaded."""
+        del dl_manager
+        sets = self.builder_config.sets
+        return {split: record_makers(sets[split]) for split in sets}
+
+
+def record_makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
+    """Makes one function per image of a validated set.
+
+    Args:
+      coco_set: the set.
+
+    Returns:
+      Functions that read and check the image and return its record; they raise
+      DatasetError for images that cannot be used.
+    """
+    labels = {
+        category_id: label for label, (category_id, _) in enumerate(coco_set.categories)
+    }
+    return [
+        functools.partial(_record, coco_set, entry, labels) for entry in coco_set.images
+    ]
+
+
+def _record(
+    coco_set: coco_json.CocoSet, entry: dict[str, Any], labels: dict[int, int]
+) -> dict[str, Any]:
+    """Makes the record of an image."""
+    data = _checked_image(coco_set.images_dir / entry["file_name"], entry)
+    annotations = coco_set.annotations.get(entry["id"], [])
+    return record.encode_record(entry, annotations, data, labels)
+
+
+def _checked_image(path: Traversable, entry: dict[str, Any]) -> bytes:
+    """Reads an image file, making sure that it can be decoded."""
+    try:
+        data = path.read_bytes()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}).") from error
+    size = (entry["height"], entry["width"])
+    images.decode_image(data, name=str(path), expected_size=size)
+    return data
+
+
+def prepare_coco(
+    *,
+    data_dir: _PathLike,
+    train_annotations: _PathLike | None,
+    train_images: _PathLike | None,
+    validation_annotations: _PathLike | None,
+    validation_images: _PathLike | None,
+    skip_bad: bool = False,
+    num_threads: int | None = None,
+) -> Dataset:
+    """Writes the records of a COCO-format dataset, unless they are there already.
+
+    The records' folder is named by a fingerprint of the annotation files, so changed
+    annotations get records of their own.  Changed image files are not noticed.
+
+    Args:
+      data_dir: folder of all prepared datasets, made if missing.
+      train_annotations: json file; None, with `train_images`, for no such split.
+      train_images: folder of images.
+      validation_annotations: json file, or None.
+      validation_images: folder of images, or None.
+      skip_bad: leave out bad annotations and images instead of raising.
+      num_threads: threads that read images, by default one per core; the records do not
+        depend on it.
+
+    Returns:
+      The dataset; `skipped` tells what was left out.
+
+    Raises:
+      DatasetError: with every problem found; nothing is written then.
+    """
+    paths = _given_paths(
+        train=(train_annotations, train_images),
+        validation=(validation_annotations, validation_images),
+    )
+    _require_all_paths(paths)
+    data_dir = pathlib.Path(data_dir).expanduser().absolute()
+    fingerprint = _fingerprint(paths, skip_bad)
+    found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
+    if found:
+        return found
+    # What is bad in the json files is told together with what is bad in the images.
+    sets = _read_sets(paths)
+    config = _config(sets, fingerprint, skip_bad)
+    config.num_threads = num_threads
+    return prepare.prepare(CocoFolder, config, data_dir)
+
+
+def _given_paths(
+    **splits: tuple[_PathLike | None, _PathLike | None],
+) -> dict[str, tuple[pathlib.Path, pathlib.Path]]:
+    """Leaves out the splits that were not given."""
+    problems = [
+        f"`{split}_{missing}` is missing, but `{split}_{given}` was given."
+        for split, (file, folder) in splits.items()
+        for missing, given, value, other in (
+            ("annotations", "images", file, folder),
+            ("images", "annotations", folder, file),
+        )
+        if value is None and other is not None
+    ]
+    if problems:
+        raise DatasetError(problems)
+    return {
+        split: (pathlib.Path(file), pathlib.Path(folder))
+        for split, (file, folder) in splits.items()
+        if file is not None and folder is not None
+    }
+
+
+def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> None:
+    """Checks files and folders of all splits at once."""
+    if not paths:
+        raise DatasetError(
+            "No dataset was given: neither training nor validation annotations with"
+            " their images."
+        )
+    gathered(
+        {
+            split: functools.partial(coco_json.require_paths, *places)
+            for split, places in paths.items()
+        }
+    )
+
+
+def _fingerprint(
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
+) -> str:
+    """Names the content of the splits."""
+    parts: list[bytes | str] = [f"skip_bad={skip_bad}"]
+    for split, (file, folder) in paths.items():
+        parts += [split, file.read_bytes(), str(folder.resolve())]
+    return prepare.fingerprint_of(parts)
+
+
+def _read_sets(
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]],
+) -> dict[str, coco_json.CocoSet]:
+    """Reads what is usable of the splits."""
+    return gathered(
+        {
+            split: functools.partial(coco_json.read_coco, *places, skip_bad=True)
+            for split, places in paths.items()
+        }
+    )
+
+
+def common_categories(
+    sets: Iterable[coco_json.CocoSet],
+) -> tuple[tuple[int, str], ...]:
+    """The (id, name) pairs of sets that must all have the same classes.
+
+    Raises:
+      DatasetError: they differ.
+    """
+    first, *others = sets
+    for other in others:
+        if other.categories != first.categories:
+            different = sorted(set(first.categories) ^ set(other.categories))
+            raise DatasetError(
+                f"{first.annotations_file} and {other.annotations_file} differ in"
+                f" `categories`: (id, name) in only one of them: {different}."
+            )
+    return first.categories
+
+
+def _config(
+    sets: dict[str, coco_json.CocoSet], fingerprint: str, skip_bad: bool
+) -> CocoConfig:
+    """Makes the builder's configuration."""
+    categories = common_categories(sets.values())
+    skipped = [problem for coco_set in sets.values() for problem in coco_set.skipped]
+    return CocoConfig(
+        name=fingerprint,
+        version=str(CocoFolder.VERSION),
+        class_names=tuple(name for _, name in categories),
+        category_ids=tuple(category_id for category_id, _ in categories),
+        skipped=tuple(skipped),
+        sets=sets,
+        skip_bad=skip_bad,
+    )

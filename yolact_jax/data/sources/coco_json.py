@@ -1,0 +1,166 @@
+"""Reading COCO-format datasets: an annotation json file and a folder of images."""
+
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.sources import coco_checks
+
+_SECTIONS = ("images", "annotations", "categories")
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoSet:
+    """A validated COCO-format set.
+
+    Attributes:
+      annotations_file: the json file, on disk or in a zip archive.
+      images_dir: the folder of images, the same.
+      images: entries of the json file in its order.
+      annotations: image id -> annotation entries in the order of the json file.
+      categories: (id, name) pairs in ascending order of id; label i is the i-th.
+      skipped: problems of the entries that `skip_bad` left out.
+    """
+
+    annotations_file: Traversable
+    images_dir: Traversable
+    images: tuple[dict[str, Any], ...]
+    annotations: dict[int, list[dict[str, Any]]]
+    categories: tuple[tuple[int, str], ...]
+    skipped: tuple[str, ...] = ()
+
+
+def require_paths(annotations_file: pathlib.Path, images_dir: pathlib.Path) -> None:
+    """Checks that a set is there, before anything slow starts.
+
+    Args:
+      annotations_file: the json file.
+      images_dir: the folder of images.
+
+    Raises:
+      DatasetError: the file or the folder is missing, or the folder is empty.
+    """
+    problems = []
+    if not annotations_file.is_file():
+        problems.append(
+            f"The annotation file {annotations_file} does not exist"
+            f" (looked for {annotations_file.absolute()})."
+        )
+    if not images_dir.is_dir():
+        problems.append(
+            f"The image folder {images_dir} does not exist"
+            f" (looked for {images_dir.absolute()})."
+        )
+    elif next(iter(images_dir.iterdir()), None) is None:
+        problems.append(f"The image folder {images_dir} is empty.")
+    if problems:
+        raise DatasetError(problems)
+
+
+def read_coco(
+    annotations_file: str | os.PathLike,
+    images_dir: str | os.PathLike,
+    *,
+    skip_bad: bool = False,
+) -> CocoSet:
+    """Reads and validates a COCO-format set; images are not decoded.
+
+    Args:
+      annotations_file: json file with `images`, `annotations` and `categories`.
+      images_dir: folder that the `file_name` fields are relative to.
+      skip_bad: leave out bad annotations and images instead of raising.
+
+    Returns:
+      The set; boxes may overshoot the image and may have no area, as in COCO.
+
+    Raises:
+      DatasetError: with every problem found.
+    """
+    file, folder = pathlib.Path(annotations_file), pathlib.Path(images_dir)
+    require_paths(file, folder)
+    return read_set(file, folder, skip_bad=skip_bad)
+
+
+def read_set(
+    file: Traversable,
+    folder: Traversable,
+    *,
+    skip_bad: bool = False,
+    is_annotated: bool = True,
+) -> CocoSet:
+    """Reads and validates a set like `read_coco`, also from inside zip archives.
+
+    Args:
+      file: the json file.
+      folder: of the images.
+      skip_bad: leave out bad annotations and images instead of raising.
+      is_annotated: False for test images, whose json file has no `annotations`.
+
+    Raises:
+      DatasetError: with every problem found.
+    """
+    content = _read_json(file, is_annotated)
+    categories = coco_checks.check_categories(content["categories"], file.name)
+    images, image_problems = coco_checks.check_images(
+        content["images"], file.name, folder
+    )
+    annotations, annotation_problems = coco_checks.check_annotations(
+        content["annotations"],
+        file.name,
+        sizes={entry["id"]: (entry["height"], entry["width"]) for entry in images},
+        known_image_ids=_known_ids(content["images"]),
+        category_ids={category_id for category_id, _ in categories},
+    )
+    problems = image_problems + annotation_problems
+    if not images:
+        problems.append(f"{file.name}: no usable image is left in `images`.")
+    if problems and not (skip_bad and images):
+        raise DatasetError(problems)
+    by_image = collections.defaultdict(list)
+    for annotation in annotations:
+        by_image[annotation["image_id"]].append(annotation)
+    return CocoSet(
+        file, folder, tuple(images), dict(by_image), categories, tuple(problems)
+    )
+
+
+def _known_ids(entries: list) -> set:
+    """Ids of all image entries, also of those with another problem."""
+    ids = (entry.get("id") for entry in entries if isinstance(entry, dict))
+    return {image_id for image_id in ids if isinstance(image_id, int)}
+
+
+def _read_json(file: Traversable, is_annotated: bool) -> dict[str, list]:
+    """Parses the file and checks its outermost structure."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(
+            f"{file}: is not valid json, it may be truncated ({error})."
+        ) from error
+    if not isinstance(content, dict):
+        raise DatasetError(
+            f"{file}: holds a json {type(content).__name__}, not an object with"
+            " `images`, `annotations` and `categories`."
+        )
+    if not is_annotated:
+        content.setdefault("annotations", [])
+    problems = [
+        f"{file}: has no list `{section}`; a COCO-format file has `images`,"
+        " `annotations` and `categories`."
+        for section in _SECTIONS
+        if not isinstance(content.get(section), list)
+    ]
+    problems += [
+        f"{file}: the list `{section}` is empty."
+        for section in ("images", "categories")
+        if content.get(section) == []
+    ]
+    if problems:
+        raise DatasetError(problems)
+    return content

@@ -1,1 +1,0 @@
-"""Examines a COCO-format dataset before training: `python -m yolact_jax.doctor`."""

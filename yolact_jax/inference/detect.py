@@ -1,0 +1,230 @@
+"""From raw predictions to detections and full-size masks, all on the device."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import masks as mask_ops
+from yolact_jax.ops.nms import candidates
+from yolact_jax.ops.nms.pairs import best_pairs_nms
+from yolact_jax.ops.nms.per_class import Kept
+from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
+from yolact_jax.structures import Detections, Predictions
+
+_MASKS_AT_ONCE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectOptions:
+    """Sizes that shape the compiled program; thresholds are arguments instead.
+
+    Attributes:
+      top_k: boxes per class that enter suppression.
+      max_detections: D, detections kept per image; "cross_class" keeps up to `top_k`.
+      nms: one of `NMS_VARIANTS`, see `run_nms`.
+      input_size: side of the network input, pixels, in which "sequential" measures.
+      class_agnostic: whether boxes of different classes suppress each other.
+      capacities: numbers of candidates, increasing.  Only the candidates, anchors that
+        may pass the score threshold, are scored and sorted, padded to the first
+        number that holds those of every image; all anchors are if none does.
+        Faster, and changes nothing; () always takes all.
+      pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
+        tried first.  Faster, and changes nothing; 0 never tries.
+    """
+
+    top_k: int = 200
+    max_detections: int = 100
+    nms: str = "fast"
+    input_size: float = 550.0
+    class_agnostic: bool = False
+    capacities: tuple[int, ...] = (64, 384, 1024)
+    pairs: int = 1024
+
+
+def detect(
+    predictions: Predictions,
+    anchors_cxcywh: jax.Array,
+    *,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    options: DetectOptions,
+) -> Detections:
+    """Decodes the predictions of a batch and suppresses duplicates.
+
+    The result is always that of the plain way, which scores and sorts all anchors
+    under all classes.  The conditions that choose a shorter way are on the whole batch:
+    `jax.lax.cond` under `jax.vmap` would compute both branches for every image.
+
+    Args:
+      predictions: network outputs.
+      anchors_cxcywh: [A, 4] float32.
+      score_threshold: least score an anchor needs in its best class; may be traced.
+      iou_threshold: overlap above which the lower score goes; may be traced.
+      options: static sizes.
+
+    Returns:
+      Detections [B, D]; everything is 0 in slots that are not valid.
+    """
+    # Decoded here for all ways below, which then see the same boxes to the last bit.
+    boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
+    images = (boxes, predictions.class_logits, predictions.coefficients)
+    thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+
+    def among_all() -> Detections:
+        return _detect_among(images, thresholds, options)
+
+    capacities = [c for c in options.capacities if c < anchors_cxcywh.shape[0]]
+    if not capacities:
+        return among_all()
+    mask = candidates.may_score_above(predictions.class_logits, score_threshold)
+
+    def among_candidates(capacity: int) -> Detections:
+        index, valid = jax.vmap(lambda m: candidates.compact(m, capacity))(mask)
+        compact = jax.tree.map(jax.vmap(lambda x, i: x[i]), images, (index,) * 3)
+        found = _detect_among(compact, thresholds, options, valid)
+        anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
+        anchor_index = jnp.where(found.valid, anchor_index, 0)
+        return found.replace(anchor_index=anchor_index)
+
+    most = jnp.max(jnp.sum(mask, axis=-1, dtype=jnp.int32))
+    tier = jnp.sum(most > jnp.array(capacities), dtype=jnp.int32)
+    ways = [functools.partial(among_candidates, c) for c in capacities]
+    return jax.lax.switch(tier, [*ways, among_all])
+
+
+def _detect_among(images, thresholds, options: DetectOptions, valid=None) -> Detections:
+    """Detections [B, D] among all anchors given, or [B, A] valid ones."""
+    boxes, logits, coefficients = images
+    scores = jax.nn.softmax(logits)[..., 1:]
+    if valid is None:
+        kept = _suppress(boxes, scores, thresholds, options)
+    else:
+        scores = jnp.where(valid[..., None], scores, -1.0)
+        kept = _suppress_candidates(boxes, scores, thresholds, options)
+
+    def pick(values):
+        picked = jnp.take_along_axis(values, kept.anchor_index[..., None], axis=1)
+        return jnp.where(kept.valid[..., None], picked, 0.0)
+
+    return Detections(
+        boxes=pick(boxes),
+        scores=kept.scores,
+        labels=kept.labels,
+        coefficients=pick(coefficients),
+        anchor_index=kept.anchor_index,
+        valid=kept.valid,
+    )
+
+
+def _suppress(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+    """The plain way: every anchor under every class.  All arrays have a B axis."""
+    one_image = functools.partial(
+        run_nms,
+        options.nms,
+        **thresholds,
+        top_k=options.top_k,
+        max_detections=options.max_detections,
+        agnostic=options.class_agnostic,
+        input_size=options.input_size,
+    )
+    return jax.vmap(one_image)(boxes, scores)
+
+
+def _suppress_candidates(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+    """The same, by the best pairs if that is less work and they suffice."""
+
+    def plain() -> Kept:
+        return _suppress(boxes, scores, thresholds, options)
+
+    rule = DROPPING_RULES.get(options.nms)
+    _, num_anchors, num_classes = scores.shape
+    overlaps = num_classes * min(options.top_k, num_anchors) ** 2
+    worth_it = 0 < options.pairs**2 < overlaps
+    if rule is None or options.class_agnostic or not worth_it:
+        return plain()
+    one_image = functools.partial(
+        best_pairs_nms,
+        rule=rule,
+        **thresholds,
+        top_k=options.top_k,
+        max_detections=options.max_detections,
+        pairs=options.pairs,
+    )
+    kept, exact = jax.vmap(one_image)(boxes, scores)
+    return jax.lax.cond(jnp.all(exact), lambda: kept, plain)
+
+
+def rescore_masks(
+    detections: Detections,
+    prototypes: jax.Array,
+    mask_iou_fn: Callable[[jax.Array], jax.Array],
+) -> Detections:
+    """Adds the scores of the masks: box score times predicted IoU (YOLACT++).
+
+    Args:
+      detections: of one image, without the B axis.
+      prototypes: [Hp, Wp, K] float32.
+      mask_iou_fn: maps [D, Hp, Wp] soft masks to the predicted IoU [D, C].
+
+    Returns:
+      The detections, in the same order.
+    """
+    soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
+    ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))
+    ious = jnp.take_along_axis(ious, detections.labels[:, None], axis=1)[:, 0]
+    return detections.replace(mask_scores=detections.scores * ious)
+
+
+def full_size_masks(
+    detections: Detections,
+    prototypes: jax.Array,
+    valid_size: jax.Array,
+    canvas_size: tuple[int, int],
+) -> jax.Array:
+    """Assembles, crops, enlarges and thresholds the masks of one image.
+
+    Works so that the float masks of a large image never exist all at once.
+
+    Args:
+      detections: of one image, without the B axis.
+      prototypes: [Hp, Wp, K] float32.
+      valid_size: [2] int32, height and width of the image on its canvas, pixels.
+      canvas_size: static height and width of the canvas, pixels.
+
+    Returns:
+      [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
+      `jnp.packbits` makes them.
+    """
+
+    def soft_masks(boxes, coefficients) -> jax.Array:
+        soft = mask_ops.assemble_masks(prototypes, coefficients)
+        return mask_ops.crop_masks(soft, boxes)
+
+    def a_few_at_a_time(*inputs) -> jax.Array:
+        count = len(inputs[0])
+        padding = -count % _MASKS_AT_ONCE
+
+        def in_groups(x) -> jax.Array:
+            x = jnp.pad(x, ((0, padding), (0, 0)))
+            return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+
+        def one_group(group) -> jax.Array:
+            soft = soft_masks(*group)
+            return mask_ops.enlarge_in_steps(soft, valid_size, canvas_size)
+
+        packed = jax.lax.map(one_group, tuple(map(in_groups, inputs)))
+        return packed.reshape(-1, *packed.shape[2:])[:count]
+
+    def all_at_once(*inputs) -> jax.Array:
+        return mask_ops.enlarge_at_once(soft_masks(*inputs), valid_size, canvas_size)
+
+    return jax.lax.platform_dependent(
+        detections.boxes,
+        detections.coefficients,
+        cpu=a_few_at_a_time,
+        default=all_at_once,
+    )

@@ -1,0 +1,278 @@
+"""Runs a trained model on images: uint8 pixels in, instances out."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import NamedSharding, PartitionSpec
+
+from yolact_jax.inference.detect import (
+    DetectOptions,
+    detect,
+    full_size_masks,
+    rescore_masks,
+)
+from yolact_jax.models.normalize import normalize_images
+from yolact_jax.ops.resize import resize_valid
+from yolact_jax.structures import Detections, Instances
+
+_CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What the device returns for a batch.
+
+    Attributes:
+      detections: [B, D].
+      packed_masks: [B, D, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`.
+    """
+
+    detections: Detections
+    packed_masks: jax.Array
+
+
+def make_predict_fn(
+    model: nn.Module,
+    anchors_cxcywh: jax.Array,
+    input_size: int,
+    options: DetectOptions,
+    *,
+    sharding: NamedSharding | None = None,
+) -> Callable[..., Outputs]:
+    """Compiles the whole of inference into one program per canvas size.
+
+    Args:
+      model: a `Yolact`.
+      anchors_cxcywh: [A, 4] float32.
+      input_size: side of the network input, pixels.
+      options: static sizes.
+      sharding: of B over several devices, each of which runs the program of one
+        device on its part; None for one device.
+
+    Returns:
+      ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
+      canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
+      ([B, 2] int32) in their top-left corner.  Sizes and thresholds are run-time
+      values; changing them does not recompile.
+    """
+
+    def predict(variables, canvases, sizes, score_threshold, iou_threshold):
+        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
+        images = normalize_images(resize(canvases, sizes), model.normalization)
+        predictions = model.apply(variables, images, train=False)
+        detections = detect(
+            predictions,
+            anchors_cxcywh,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            options=options,
+        )
+        if model.mask_iou_net is not None:
+            detections = jax.vmap(
+                lambda *image: rescore_masks(
+                    *image, lambda m: model.apply(variables, m, method="mask_ious")
+                )
+            )(detections, predictions.prototypes)
+        canvas_size = canvases.shape[1:3]
+        # One image after the other: each fills a device, and all would fill memory.
+        packed = jax.lax.map(
+            lambda image: full_size_masks(*image, canvas_size),
+            (detections, predictions.prototypes, sizes),
+        )
+        return Outputs(detections, packed)
+
+    if sharding is not None:
+        whole, part = PartitionSpec(), sharding.spec
+        # Left to the compiler, the devices would gather each other's candidates.
+        predict = jax.shard_map(
+            predict,
+            mesh=sharding.mesh,
+            in_specs=(whole, part, part, whole, whole),
+            out_specs=part,
+            check_vma=False,  # The loops of NMS start from constants.
+        )
+    return jax.jit(predict)
+
+
+def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
+    """Computes once what depends on the parameters only.
+
+    Args:
+      model: a `Yolact`.
+      variables: its parameters and batch statistics.
+      input_size: side of the network input, pixels.
+
+    Returns:
+      The variables and the collection "prepared": kernels in the type and form in
+      which convolutions use them, with batch normalisation folded in.
+    """
+
+    @jax.jit
+    def transform(variables) -> dict:
+        images = jnp.zeros((1, input_size, input_size, 3))
+        _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
+        return prepared
+
+    return {**variables, **transform(variables)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A model with its weights, ready for images of any size.
+
+    Attributes:
+      predict_fn: from `make_predict_fn`.
+      variables: parameters and batch statistics, on the device.
+      class_names: name of each label.
+      batch_size: images per call, over all devices.
+      score_threshold: detections with a lower score are not returned; the published
+        evaluation keeps everything that Fast NMS returns, which is 0.
+      candidate_threshold: least score of an anchor's best class to enter Fast NMS.
+      iou_threshold: overlap above which Fast NMS drops the lower score.
+      sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+    """
+
+    predict_fn: Callable[..., Outputs]
+    variables: dict
+    class_names: tuple[str, ...]
+    batch_size: int = 1
+    score_threshold: float = 0.0
+    candidate_threshold: float = 0.05
+    iou_threshold: float = 0.5
+    sharding: NamedSharding | None = None
+
+    def __call__(self, image: np.ndarray) -> Instances:
+        """Finds the objects of one [h, w, 3] uint8 RGB image.
+
+        Raises:
+          ValueError: if the image has another type or shape.
+        """
+        return next(self.stream([image]))
+
+    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Instances]:
+        """Finds the objects of many images, yielding results in order.
+
+        Images are batched with neighbours that fit on the same canvas.
+
+        Args:
+          images: [h, w, 3] uint8 RGB, of any sizes.
+
+        Yields:
+          The instances of each image.
+
+        Raises:
+          ValueError: if an image has another type or shape.
+        """
+        group: list[np.ndarray] = []
+        for image in images:
+            _check_image(image)
+            same = not group or _canvas_side(image) == _canvas_side(group[0])
+            if not same or len(group) == self.batch_size:
+                yield from self._run(group)
+                group = []
+            group.append(image)
+        if group:
+            yield from self._run(group)
+
+    def stream_unordered(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[tuple[int, Instances]]:
+        """Finds the objects of many images, in full batches whatever their order.
+
+        Args:
+          images: [h, w, 3] uint8 RGB, of any sizes; up to a batch of each canvas size
+            is in memory.
+
+        Yields:
+          The index of an image and its instances, not in order.
+
+        Raises:
+          ValueError: if an image has another type or shape.
+        """
+        groups: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for index, image in enumerate(images):
+            _check_image(image)
+            side = _canvas_side(image)
+            group = groups.setdefault(side, [])
+            group.append((index, image))
+            if len(group) == self.batch_size:
+                yield from self._run_group(groups.pop(side))
+        for group in groups.values():
+            yield from self._run_group(group)
+
+    def _run_group(
+        self, group: Sequence[tuple[int, np.ndarray]]
+    ) -> Iterator[tuple[int, Instances]]:
+        indices, images = zip(*group, strict=True)
+        return zip(indices, self._run(images), strict=True)
+
+    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Instances]:
+        side = _canvas_side(images[0])
+        canvases = np.zeros((self.batch_size, side, side, 3), np.uint8)
+        sizes = np.ones((self.batch_size, 2), np.int32)
+        for index, image in enumerate(images):
+            canvases[index, : image.shape[0], : image.shape[1]] = image
+            sizes[index] = image.shape[:2]
+        outputs = self.predict_fn(
+            self.variables,
+            jax.device_put(canvases, self.sharding),
+            jax.device_put(sizes, self.sharding),
+            jnp.float32(self.candidate_threshold),
+            jnp.float32(self.iou_threshold),
+        )
+        outputs = jax.device_get(outputs)
+        for index, image in enumerate(images):
+            one = jax.tree.map(lambda x, i=index: x[i], outputs)
+            yield to_instances(one, *image.shape[:2], self.score_threshold)
+
+
+def to_instances(
+    outputs: Outputs, height: int, width: int, score_threshold: float = 0.0
+) -> Instances:
+    """Drops padding and low scores, and scales boxes to pixels.
+
+    Args:
+      outputs: of one image, without the B axis, on the host.
+      height: image height in pixels.
+      width: image width in pixels.
+      score_threshold: detections must score above it.
+
+    Returns:
+      The instances, best first.
+    """
+    detections = outputs.detections
+    keep = detections.valid & (detections.scores > score_threshold)
+    scale = np.array([width, height, width, height], np.float32)
+    packed = outputs.packed_masks[keep][:, :height]
+    mask_scores = detections.mask_scores
+    masks = np.unpackbits(packed, axis=-1, count=width) if keep.any() else packed
+    return Instances(
+        boxes_px=np.clip(detections.boxes[keep], 0, 1) * scale,
+        scores=detections.scores[keep],
+        labels=detections.labels[keep],
+        masks=masks.reshape(-1, height, width).astype(bool),
+        mask_scores=None if mask_scores is None else mask_scores[keep],
+    )
+
+
+def _check_image(image: np.ndarray) -> None:
+    ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
+    if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
+        raise ValueError(
+            f"`image` must be a uint8 RGB array of shape [h, w, 3]; got {came}."
+        )
+
+
+def _canvas_side(image: np.ndarray) -> int:
+    """Few distinct canvases mean few compilations."""
+    longest = max(image.shape[:2])
+    for side in _CANVAS_SIDES:
+        if longest <= side:
+            return side
+    return -(-longest // 1024) * 1024

@@ -1,0 +1,1 @@
+"""Detected objects as entries, numbers and pictures."""

@@ -1,0 +1,201 @@
+"""COCO average precision of detected instances, measured by pycocotools.
+
+Everything here runs on the host and knows no model: instances become COCO result
+entries (`coco_results`, `collect_results`), which can be written to disk
+(`write_results`) and scored against a COCO annotation dictionary (`evaluate_coco`).
+"""
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from yolact_jax.results.coco_entries import coco_results, collect_results, write_results
+
+__all__ = [
+    "coco_results",
+    "collect_results",
+    "evaluate_coco",
+    "format_table",
+    "write_results",
+]
+
+_IOU_TYPES = {"mask": "segm", "box": "bbox"}
+_AREA_SUFFIXES = {"": 0, "s": 1, "m": 2, "l": 3}  # the order of COCOeval's areaRng
+_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+_REQUIRED_FIELDS = ("image_id", "category_id", "bbox", "area", "segmentation")
+
+
+def evaluate_coco(
+    ground_truth: dict,
+    box_results: Sequence[dict],
+    mask_results: Sequence[dict],
+    *,
+    max_detections: int = 100,
+    image_ids: Sequence[int] | None = None,
+    per_class: bool = False,
+) -> dict[str, float]:
+    """Computes COCO average precision of boxes and masks.
+
+    Args:
+      ground_truth: A COCO annotation dictionary; segmentations may be polygons or
+        run-length codes, a missing ``iscrowd`` counts as 0. It is not modified.
+      box_results: Box entries, as from `coco_results`.
+      mask_results: Mask entries, as from `coco_results`.
+      max_detections: How many detections per image and class are counted, best first.
+      image_ids: Images to evaluate; None takes all images of ``ground_truth``.
+      per_class: Whether to add one ``mask_AP/<name>`` and ``box_AP/<name>`` for every
+        category.
+
+    Returns:
+      ``mask_AP``, ``mask_AP50``, ``mask_AP75``, ``mask_APs``, ``mask_APm``,
+      ``mask_APl`` and the same with ``box_``, fractions in [0, 1]; s, m, l are objects
+      below 32**2, between, and above 96**2 square pixels. A value is nan where there
+      is no ground truth of that kind (pycocotools reports -1 there).
+
+    Raises:
+      ValueError: If an annotation lacks a field, a result names an image or category
+        that ``ground_truth`` lacks, or ``max_detections`` is below 1.
+    """
+    if max_detections < 1:
+        raise ValueError(f"max_detections is {max_detections}, must be at least 1.")
+    truth = _index_ground_truth(ground_truth)
+    image_ids = sorted(truth.imgs if image_ids is None else set(image_ids))
+    _check_image_ids(image_ids, truth)
+    names = [truth.cats[i].get("name", str(i)) for i in sorted(truth.cats)]
+    metrics = {}
+    for kind, results in (("mask", mask_results), ("box", box_results)):
+        precision = _precision(truth, results, kind, image_ids, max_detections)
+        metrics |= _summary(precision, kind)
+        if per_class:
+            for k, name in enumerate(names):
+                metrics[f"{kind}_AP/{name}"] = _mean(precision[:, :, k, 0])
+    return metrics
+
+
+def format_table(metrics: dict[str, float]) -> str:
+    """Lays out AP in percent: a row for boxes and masks, and one for every class.
+
+    Args:
+      metrics: What `evaluate_coco` returned.
+
+    Returns:
+      Lines of text without a trailing newline; "-" stands for nan.
+    """
+    lines = ["      " + "".join(f"{name:>7}" for name in _COLUMNS)]
+    for kind in ("box", "mask"):
+        cells = (_cell(metrics[f"{kind}_{name}"]) for name in _COLUMNS)
+        lines.append(f"{kind:<6}" + "".join(cells))
+    names = [key.partition("/")[2] for key in metrics if key.startswith("mask_AP/")]
+    if names:
+        width = max(map(len, [*names, "class"]))
+        lines += ["", f"{'class':<{width}}{'box AP':>9}{'mask AP':>9}"]
+    for name in names:
+        cells = (_cell(metrics[f"{kind}_AP/{name}"], 9) for kind in ("box", "mask"))
+        lines.append(f"{name:<{width}}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _index_ground_truth(ground_truth: dict) -> COCO:
+    """Indexes a copy, with ids counted from 1: COCOeval takes id 0 for "no match"."""
+    annotations = []
+    for number, annotation in enumerate(ground_truth["annotations"], start=1):
+        for field in _REQUIRED_FIELDS:
+            if annotation.get(field) in (None, [], {}):
+                raise ValueError(
+                    f"annotation {annotation.get('id')} of ground_truth has no "
+                    f"{field!r}, must have {', '.join(_REQUIRED_FIELDS)}."
+                )
+        annotations.append({"iscrowd": 0} | annotation | {"id": number})
+    return _index(ground_truth["images"], ground_truth["categories"], annotations)
+
+
+def _index_results(results: Sequence[dict], truth: COCO, kind: str) -> COCO:
+    """Indexes a copy of the results; unlike COCO.loadRes, accepts an empty list."""
+    annotations = []
+    for number, result in enumerate(results, start=1):
+        for field, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
+            if result[field] not in known:
+                raise ValueError(
+                    f"{field} {result[field]} of {kind} result {number - 1} is not in "
+                    f"ground_truth, which has {len(known)} others."
+                )
+        area = (
+            float(coco_mask.area(result["segmentation"]))
+            if kind == "mask"
+            else result["bbox"][2] * result["bbox"][3]
+        )
+        annotations.append(result | {"id": number, "area": area, "iscrowd": 0})
+    return _index(truth.dataset["images"], truth.dataset["categories"], annotations)
+
+
+def _index(images: list, categories: list, annotations: list) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        "images": images,
+        "categories": categories,
+        "annotations": annotations,
+    }
+    with _silence():
+        coco.createIndex()
+    return coco
+
+
+def _check_image_ids(image_ids: Sequence[int], truth: COCO) -> None:
+    missing = [i for i in image_ids if i not in truth.imgs]
+    if missing:
+        raise ValueError(
+            f"image_ids has {missing[0]}, must be among the {len(truth.imgs)} images "
+            "of ground_truth."
+        )
+
+
+def _precision(
+    truth: COCO,
+    results: Sequence[dict],
+    kind: str,
+    image_ids: list[int],
+    max_detections: int,
+) -> np.ndarray:
+    """Interpolated precision, -1 where there is no ground truth.
+
+    Returns:
+      [10 IoU thresholds, 101 recalls, categories, 4 area ranges] float64.
+    """
+    indexed = _index_results(results, truth, kind)
+    evaluator = COCOeval(truth, indexed, _IOU_TYPES[kind])
+    evaluator.params.imgIds = image_ids
+    # COCOeval.summarize is not used: it knows no limit but 100.
+    evaluator.params.maxDets = [max_detections]
+    with _silence():
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator.eval["precision"][..., 0]
+
+
+def _summary(precision: np.ndarray, kind: str) -> dict[str, float]:
+    summary = {
+        f"{kind}_AP{suffix}": _mean(precision[..., area])
+        for suffix, area in _AREA_SUFFIXES.items()
+    }
+    # IoU thresholds are 0.50, 0.55, ... 0.95.
+    summary[f"{kind}_AP50"] = _mean(precision[0, ..., 0])
+    summary[f"{kind}_AP75"] = _mean(precision[5, ..., 0])
+    return {f"{kind}_{name}": summary[f"{kind}_{name}"] for name in _COLUMNS}
+
+
+def _mean(precision: np.ndarray) -> float:
+    present = precision[precision > -1]
+    return float(present.mean()) if present.size else float("nan")
+
+
+def _cell(fraction: float, width: int = 7) -> str:
+    return f"{'-' if np.isnan(fraction) else f'{100 * fraction:.2f}':>{width}}"
+
+
+def _silence() -> contextlib.redirect_stdout:
+    return contextlib.redirect_stdout(io.StringIO())

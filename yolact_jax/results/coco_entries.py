@@ -1,0 +1,128 @@
+"""Detected instances as entries of the COCO result format, and as files.
+
+Format: https://cocodataset.org/#format-results.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from yolact_jax.files import replacing
+from yolact_jax.structures import Instances
+
+
+def coco_results(
+    instances: Instances,
+    *,
+    image_id: int,
+    category_ids: Sequence[int],
+    mask_scores: np.ndarray | None = None,
+) -> tuple[list[dict], list[dict]]:
+    """Converts the instances of one image to COCO result entries.
+
+    Instances whose box has no area are left out of both lists, so that the lists stay
+    aligned.
+
+    Args:
+      instances: Detected objects of the image.
+      image_id: Id of the image in the annotation file.
+      category_ids: Dataset category id of every label; ``category_ids[label]``.
+      mask_scores: [n] float, scores of the masks where they differ from those of the
+        boxes; None takes those of the instances, if they have any (YOLACT++).
+
+    Returns:
+      Box entries, with ``bbox`` as (x, y, width, height) in pixels, and mask entries,
+      with ``segmentation`` as a compressed run-length code whose counts are a str.
+
+    Raises:
+      ValueError: If a label has no entry in ``category_ids``.
+    """
+    _check_labels(instances.labels, len(category_ids), image_id)
+    if mask_scores is None:
+        ranked = instances.mask_scores is not None
+        mask_scores = instances.mask_scores if ranked else instances.scores
+    boxes, masks = [], []
+    for i, box in enumerate(instances.boxes_px):
+        x1, y1, x2, y2 = (float(v) for v in box)
+        if x2 <= x1 or y2 <= y1:
+            continue
+        category_id = int(category_ids[int(instances.labels[i])])
+        entry = {"image_id": int(image_id), "category_id": category_id}
+        bbox = [x1, y1, x2 - x1, y2 - y1]
+        segmentation = _encode_mask(instances.masks[i])
+        boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
+        masks.append(
+            entry | {"segmentation": segmentation, "score": float(mask_scores[i])}
+        )
+    return boxes, masks
+
+
+def collect_results(
+    predictions: Iterable[tuple[int, Instances]], *, category_ids: Sequence[int]
+) -> tuple[list[dict], list[dict]]:
+    """Converts the instances of many images to COCO result entries.
+
+    Args:
+      predictions: Pairs of image id and detected objects; consumed once, so that only
+        one image's masks need to be in memory.
+      category_ids: Dataset category id of every label.
+
+    Returns:
+      All box entries and all mask entries, as in `coco_results`.
+    """
+    boxes, masks = [], []
+    for image_id, instances in predictions:
+        more_boxes, more_masks = coco_results(
+            instances, image_id=image_id, category_ids=category_ids
+        )
+        boxes += more_boxes
+        masks += more_masks
+    return boxes, masks
+
+
+def write_results(
+    directory: str | os.PathLike,
+    box_results: Sequence[dict],
+    mask_results: Sequence[dict],
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes ``bbox_detections.json`` and ``mask_detections.json`` into a folder.
+
+    Each file appears complete or not at all. The names are those of the original
+    implementation, and the files can be submitted to the COCO server.
+
+    Args:
+      directory: Folder to write to; made if missing.
+      box_results: Box entries.
+      mask_results: Mask entries.
+
+    Returns:
+      The paths of the box file and of the mask file.
+    """
+    directory = pathlib.Path(directory)
+    paths = directory / "bbox_detections.json", directory / "mask_detections.json"
+    for path, results in zip(paths, (box_results, mask_results), strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(list(results), allow_nan=False))
+    return paths
+
+
+def _check_labels(labels: np.ndarray, num_classes: int, image_id: int) -> None:
+    bad = [int(label) for label in labels if not 0 <= label < num_classes]
+    if bad:
+        raise ValueError(
+            f"label {bad[0]} of image {image_id} is not in category_ids, which has "
+            f"labels 0 to {num_classes - 1}."
+        )
+
+
+def _encode_mask(mask: np.ndarray) -> dict:
+    """Run-length codes a [height, width] bool mask, counts as str for JSON."""
+    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "size": [int(side) for side in code["size"]],
+        "counts": code["counts"].decode("ascii"),
+    }

@@ -1,0 +1,249 @@
+"""Pictures of detected instances: translucent masks, boxes and labels."""
+
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from yolact_jax.files import replacing
+from yolact_jax.structures import Instances
+
+_HEX_COLORS = (
+    "f44336 e91e63 9c27b0 673ab7 3f51b5 2196f3 03a9f4 00bcd4 009688 4caf50"
+    "8bc34a cddc39 ffeb3b ffc107 ff9800 ff5722 795548 9e9e9e 607d8b"
+)
+PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
+"""[19, 3] uint8 RGB, the Material Design colours that the original draws with."""
+
+_PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
+_MAX_LABELLED = 25
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_instances(
+    image: np.ndarray,
+    instances: Instances,
+    class_names: Sequence[str],
+    *,
+    score_threshold: float = 0.3,
+    max_instances: int | None = None,
+    color_by: str = "rank",
+    scale: float = 1.0,
+    mask_alpha: float = 0.45,
+    boxes: bool = True,
+    labels: bool | None = None,
+) -> np.ndarray:
+    """Draws instances over their image, the highest score on top.
+
+    Lines and text grow with the picture. Small images gain from ``scale``: at 3, one of
+    128 pixels is drawn at 384, with sharp text and smooth outlines.
+
+    Args:
+      image: [h, w, 3] uint8 RGB, not modified.
+      instances: Objects of the image, boxes and masks at its size.
+      class_names: Name of every label.
+      score_threshold: Instances with a lower score are left out.
+      max_instances: How many are drawn at most, best first; None draws all.
+      color_by: "rank" gives every instance another of the 19 colours, "class" gives
+        those of one class the same, for video.
+      scale: Enlargement of the picture before drawing.
+      mask_alpha: Opacity of the masks, 0 (invisible) to 1.
+      boxes: Whether to draw the boxes.
+      labels: Whether to draw class name and score; None draws them for up to 25
+        instances, beyond which they would hide the picture.
+
+    Returns:
+      [round(h * scale), round(w * scale), 3] uint8 RGB.
+
+    Raises:
+      ValueError: If the image is not uint8 RGB, a mask has another size, a label has no
+        name, or ``color_by`` is unknown.
+    """
+    _check(image, instances, class_names, color_by)
+    order = np.argsort(-instances.scores, kind="stable")
+    order = order[instances.scores[order] >= score_threshold][:max_instances]
+    scores, classes = instances.scores[order], instances.labels[order]
+    picture = _enlarge(image, scale)
+    keys = range(len(order)) if color_by == "rank" else classes
+    colors = [PALETTE[_PALETTE_STRIDE * int(k) % len(PALETTE)] for k in keys]
+    for i, color in reversed([*zip(order, colors, strict=True)]):
+        _paint_mask(picture, instances.masks[i], color, mask_alpha)
+    boxes_px = np.round(instances.boxes_px[order] * scale).astype(int).tolist()
+    if boxes:
+        for box, color in reversed([*zip(boxes_px, colors, strict=True)]):
+            _draw_box(picture, box, color)
+    if labels is None:
+        labels = len(order) <= _MAX_LABELLED
+    if labels:
+        named = zip(classes, scores, strict=True)
+        texts = [f"{class_names[label]} {score:.2f}" for label, score in named]
+        _draw_labels(picture, texts, boxes_px, colors)
+    return picture
+
+
+def image_grid(
+    images: Sequence[np.ndarray],
+    columns: int,
+    *,
+    margin: int = 8,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> np.ndarray:
+    """Tiles pictures row by row; smaller ones are centred in their cell.
+
+    Args:
+      images: Pictures of any size, each [h, w, 3] uint8 RGB.
+      columns: Pictures in a row; the last row may have fewer.
+      margin: Pixels between pictures; there is none around the grid.
+      background: RGB colour behind the pictures.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
+
+    Raises:
+      ValueError: If there are no images, one is not uint8 RGB, or ``columns`` is 0.
+    """
+    if min(len(images), columns) < 1:
+        got = f"{len(images)} images and {columns} columns"
+        raise ValueError(f"image_grid got {got}, must be at least 1 of each.")
+    for i, image in enumerate(images):
+        _check_rgb(image, f"images[{i}]")
+    columns = min(columns, len(images))
+    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
+    heights = [max(image.shape[0] for image in row) for row in rows]
+    widths = [max(im.shape[1] for im in images[c::columns]) for c in range(columns)]
+    tops = np.cumsum([0, *(height + margin for height in heights)])
+    lefts = np.cumsum([0, *(width + margin for width in widths)])
+    grid = np.empty((tops[-1] - margin, lefts[-1] - margin, 3), np.uint8)
+    grid[:] = background
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        height, width = image.shape[:2]
+        top = tops[row] + (heights[row] - height) // 2
+        left = lefts[column] + (widths[column] - width) // 2
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Writes [h, w, 3] uint8 RGB to a PNG file, which appears complete or not at all.
+
+    Raises:
+      ValueError: If the image is not uint8 RGB.
+    """
+    _check_rgb(image, "image")
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _check(image, instances, class_names, color_by) -> None:
+    _check_rgb(image, "image")
+    if instances.masks.shape[1:] != image.shape[:2] and len(instances):
+        size, allowed = instances.masks.shape[1:], image.shape[:2]
+        raise ValueError(f"instances.masks are {size}, must be {allowed} as the image.")
+    bad = [int(i) for i in instances.labels if not 0 <= i < len(class_names)]
+    if bad:
+        allowed = f"labels 0 to {len(class_names) - 1}"
+        raise ValueError(f"label {bad[0]} is not in class_names, which has {allowed}.")
+    if color_by not in ("rank", "class"):
+        raise ValueError(f"color_by is {color_by!r}, must be 'rank' or 'class'.")
+
+
+def _check_rgb(image: np.ndarray, name: str) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{name} is {image.dtype} {image.shape}, not uint8 [h, w, 3].")
+
+
+def _unit(picture: np.ndarray) -> float:
+    """A length that lines and text are proportional to, in pixels."""
+    return float(np.sqrt(picture.shape[0] * picture.shape[1]))
+
+
+def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return image.copy()
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    kernel = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    return cv2.resize(image, size, interpolation=kernel)
+
+
+def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes a bool mask to [height, width] float32 opacity without stairs."""
+    opacity = mask.astype(np.float32)
+    if opacity.shape == (height, width):
+        return opacity
+    scale = height / mask.shape[0]
+    opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)
+    opacity = cv2.GaussianBlur(opacity, (0, 0), 0.75 * max(scale, 1))
+    # The blur spreads the edge over about 2 * scale pixels; make it one pixel again.
+    return np.clip((opacity - 0.5) * 1.5 * scale + 0.5, 0, 1)
+
+
+def _paint_mask(picture, mask, color, alpha) -> None:
+    """Blends colour over the mask, in place, and draws a stronger outline."""
+    opacity = _soft_mask(mask, *picture.shape[:2])
+    x, y, width, height = cv2.boundingRect((opacity > 0).astype(np.uint8))
+    window = slice(y, y + height), slice(x, x + width)
+    inside = (opacity[window] > 0.5).astype(np.uint8)
+    if not inside.size:
+        return
+    outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outline = np.zeros(inside.shape, np.uint8)
+    thickness = max(1, round(_unit(picture) / 240))
+    cv2.drawContours(outline, outlines, -1, 255, thickness, cv2.LINE_AA)
+    weight = np.maximum(alpha * opacity[window], 0.9 * (outline / 255.0))[..., None]
+    blended = picture[window] * (1 - weight) + weight * color
+    picture[window] = np.round(blended).astype(np.uint8)
+
+
+def _draw_box(picture, box, color) -> None:
+    x1, y1, x2, y2 = box
+    thickness = max(1, round(_unit(picture) / 450))
+    # x2 and y2 are the first column and row behind the box.
+    cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), color.tolist(), thickness)
+
+
+def _draw_labels(picture, texts, boxes_px, colors) -> None:
+    """Places labels best first, so that the best find room."""
+    line_height = max(12, round(_unit(picture) / 28))
+    taken = np.zeros(picture.shape[:2], bool)
+    windows = []
+    for text, box, color in zip(texts, boxes_px, colors, strict=True):
+        chip = _label_chip(text, color, line_height, picture.shape)
+        windows.append((_free_window(chip.shape, box, taken), chip))
+        taken[windows[-1][0]] = True
+    for window, chip in reversed(windows):
+        picture[window] = chip
+
+
+def _label_chip(text, color, line_height, picture_shape) -> np.ndarray:
+    """Renders text on colour, [height, width, 3] uint8, to fit into the picture."""
+    zoom = 4  # OpenCV's own anti-aliasing of small text is poor
+    font_scale = zoom * line_height / 42  # capitals are 22 pixels high at scale 1
+    stroke = max(1, round(1.6 * font_scale))
+    (width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
+    pad = round(zoom * line_height / 5)
+    large = np.zeros((zoom * line_height, width + 2 * pad), np.uint8)
+    origin = pad, (large.shape[0] + round(22 * font_scale)) // 2
+    cv2.putText(large, text, origin, _FONT, font_scale, 255, stroke, cv2.LINE_AA)
+    room = picture_shape[1] / large.shape[1], picture_shape[0] / large.shape[0]
+    shrink = min(1 / zoom, *room)
+    size = [max(1, round(side * shrink)) for side in (large.shape[1], large.shape[0])]
+    ink = cv2.resize(large, size, interpolation=cv2.INTER_AREA)[..., None] / 255
+    is_dark = np.dot(color, (0.299, 0.587, 0.114)) < 150  # luma of ITU-R BT.601
+    return np.round(color * (1 - ink) + 255 * is_dark * ink).astype(np.uint8)
+
+
+def _free_window(chip_shape, box, taken) -> tuple[slice, slice]:
+    """Rows and columns for a label: at its box, in the picture, where most is free."""
+    height, width = chip_shape[:2]
+    x1, y1, x2, y2 = box
+    corners = [(x1, y1 - height)] if y1 >= height else []
+    corners += [(x1, y1), (x2 - width, y1), (x1, y2 - height), (x1, y2), (x2, y1)]
+    windows = []
+    for x, y in corners:
+        x = min(max(x, 0), taken.shape[1] - width)
+        y = min(max(y, 0), taken.shape[0] - height)
+        windows.append((slice(y, y + height), slice(x, x + width)))
+    return min(windows, key=lambda window: np.count_nonzero(taken[window]))

@@ -1,0 +1,69 @@
+"""Which steps of a run were evaluated, and which of them was the best."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from yolact_jax.files import replacing
+
+EVALUATIONS_FILE = "evaluations.json"
+
+
+class Evaluations:
+    """Validation mask AP by step, kept in ``evaluations.json``.
+
+    Unlike the rows of ``metrics.jsonl``, to which ``evaluate.py`` adds measurements of
+    any kind, these are comparable over the run.
+    """
+
+    def __init__(self, workdir: str | Path, *, writes: bool = True):
+        """Reads the file of the folder, if there is one.
+
+        Args:
+          workdir: folder of the run.
+          writes: whether this process writes the file, of all that use the folder.
+        """
+        self._writes = writes
+        self._path = Path(workdir) / EVALUATIONS_FILE
+        self._mask_ap: dict[int, float | None] = {}
+        if self._path.is_file():
+            content = json.loads(self._path.read_text())
+            self._mask_ap = {int(step): ap for step, ap in content.items()}
+
+    def __contains__(self, step: int) -> bool:
+        """Whether a step was evaluated."""
+        return step in self._mask_ap
+
+    def record(self, step: int, mask_ap: float | None) -> None:
+        """Writes the mask AP of a step, in [0, 1] or None where it is not defined."""
+        self._mask_ap[step] = mask_ap
+        self._write()
+
+    def forget_after(self, step: int) -> None:
+        """Leaves out what a stopped run wrote after the step it resumes at."""
+        kept = {s: ap for s, ap in self._mask_ap.items() if s <= step}
+        if kept != self._mask_ap:
+            self._mask_ap = kept
+            self._write()
+
+    def best(self, among: Collection[int] | None = None) -> int | None:
+        """Finds the step with the highest mask AP, the first of equals.
+
+        Args:
+          among: steps to choose from; all if None.
+
+        Returns:
+          The step; None if there is none.
+        """
+        steps = [
+            step
+            for step, ap in sorted(self._mask_ap.items())
+            if ap is not None and (among is None or step in among)
+        ]
+        return max(steps, key=self._mask_ap.get, default=None)
+
+    def _write(self) -> None:
+        if not self._writes:
+            return
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps(self._mask_ap, indent=2) + "\n")

@@ -1,0 +1,253 @@
+"""Saving and restoring training states: every call of Orbax is in this file.
+
+A checkpoint is written under a temporary name and renamed when it is complete. With it
+goes a record of its arrays (type, shape, checksum), which tells a damaged checkpoint
+from a whole one, and from one of another model.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from yolact_jax.run.array_digest import changed_array, describe, require_same_shapes
+from yolact_jax.run.disk_errors import ADVICE, cause_of
+
+CheckpointManager = ocp.CheckpointManager
+
+_LOGGER = logging.getLogger(__name__)
+_FOLDER = "checkpoints"
+_BAD_FOLDER = "bad_checkpoints"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint cannot be read, or not all of it is as it was written."""
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written; those before are intact."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _LatestAndBest:
+    """Orbax preservation policy: the newest checkpoints and the best one."""
+
+    keep: int
+    best_step: Callable[[], int | None]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context) -> list[bool]:
+        steps = [info.step for info in checkpoints]
+        kept = {*sorted(steps)[-self.keep :], self.best_step()}
+        return [step in kept for step in steps]
+
+
+@contextlib.contextmanager
+def open_manager(
+    workdir: str | Path,
+    *,
+    keep: int = 3,
+    best_step: Callable[[], int | None] = lambda: None,
+) -> Iterator[ocp.CheckpointManager]:
+    """Opens the checkpoints of a run, for the one process that writes them.
+
+    Saving goes on in the background; leaving the context waits for it.
+
+    Args:
+      workdir: folder of the run.
+      keep: number of newest checkpoints kept.
+      best_step: asked at each save which checkpoint to keep besides, None for none.
+
+    Yields:
+      The manager.
+
+    Raises:
+      SaveError: if the last checkpoint could not be written.
+    """
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=_LatestAndBest(keep, best_step)
+    )
+    with _open(workdir, options) as manager:
+        yield manager
+        wait(manager)
+
+
+def open_for_reading(workdir: str | Path) -> ocp.CheckpointManager:
+    """Opens the checkpoints of a run that may still be going on; changes nothing."""
+    # Orbax's own read_only warns of itself.
+    return _open(workdir, ocp.CheckpointManagerOptions(create=False))
+
+
+def _open(
+    workdir: str | Path, options: ocp.CheckpointManagerOptions
+) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+        Path(workdir).absolute() / _FOLDER,
+        item_handlers=ocp.StandardCheckpointHandler(),
+        options=options,
+    )
+
+
+def save(
+    manager: ocp.CheckpointManager, step: int, state: Any, notes: dict | None = None
+) -> None:
+    """Saves a pytree as the checkpoint of a step, unless there is one.
+
+    Args:
+      manager: from `open_manager`.
+      step: updates done.
+      state: pytree of arrays, each whole on this host.
+      notes: what else belongs to the state; what JSON can hold.
+
+    Raises:
+      SaveError: if this checkpoint, or the one before, cannot be written.
+    """
+    if step in manager.all_steps():
+        return
+    record = {"arrays": describe(state, checksums=True), "notes": notes or {}}
+    # As a string: Orbax's own JSON knows no nan.
+    metadata = {"record": json.dumps(record)}
+    args = ocp.args.StandardSave(state)
+    with _explained(manager):
+        manager.save(step, args=args, custom_metadata=metadata, force=True)
+
+
+def check(manager: ocp.CheckpointManager) -> None:
+    """Raises `SaveError` if a save in the background has failed."""
+    with _explained(manager):
+        manager.check_for_errors()
+
+
+def wait(manager: ocp.CheckpointManager) -> None:
+    """Waits until the newest checkpoint is on disk; raises `SaveError` if it fails."""
+    with _explained(manager):
+        manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
+    """Words a failure to write as one sentence, and gives its space back."""
+    try:
+        yield
+    except Exception as error:
+        remove_unfinished(manager)
+        manager.reload()
+        steps = sorted(manager.all_steps())
+        raise SaveError(
+            f"A checkpoint could not be written to {manager.directory} "
+            f"({cause_of(error)}); "
+            + (f"those of steps {steps} are intact." if steps else "there is no other.")
+            + f" {ADVICE}"
+        ) from error
+
+
+def remove_unfinished(manager: ocp.CheckpointManager) -> list[str]:
+    """Removes what interrupted saves have left behind; returns the names."""
+    folders = sorted(Path(manager.directory).glob("*.orbax-checkpoint-tmp*"))
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [folder.name for folder in folders]
+
+
+def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:
+    """Restores the pytree of one checkpoint.
+
+    Args:
+      manager: from `open_manager` or `open_for_reading`.
+      like: the structure: arrays, or abstract arrays with the shardings wanted.
+      step: which checkpoint; the latest if None.
+
+    Raises:
+      ValueError: if there is no such checkpoint, it is damaged, or of another model.
+    """
+    steps = sorted(manager.all_steps())
+    step = manager.latest_step() if step is None else step
+    if step not in steps:
+        raise ValueError(
+            f"`step` {step} is not among the checkpoints of {manager.directory}; "
+            f"there are {steps or 'none'}."
+        )
+    return _read(manager, step, like)[0]
+
+
+def restore_newest(manager: ocp.CheckpointManager, like: Any) -> tuple[Any, dict]:
+    """Restores the newest checkpoint that is whole.
+
+    Damaged ones that are newer are named in the log and put aside, in the folder
+    ``bad_checkpoints`` beside ``checkpoints``.
+
+    Args:
+      manager: from `open_manager`, with at least one checkpoint.
+      like: as for `restore`.
+
+    Returns:
+      The pytree and the notes that were saved with it.
+
+    Raises:
+      ValueError: if the checkpoint is of another model, or none is whole; then the
+        folder is as it was.
+    """
+    damaged: dict[int, DamagedCheckpointError] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            restored = _read(manager, step, like)
+        except DamagedCheckpointError as error:
+            damaged[step] = error
+            continue
+        for bad_step, error in damaged.items():
+            aside = _set_aside(manager, bad_step)
+            _LOGGER.warning("%s It is put aside in %s.", error, aside)
+        manager.reload()
+        return restored
+    raise ValueError(
+        f"No checkpoint in {manager.directory} can be read, so the run cannot go on; "
+        f"use another workdir, or move this folder away to start over. "
+        + " ".join(str(error) for error in damaged.values())
+    )
+
+
+def _read(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, dict]:
+    """Reads a checkpoint and compares it with its record."""
+    what = f"Checkpoint {step} in {manager.directory}"
+    record = _read_record(manager, step, what)
+    require_same_shapes(record["arrays"], describe(like), what)
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+        state = manager.restore(step, args=ocp.args.StandardRestore(abstract))
+    except jax.errors.JaxRuntimeError:
+        raise  # The device's fault, such as too little memory.
+    except Exception as error:
+        raise DamagedCheckpointError(f"{what} is damaged: {cause_of(error)}") from error
+    changed = changed_array(record["arrays"], describe(state, checksums=True))
+    if changed is not None:
+        raise DamagedCheckpointError(
+            f"{what} is damaged: the values of {changed} are not those written."
+        )
+    return state, record["notes"]
+
+
+def _read_record(manager: ocp.CheckpointManager, step: int, what: str) -> dict:
+    try:
+        return json.loads(manager.metadata(step).custom_metadata["record"])
+    except Exception as error:
+        raise DamagedCheckpointError(
+            f"{what} is damaged: it has no readable record of its arrays."
+        ) from error
+
+
+def _set_aside(manager: ocp.CheckpointManager, step: int) -> Path:
+    checkpoint = Path(manager.directory) / str(step)
+    aside = checkpoint.parents[1] / _BAD_FOLDER / checkpoint.name
+    while aside.exists():
+        aside = aside.with_name(aside.name + "_")
+    # Every process of a run comes here; the first one moves the folder.
+    if jax.process_index() == 0:
+        aside.parent.mkdir(exist_ok=True)
+        checkpoint.rename(aside)
+    return aside

@@ -1,0 +1,166 @@
+"""The folder of a run: which config, data and libraries its checkpoints belong to."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import platform
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from yolact_jax.data.records.dataset import Dataset
+from yolact_jax.files import replacing
+
+_LOGGER = logging.getLogger(__name__)
+_CONFIG_FILE = "config.json"
+_DATASET_FILE = "dataset.json"
+_VERSIONS_FILE = "versions.json"
+_LIBRARIES = (
+    "yolact_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "grain",
+    "opencv-python-headless",
+    "tensorflow-datasets",
+    "pycocotools",
+)
+# Fields that neither the arrays of a checkpoint nor their meaning depend on.
+_FREE_FIELDS = {
+    "model.compute_dtype",
+    "model.freeze_bn",
+    "model.remat",
+    "model.winograd",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is needed to use the checkpoints of a run.
+
+    Attributes:
+      config: the resolved config.
+      class_names: name of each label.
+      category_ids: id of each label in the annotation files.
+    """
+
+    config: ConfigDict
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+
+def save_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+    """Writes config, classes and versions of a run into its folder, which is made."""
+    folder = Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / _CONFIG_FILE, config.to_dict())
+    classes = {
+        "class_names": list(dataset.class_names),
+        "category_ids": list(dataset.category_ids),
+        "fingerprint": dataset.fingerprint,
+    }
+    _write_json(folder / _DATASET_FILE, classes)
+    _write_json(folder / _VERSIONS_FILE, versions())
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the libraries that results depend on, and the machine."""
+    found = {"python": platform.python_version(), "machine": platform.platform()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def load_run(workdir: str | Path) -> Run:
+    """Reads what `save_run` wrote.
+
+    Raises:
+      ValueError: if the folder is not that of a run.
+    """
+    folder = Path(workdir)
+    for name in (_CONFIG_FILE, _DATASET_FILE):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"`workdir` {folder} has no {name}; it must be a folder in which "
+                f"train.py has run."
+            )
+    config = ConfigDict(_read_json(folder / _CONFIG_FILE))
+    classes = _read_json(folder / _DATASET_FILE)
+    return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
+
+
+def check_same_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+    """Refuses to go on with another model or other data; logs what else differs.
+
+    Args:
+      workdir: folder of a run.
+      config: the config to go on with.
+      dataset: the dataset to go on with.
+
+    Raises:
+      ValueError: if the folder is not that of a run, the model differs, or the
+        annotations do.
+    """
+    load_run(workdir)
+    folder = Path(workdir)
+    old, new = _flat(_read_json(folder / _CONFIG_FILE)), _flat(config.to_dict())
+    changed = [f for f in sorted(old.keys() | new.keys()) if old.get(f) != new.get(f)]
+    for field in changed:
+        change = f"config.{field} was {old.get(field)!r} and is {new.get(field)!r}"
+        if field.startswith(("model.", "anchors.")) and field not in _FREE_FIELDS:
+            raise ValueError(
+                f"{folder} holds the run of another model: {change}; use another "
+                f"workdir, or the config that it was started with."
+            )
+        _LOGGER.info("The run goes on with a change: %s.", change)
+    _check_same_data(folder, dataset)
+    _log_changed_versions(folder)
+
+
+def _check_same_data(folder: Path, dataset: Dataset) -> None:
+    old = _read_json(folder / _DATASET_FILE)["fingerprint"]
+    if old != dataset.fingerprint:
+        raise ValueError(
+            f"{folder} holds a run on other data: the fingerprint of the annotations "
+            f"was {old} and is {dataset.fingerprint}; use another workdir, where "
+            f"config.train.init_weights can start from this run's weights (export.py)."
+        )
+
+
+def _log_changed_versions(folder: Path) -> None:
+    path = folder / _VERSIONS_FILE
+    old, new = (_read_json(path) if path.is_file() else {}), versions()
+    for name in sorted(old.keys() & new.keys()):
+        if old[name] != new[name]:
+            _LOGGER.info(
+                "The run goes on with %s %s instead of %s: results may differ in the "
+                "last digits.",
+                name,
+                new[name],
+                old[name],
+            )
+
+
+def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Field names with dots -> values as JSON has them."""
+    return {
+        f"{section}.{name}": json.loads(json.dumps(value))
+        for section, fields in config.items()
+        for name, value in fields.items()
+    }
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def _write_json(path: Path, content: dict) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

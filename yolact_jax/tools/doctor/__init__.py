@@ -1,0 +1,1 @@
+"""Examines a dataset before training: `python -m yolact_jax.tools.doctor`."""

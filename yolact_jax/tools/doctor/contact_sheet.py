@@ -1,0 +1,95 @@
+"""A picture of augmented training samples, as the network will see them."""
+
+import pathlib
+
+import cv2
+import numpy as np
+
+from yolact_jax.data.augment.mixing import mixed_sample
+from yolact_jax.data.augment.sample import AugmentOptions
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.pipeline import Selected
+from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.tools.doctor.network_view import NetworkSizes
+
+_TILE_PX = 275
+_COLUMNS = 4
+_OPACITY = 0.5
+
+
+def draw_sheet(
+    source: RecordSource,
+    sizes: NetworkSizes,
+    *,
+    options: AugmentOptions,
+    count: int,
+    seed: int,
+) -> np.ndarray:
+    """Draws samples with masks, boxes and class names in a grid.
+
+    Args:
+      source: a split with objects.
+      sizes: of the network.
+      options: which random changes to make.
+      count: samples.
+      seed: of the choice of images and of the augmentation.
+
+    Returns:
+      [h, w, 3] uint8 RGB.
+
+    Raises:
+      DatasetError: no image has an object.
+    """
+    usable = np.flatnonzero(source.num_objects)
+    if not len(usable):
+        raise DatasetError(f"No image of {source!r} has an object to draw.")
+    selected = Selected(source, usable)
+    rng = np.random.default_rng(seed)
+    rows = -(-count // _COLUMNS)
+    sheet = np.zeros((rows * _TILE_PX, _COLUMNS * _TILE_PX, 3), np.uint8)
+    for place in range(count):
+        sample = mixed_sample(
+            selected[int(rng.integers(len(selected)))],
+            rng,
+            others=selected,
+            options=options,
+            input_size=sizes.input_size,
+            mask_size=sizes.mask_size,
+            max_objects=sizes.max_objects,
+        )
+        top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
+        tile = _draw_tile(sample, source.class_names)
+        sheet[top : top + _TILE_PX, left : left + _TILE_PX] = tile
+    return sheet
+
+
+def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
+    """Draws one sample, [_TILE_PX, _TILE_PX, 3] uint8."""
+    size = (_TILE_PX, _TILE_PX)
+    tile = cv2.resize(sample["images"], size, interpolation=cv2.INTER_AREA)
+    for i, box in enumerate(sample["boxes"]):
+        # Crowds are grey.
+        hue = 0 if sample["crowd"][i] else 47 * i % 180
+        saturation = 0 if sample["crowd"][i] else 255
+        colour = np.array([[[hue, saturation, 255]]], np.uint8)
+        colour = cv2.cvtColor(colour, cv2.COLOR_HSV2RGB)[0, 0]
+        mask = cv2.resize(sample["masks"][i], size, interpolation=cv2.INTER_NEAREST)
+        blended = (1 - _OPACITY) * tile + _OPACITY * colour
+        tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
+        x1, y1, x2, y2 = (box * (_TILE_PX - 1)).astype(int).tolist()
+        cv2.rectangle(tile, (x1, y1), (x2, y2), colour.tolist(), 1)
+        at, font = (x1 + 2, min(y1 + 11, _TILE_PX - 2)), cv2.FONT_HERSHEY_SIMPLEX
+        name = class_names[sample["labels"][i]]
+        cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile
+
+
+def write_png(file: pathlib.Path, picture: np.ndarray) -> None:
+    """Writes a picture.
+
+    Args:
+      file: to write.
+      picture: [h, w, 3] uint8 RGB.
+    """
+    data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+    file.write_bytes(data.tobytes())

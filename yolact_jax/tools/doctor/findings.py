@@ -1,0 +1,147 @@
+"""What the doctor reports, and the checks of the annotations themselves."""
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from yolact_jax.data.example import Annotations, Example, Segmentations
+from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.rle import counts_from_string
+
+# Real COCO boxes overshoot by fractions of a pixel.
+_OVERSHOOT_PX = 1.0
+_RARE_FRACTION = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One observation.
+
+    Attributes:
+      level: "problem": training would stop or its result mislead; "warning": worth a
+        look; "note": a fact.
+      check: name of the check.
+      text: one sentence with the ids.
+    """
+
+    level: str
+    check: str
+    text: str
+
+
+def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
+    """Checks the outlines and boxes of every annotation.
+
+    Args:
+      split: name of the split, for the sentences.
+      examples: of the split.
+    """
+    for example in examples:
+        annotations = example.annotations
+        where = f"{split}: image {example.image_id} ({example.file_name}), annotation"
+        for index in np.flatnonzero(outline_areas_px(annotations) == 0):
+            text = f"{where} {annotations.ids[index]} has an outline without any area."
+            yield Finding("warning", "degenerate outline", text)
+        for index in np.flatnonzero(_overshoot_px(example) > _OVERSHOOT_PX):
+            box = annotations.boxes_xywh_px[index].tolist()
+            text = f"{where} {annotations.ids[index]} has `bbox` {box}, which reaches"
+            size = f"{example.height} x {example.width}"
+            text = f"{text} out of the image of {size} (height x width)."
+            yield Finding("warning", "box outside", text)
+
+
+def outline_areas_px(annotations: Annotations) -> np.ndarray:
+    """Areas of the outlines.
+
+    Args:
+      annotations: of one image.
+
+    Returns:
+      [n] float64, sums over the polygons or pixels of the run-length masks.
+    """
+    found = np.zeros(len(annotations))
+    segmentations: Segmentations = annotations.segmentations
+    ends = np.cumsum(segmentations.ring_sizes)
+    for owner, end, size in zip(
+        segmentations.ring_owner, ends, segmentations.ring_sizes, strict=True
+    ):
+        x, y = segmentations.points_px[end - size : end].T
+        found[owner] += abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    for owner, string in zip(
+        segmentations.rle_owner, segmentations.rle_counts, strict=True
+    ):
+        found[owner] += counts_from_string(string)[1::2].sum()
+    return found
+
+
+def _overshoot_px(example: Example) -> np.ndarray:
+    """[n] float64, by how much each box reaches out of the image at most."""
+    boxes = example.annotations.boxes_px
+    beyond = boxes[:, 2:] - (example.width, example.height)
+    return np.concatenate([-boxes[:, :2], beyond], axis=1).max(axis=1, initial=0.0)
+
+
+def class_findings(split: str, source: RecordSource) -> Iterator[Finding]:
+    """Counts the objects of every class.
+
+    Args:
+      split: name of the split.
+      source: its examples.
+    """
+    num_classes = len(source.class_names)
+    counts = np.zeros(num_classes, np.int64)
+    for example in source:
+        labels = example.annotations.labels[~example.annotations.crowd]
+        counts += np.bincount(labels, minlength=num_classes)
+    named = dict(zip(source.class_names, counts.tolist(), strict=True))
+    listed = ", ".join(f"{name} {count}" for name, count in named.items())
+    yield Finding("note", "classes", f"{split}: objects of each class: {listed}.")
+    for name, count in named.items():
+        if count < _RARE_FRACTION * counts.max():
+            text = f"{split}: class {name!r} has {count} objects, while the most common"
+            text = f"{text} one has {counts.max()}."
+            yield Finding("warning", "class imbalance", text)
+
+
+def id_findings(split: str, source: RecordSource) -> Iterator[Finding]:
+    """Tells where ids are not consecutive.
+
+    Args:
+      split: name of the split.
+      source: its examples.
+    """
+    ids = {
+        "image": [example.image_id for example in source],
+        "annotation": [i for example in source for i in example.annotations.ids],
+        "category": list(source.category_ids),
+    }
+    for kind, values in ids.items():
+        if not values:
+            continue
+        missing = max(values) - min(values) + 1 - len(values)
+        if missing:
+            text = f"{split}: {kind} ids from {min(values)} to {max(values)} leave out"
+            yield Finding("note", "id gaps", f"{text} {missing} numbers.")
+
+
+def duplicate_findings(sources: Mapping[str, RecordSource]) -> Iterator[Finding]:
+    """Finds image files of equal content.
+
+    Args:
+      sources: split name -> its examples.
+    """
+    copies = collections.defaultdict(list)
+    for split, source in sources.items():
+        for example in source:
+            digest = hashlib.sha256(example.image_bytes).digest()
+            copies[digest].append((split, example.image_id, example.file_name))
+    for images in copies.values():
+        if len(images) > 1:
+            across = len({split for split, _, _ in images}) > 1
+            level = "problem" if across else "warning"
+            listed = ", ".join(f"{split} {i} ({name})" for split, i, name in images)
+            text = f"The same image is there {len(images)} times: {listed}."
+            yield Finding(level, "duplicate image", text)

@@ -1,0 +1,225 @@
+"""What a training step will need, asked of the compiler before any data are read."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import jax
+from jax.sharding import Sharding
+from ml_collections import ConfigDict
+
+from yolact_jax import build
+from yolact_jax.data.sources import shapes
+from yolact_jax.structures import Batch
+from yolact_jax.tools.flops import count_flops
+from yolact_jax.training import session
+from yolact_jax.training.multihost.mesh import Layout, make_layout
+from yolact_jax.zoo import abstract_variables
+
+_COCO_CLASSES = 80
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Size and cost of training; memory is per device.
+
+    Attributes:
+      num_classes: foreground classes.
+      batch_size: images per step over all devices.
+      num_devices: devices that share it.
+      num_parameters: trained and frozen.
+      forward_flops: operations of the network for one image, at test time.
+      step_flops: operations of a training step, per image.
+      state_bytes: parameters, statistics, momentum and average.
+      step_bytes: all that a step holds, the state included.
+      image_bytes: by how much one more image on a device adds to it.
+      device_bytes: memory of a device.
+    """
+
+    num_classes: int
+    batch_size: int
+    num_devices: int
+    num_parameters: int
+    forward_flops: float
+    step_flops: float
+    state_bytes: int
+    step_bytes: int
+    image_bytes: float
+    device_bytes: int
+
+    @property
+    def largest_batch(self) -> int:
+        """Estimated largest batch over all devices; 0 if not even one image fits."""
+        images = self.batch_size / self.num_devices
+        fixed = self.step_bytes - images * self.image_bytes
+        per_device = max(self.device_bytes - fixed, 0) // max(self.image_bytes, 1)
+        return int(per_device) * self.num_devices
+
+
+def make_plan(config: ConfigDict) -> Plan:
+    """Compiles the training step of a config for the devices at hand.
+
+    Two batch sizes are compiled, to tell what an image adds.
+
+    Args:
+      config: the whole config.
+
+    Returns:
+      The plan.
+
+    Raises:
+      ValueError: if the config cannot work, or JAX was told to do without the CPU.
+    """
+    build.validate(config, jax.device_count())
+    layout, num_classes = make_layout(), count_classes(config)
+    num_devices = jax.device_count()
+    batch_size = config.train.batch_size
+    other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
+    variables = abstract_variables(config, num_classes)
+    # What may refuse comes before what takes minutes.
+    forward_flops = _forward_flops(config, num_classes, variables)
+    here, there = (
+        _step_bytes(_lower(config, num_classes, size, layout))
+        for size in (batch_size, other)
+    )
+    return Plan(
+        num_classes=num_classes,
+        batch_size=batch_size,
+        num_devices=num_devices,
+        num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
+        forward_flops=forward_flops,
+        step_flops=_step_flops(config, num_classes) / batch_size,
+        state_bytes=_num_bytes(_abstract_state(config, num_classes, layout)),
+        step_bytes=here,
+        image_bytes=(there - here) / (other - batch_size) * num_devices,
+        device_bytes=device_bytes(),
+    )
+
+
+def _other_batch(batch_size: int, least: int) -> int:
+    """Half the batch or, where that cannot be shared out, twice as much.
+
+    Not the least: XLA for GPUs fails to compile some steps of a single image.
+    """
+    return 2 * batch_size if batch_size % (2 * least) else batch_size // 2
+
+
+def count_classes(config: ConfigDict) -> int:
+    """Counts the classes of a config; as many as COCO's if its data are not there."""
+    if config.data.dataset == "shapes":
+        return len(shapes.CLASS_NAMES)
+    # That of the validation split, which is the smaller file.
+    path = Path(config.data.validation_annotations)
+    if not path.is_file():
+        return _COCO_CLASSES
+    return len(json.loads(path.read_bytes())["categories"])
+
+
+def device_bytes() -> int:
+    """Memory that a device may use; for CPU devices their share of the machine's."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine // jax.local_device_count()
+
+
+def format_plan(plan: Plan) -> str:
+    """Words a plan for the terminal."""
+    kind = jax.devices()[0].device_kind
+    rows = [
+        ("devices", f"{plan.num_devices} x {kind}, {_size(plan.device_bytes)} each"),
+        ("classes", f"{plan.num_classes}"),
+        ("parameters", f"{plan.num_parameters:,}"),
+        ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
+        ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
+        ("state, per device", _size(plan.state_bytes)),
+        (f"step of {plan.batch_size} images, per device", _size(plan.step_bytes)),
+        ("each further image on a device", _size(plan.image_bytes)),
+        ("largest batch, estimated", f"{plan.largest_batch} images"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _lower(
+    config: ConfigDict, num_classes: int, batch_size: int, layout: Layout
+) -> jax.stages.Lowered:
+    """Traces the step for another batch size, all else being equal."""
+    config = config.copy_and_resolve_references()
+    config.model.freeze_bn = "yes" if build.freezes_bn(config) else "no"
+    config.train.batch_size = batch_size
+    step = session.train_step_fn(config, num_classes, jax.random.key(0))
+    state = _abstract_state(config, num_classes, layout)
+    batch = _abstract_batch(config, batch_size, layout.sharded)
+    return session.compile_lazily(step, layout).lower(state, batch)
+
+
+def _abstract_state(config: ConfigDict, num_classes: int, layout: Layout):
+    make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
+    return session.abstract_state(make_state, layout.replicated)
+
+
+def _abstract_batch(
+    config: ConfigDict, batch_size: int, sharding: Sharding | None
+) -> Batch:
+    size, slots = config.data.input_size, config.data.max_objects
+    side = build.prototype_size(config)
+
+    def array(shape, dtype):
+        shape = (batch_size, *shape)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+    return Batch(
+        images=array((size, size, 3), "uint8"),
+        boxes=array((slots, 4), "float32"),
+        labels=array((slots,), "int32"),
+        masks=array((slots, side, side), "uint8"),
+        valid=array((slots,), "bool"),
+        crowd=array((slots,), "bool"),
+    )
+
+
+def _step_bytes(lowered: jax.stages.Lowered) -> int:
+    memory = lowered.compile().memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+
+
+def _step_flops(config: ConfigDict, num_classes: int) -> float:
+    config = _plain(config)
+    # The body of a loop over parts of the batch would count once.
+    config.train.accumulate_steps = 1
+    step = session.train_step_fn(config, num_classes, jax.random.key(0))
+    make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
+    batch = _abstract_batch(config, config.train.batch_size, sharding=None)
+    return count_flops(step, jax.eval_shape(make_state), batch)
+
+
+def _forward_flops(config: ConfigDict, num_classes: int, variables) -> float:
+    model, size = build.make_model(_plain(config), num_classes), config.data.input_size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
+    return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
+
+
+def _plain(config: ConfigDict) -> ConfigDict:
+    """Winograd's algorithm needs fewer operations than the published counts."""
+    config = config.copy_and_resolve_references()
+    config.model.freeze_bn = "yes" if build.freezes_bn(config) else "no"
+    config.model.winograd = "no"
+    return config
+
+
+def _num_bytes(tree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _size(num_bytes: float) -> str:
+    if num_bytes < 2**30:
+        return f"{num_bytes / 2**20:.1f} MiB"
+    return f"{num_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,169 @@
+"""Repeats one step of a run: ``python -m yolact_jax.tools.replay --workdir runs/x``.
+
+``--step 1234`` says which; the default is the first step whose update was skipped.
+Prints every loss term and the norm of the gradient, and what is wrong with the
+parameters before the step, and with the boxes of the batch, by image.
+
+The state before the step is made from the newest checkpoint before it by training over
+the steps between, on the same batches; so it is that of the run, bit for bit on a CPU.
+``--nearest`` saves that time and takes the checkpoint as it is.
+"""
+
+import itertools
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import app, flags
+from jax import numpy as jnp
+
+from yolact_jax import build
+from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.run import checkpoint
+from yolact_jax.run.folder import load_run
+from yolact_jax.training.monitor.bad_batches import load_bad_batch, saved_steps
+from yolact_jax.training.multihost.mesh import to_devices
+from yolact_jax.training.session import (
+    Session,
+    abstract_state,
+    make_session,
+    with_init_weights,
+)
+from yolact_jax.training.step import TrainState, values_of
+
+_LOGGER = logging.getLogger(__name__)
+_SUSPICIOUS = 1e6
+"""No parameter or statistic of a network that trains well comes near this."""
+
+
+def replay(
+    workdir: str | Path, step: int | None = None, *, nearest: bool = False
+) -> tuple[dict[str, float], list[str]]:
+    """Repeats one step of a run; changes nothing in its folder.
+
+    Args:
+      workdir: folder of the run.
+      step: the step, counted from 1; the first whose batch was saved if None.
+      nearest: take the state of the nearest checkpoint as it is.
+
+    Returns:
+      The metrics of the step as in ``metrics.jsonl``, and a sentence about each thing
+      that is not finite or too large in the state before it and in the batch.
+
+    Raises:
+      ValueError: if there is no such step or checkpoint.
+    """
+    step = _first_bad_step(workdir) if step is None else step
+    session = make_session(load_run(workdir).config, Path(workdir))
+    if not 1 <= step <= session.num_steps:
+        raise ValueError(f"`step` is {step}; it must be in 1..{session.num_steps}.")
+    state = _state_before(session, step, nearest)
+    saved = load_bad_batch(workdir, step)
+    arrays = saved[0] if saved else next(_batches(session, step - 1))
+    findings = [*_bad_arrays(state), *_bad_images(arrays)]
+    # The random choices of a step depend on its number.
+    state = state.replace(step=jnp.asarray(step - 1, state.step.dtype))
+    state = jax.device_put(state, session.layout.replicated)
+    batch = to_devices(arrays, session.layout.sharded)
+    _, metrics = session.step_fn(state, batch)
+    return values_of(jax.device_get(metrics)), findings
+
+
+def _first_bad_step(workdir: str | Path) -> int:
+    steps = saved_steps(workdir)
+    if not steps:
+        raise ValueError(f"{workdir} has no bad batch; `step` says what to repeat.")
+    return steps[0]
+
+
+def _state_before(session: Session, step: int, nearest: bool) -> TrainState:
+    """Makes the state that the run had before a step."""
+    state = _newest_state(session, step - 1, nearest)
+    done = int(state.step)
+    if nearest or done == step - 1:
+        return state
+    _LOGGER.info("Repeating steps %d to %d.", done + 1, step - 1)
+    for arrays in itertools.islice(_batches(session, done), step - 1 - done):
+        batch = to_devices(arrays, session.layout.sharded)
+        state, _ = session.step_fn(state, batch)
+    return state
+
+
+def _newest_state(session: Session, at_most: int, nearest: bool) -> TrainState:
+    with checkpoint.open_for_reading(session.workdir) as manager:
+        steps = sorted(manager.all_steps())
+        before = [step for step in steps if step <= at_most]
+        if before or (nearest and steps):
+            chosen = before[-1] if before else steps[0]
+            _LOGGER.info("State of checkpoint %d.", chosen)
+            like = abstract_state(session.initial_state, session.layout.replicated)
+            return checkpoint.restore(manager, like, chosen)
+    if steps and at_most >= 2 * steps[0]:
+        _LOGGER.warning(
+            "No checkpoint before step %d is kept any more (there are %s): repeating "
+            "the run from its start; --nearest takes the state of step %d instead.",
+            at_most + 1,
+            steps,
+            steps[0],
+        )
+    return with_init_weights(session.config, session.initial_state())
+
+
+def _batches(session: Session, start_step: int) -> Iterator[dict]:
+    source = session.dataset.source("train")
+    with build.make_training_batches(session.config, source, start_step) as batches:
+        yield from batches
+
+
+def _bad_arrays(state: TrainState) -> list[str]:
+    """Sentences about parameters and statistics that are not finite, or near it."""
+    sentences = []
+    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.variables))
+    for path, leaf in leaves:
+        largest = float(np.abs(leaf).max())  # nan if any is.
+        if not largest < _SUSPICIOUS:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            sentences.append(f"{name} reaches {largest:.3g} before the step.")
+    return sentences
+
+
+def _bad_images(arrays: dict[str, np.ndarray]) -> list[str]:
+    """Sentences about images with impossible boxes."""
+    sentences = []
+    for image_id, boxes, valid in zip(
+        arrays["image_ids"], arrays["boxes"], arrays["valid"], strict=True
+    ):
+        corners = boxes[valid]
+        low, high = corners[:, :2], corners[:, 2:]
+        if not (np.isfinite(corners).all() and (low >= 0).all() and (high <= 1).all()):
+            sentences.append(f"image {image_id} has a box that is not in [0, 1].")
+        elif not (high > low).all():
+            sentences.append(f"image {image_id} has a box without area.")
+    return sentences
+
+
+def main(argv: list[str]) -> None:
+    """Parses flags and repeats a step."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown argument {argv[1]}")
+    start_logging()
+    keep_compiled_programs()
+    values = flags.FLAGS
+    try:
+        terms, findings = replay(values.workdir, values.step, nearest=values.nearest)
+    except ValueError as error:
+        sys.exit(f"replay: {error}")
+    for name, value in terms.items():
+        verdict = "" if np.isfinite(value) else "   <- not finite"
+        print(f"{name:<18}{value:>14.6g}{verdict}")
+    print("\n".join(findings) or "State and boxes of the batch look right.")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+    flags.DEFINE_integer("step", None, "Step to repeat; default: the first skipped.")
+    flags.DEFINE_bool("nearest", False, "Use the nearest checkpoint as it is.")
+    app.run(main, flags_parser=parse_flags)

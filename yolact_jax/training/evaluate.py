@@ -1,0 +1,120 @@
+"""Evaluates a state and leaves the results in the folder of its run."""
+
+import logging
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from yolact_jax import build
+from yolact_jax.data.records.dataset import Dataset, RecordSource
+from yolact_jax.inference.predictor import Predictor
+from yolact_jax.results.coco_ap import format_table, write_results
+from yolact_jax.results.draw import draw_instances, image_grid, write_png
+from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
+from yolact_jax.run.metrics import append_row
+from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost.mesh import make_layout
+from yolact_jax.training.step import TrainState
+
+_LOGGER = logging.getLogger(__name__)
+SAMPLES_FILE = "samples.png"
+_SAMPLE_COLUMNS = 4
+_SAMPLE_SIDE_PX = 320
+
+
+def evaluate_and_report(
+    config: ConfigDict,
+    dataset: Dataset,
+    state: TrainState,
+    workdir: str | Path,
+    *,
+    split: str = "validation",
+    output: str | Path | None = None,
+) -> dict[str, float | None]:
+    """Measures box and mask AP; logs, records and illustrates them.
+
+    All processes of a run call this: each detects in its share of the images, on all
+    of its devices; process 0 collects what they find and does the rest.
+
+    Args:
+      config: the whole config.
+      dataset: has the split to evaluate.
+      state: the state to evaluate.
+      workdir: folder of the run; a row with ``eval/...`` goes to its metrics.
+      split: "validation" or "train".
+      output: folder for the COCO result files and pictures; `workdir` if None.
+
+    Returns:
+      The row of ``metrics.jsonl``: ``step``, and the metrics of
+      `evaluation.evaluate_coco` under ``eval/...``; the same in every process.
+
+    Raises:
+      OtherProcessError: if another process has failed.
+    """
+    output = Path(workdir if output is None else output)
+    predictor, source, detected = processes.on_all_processes(
+        _detect_share, config, dataset, state, split
+    )
+    parts = processes.gather(detected)
+
+    def report() -> dict[str, float | None]:
+        metrics, *results = evaluate_detected(
+            source, parts, max_detections=config.eval.max_detections
+        )
+        write_results(output, *results)
+        step = int(state.step)
+        # On record under the validation keys only what is comparable over the run.
+        prefix = "eval" if split == "validation" else f"eval_{split}"
+        named = {f"{prefix}/{name}": value for name, value in metrics.items()}
+        row = append_row(workdir, step, named)
+        _LOGGER.info("AP at step %d on %s:\n%s", step, split, format_table(metrics))
+        if config.eval.sample_images:
+            grid = draw_samples(predictor, source, config.eval.sample_images)
+            write_png(output / SAMPLES_FILE, grid)
+        return row
+
+    return processes.value_of_first_process(processes.on_first_process(report))
+
+
+def _detect_share(
+    config: ConfigDict, dataset: Dataset, state: TrainState, split: str
+) -> tuple[Predictor, RecordSource, Detected]:
+    """Detects in this process's share of the images."""
+    source = dataset.source(split)
+    # A replicated state has a copy in every process.
+    layout = make_layout(jax.local_devices())
+    variables = jax.device_get(state.inference_variables)
+    predictor = build.make_predictor(
+        config,
+        jax.device_put(variables, layout.replicated),
+        dataset.class_names,
+        sharding=layout.sharded,
+    )
+    count = min(config.eval.max_images or len(source), len(source))
+    share = processes.share_of(count)
+    return predictor, source, detect_images(predictor, source, share)
+
+
+def draw_samples(predictor: Predictor, source, count: int):
+    """Draws the predictions for the first images of a source as one picture.
+
+    Args:
+      predictor: the model.
+      source: a `RecordSource`.
+      count: number of images.
+
+    Returns:
+      [h, w, 3] uint8 RGB.
+    """
+    images = [source[i].image for i in range(min(count, len(source)))]
+    pictures = [
+        draw_instances(
+            image,
+            instances,
+            predictor.class_names,
+            scale=_SAMPLE_SIDE_PX / max(image.shape[:2]),
+        )
+        for image, instances in zip(images, predictor.stream(images), strict=True)
+    ]
+    return image_grid(pictures, _SAMPLE_COLUMNS)

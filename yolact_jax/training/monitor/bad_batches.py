@@ -1,0 +1,134 @@
+"""Batches whose loss or gradient was not finite: kept for a look, counted, limited."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from yolact_jax.files import replacing
+
+_LOGGER = logging.getLogger(__name__)
+BAD_BATCHES_FOLDER = "bad_batches"
+_MAX_FILES = 20
+_TERM_PREFIX = "term:"
+
+
+class DivergedError(RuntimeError):
+    """Too many updates in a row were not finite."""
+
+
+class BadBatches:
+    """Saves the batches of skipped updates, and stops a run that only skips.
+
+    Attributes:
+      in_a_row: skipped updates since the last good one.
+      total: skipped updates of the whole run.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        limit: int,
+        seed: int,
+        notes: dict,
+        saves: bool = True,
+    ):
+        """Takes up the counts of a resumed run.
+
+        Args:
+          workdir: folder of the run.
+          limit: skipped updates in a row that end the run.
+          seed: of the run, goes into the files.
+          notes: what `notes` returned, or empty.
+          saves: whether to save the batches.
+        """
+        self._saves = saves
+        self._workdir, self._limit, self._seed = Path(workdir), limit, seed
+        self.in_a_row = notes.get("in_a_row", 0)
+        self.total = notes.get("total", 0)
+
+    def notes(self) -> dict[str, int]:
+        """The counts, to be saved with the state."""
+        return {"in_a_row": self.in_a_row, "total": self.total}
+
+    def note(
+        self, step: int, values: dict[str, float], batch: dict[str, np.ndarray]
+    ) -> None:
+        """Takes note of one step; does nothing about a good one.
+
+        Args:
+          step: the step, counted from 1.
+          values: its metrics, see `step.values_of`.
+          batch: what it was trained on, from the input pipeline.
+
+        Raises:
+          DivergedError: if this was one too many in a row.
+        """
+        if not values["train/skipped"]:
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        self.total += 1
+        saved = self._save(step, values, batch)
+        _LOGGER.warning(
+            "step %d SKIPPED, %d in a row: %s not finite; images %s%s",
+            step,
+            self.in_a_row,
+            ", ".join(n for n, value in values.items() if not np.isfinite(value)),
+            batch["image_ids"].tolist(),
+            f"; saved as {saved}" if saved else "",
+        )
+        if self.in_a_row >= self._limit:
+            raise DivergedError(
+                f"the last {self.in_a_row} updates, up to step {step}, were skipped: "
+                f"loss or gradient was not finite (config.train.max_bad_steps is "
+                f"{self._limit}). To see why: python -m yolact_jax.tools.replay "
+                f"--workdir {self._workdir} --step {step - self.in_a_row + 1}. A "
+                f"lower config.optimizer.learning_rate or a config.optimizer.clip_norm "
+                f"may help; the same command goes on from the last checkpoint."
+            )
+
+    def _save(self, step: int, values: dict, batch: dict) -> Path | None:
+        folder = self._workdir / BAD_BATCHES_FOLDER
+        path = folder / f"{step}.npz"
+        full = len(saved_steps(self._workdir)) >= _MAX_FILES
+        if not self._saves or full or path.exists():
+            return None
+        terms = {f"{_TERM_PREFIX}{name}": value for name, value in values.items()}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, step=step, seed=self._seed, **terms, **batch)
+        return path
+
+
+def saved_steps(workdir: str | Path) -> list[int]:
+    """Lists the steps whose batches were saved, in order."""
+    folder = Path(workdir) / BAD_BATCHES_FOLDER
+    return sorted(int(path.stem) for path in folder.glob("*.npz"))
+
+
+def load_bad_batch(
+    workdir: str | Path, step: int
+) -> tuple[dict[str, np.ndarray], dict[str, float]] | None:
+    """Reads the batch of a skipped update.
+
+    Args:
+      workdir: folder of the run.
+      step: the step, counted from 1.
+
+    Returns:
+      The batch as from the input pipeline and the metrics of the step, or None if the
+      batch was not saved.
+    """
+    path = Path(workdir) / BAD_BATCHES_FOLDER / f"{step}.npz"
+    if not path.is_file():
+        return None
+    with np.load(path) as arrays:
+        names = [name for name in arrays.files if name not in ("step", "seed")]
+        batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
+        values = {
+            n.removeprefix(_TERM_PREFIX): float(arrays[n])
+            for n in names
+            if n.startswith(_TERM_PREFIX)
+        }
+    return batch, values

@@ -1,0 +1,227 @@
+"""Several processes in one run: how they start, talk to each other, and who writes."""
+
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from yolact_jax.training.multihost.exchange import exchange
+
+T = TypeVar("T")
+
+_is_working_alone = False
+
+
+class OtherProcessError(RuntimeError):
+    """Another process of the run has failed, so this one ends too.
+
+    Attributes:
+      exit_status: that of the other process: 128 plus the number of the signal that
+        stopped it, or 1.
+    """
+
+    def __init__(self, message: str, exit_status: int = 1):
+        """Takes the sentence for the user and the status."""
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def initialize(
+    *,
+    auto: bool = False,
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Joins this process to the others of the run; before anything else in JAX.
+
+    Does nothing for a run of one process, that is without any argument.
+
+    Args:
+      auto: find the other processes by what TPU pods, Slurm and Open MPI tell.
+      coordinator_address: host:port of process 0, which all can reach.
+      num_processes: processes of the run.
+      process_id: which of them this is, from 0.
+
+    Raises:
+      ValueError: if the arguments are incomplete, or no other process is found.
+    """
+    given = {
+        "coordinator_address": coordinator_address,
+        "num_processes": num_processes,
+        "process_id": process_id,
+    }
+    missing = [name for name, value in given.items() if value is None]
+    if auto and len(missing) == 3:
+        _initialize_automatically()
+    elif missing and (auto or len(missing) < 3):
+        raise ValueError(
+            f"--{missing[0]} is missing; give --coordinator_address, --num_processes "
+            f"and --process_id, or only --distributed on a TPU pod, Slurm or Open MPI."
+        )
+    elif not missing:
+        if not 0 <= process_id < num_processes:
+            raise ValueError(
+                f"--process_id is {process_id}; with --num_processes {num_processes} "
+                f"it must be in 0..{num_processes - 1}."
+            )
+        jax.distributed.initialize(**given)
+
+
+def _initialize_automatically() -> None:
+    try:
+        jax.distributed.initialize()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"--distributed found no TPU pod, Slurm or Open MPI to take part in; give "
+            f"--coordinator_address, --num_processes and --process_id ({reason})."
+        ) from error
+
+
+def is_first_process() -> bool:
+    """Whether this process writes logs, metrics and pictures."""
+    return jax.process_index() == 0
+
+
+def share_of_this_process() -> dict[str, int]:
+    """What `data.pipeline.training_batches` needs to load the rows of this process."""
+    return {
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+
+
+def share_of(count: int) -> range:
+    """Which of `count` things, by index, this process does: each is of one process."""
+    return range(count)[jax.process_index() :: jax.process_count()]
+
+
+def acts_alone() -> bool:
+    """Whether the others would learn of an exception raised now, if there are any."""
+    return jax.process_count() == 1 or _is_working_alone
+
+
+def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Calls a function in every process, and waits for the others.
+
+    So a failure in one ends all, where the others would wait for it without end.
+
+    Args:
+      function: must not need the others; any sharded array it uses must be replicated.
+      *args: of the function.
+      **kwargs: of the function.
+
+    Returns:
+      What the function returns in this process.
+
+    Raises:
+      OtherProcessError: if it failed in another process, where the error itself is
+        raised.
+    """
+    if jax.process_count() == 1:
+        return function(*args, **kwargs)
+    result, error = None, None
+    try:
+        with _working_alone():
+            result = function(*args, **kwargs)
+    except Exception as caught:
+        error = caught
+    errors = [pickle.loads(content) for content in exchange(_describe(error))]
+    if error is not None:
+        raise error
+    for index, described in enumerate(errors):
+        if described is not None:
+            message, exit_status = described
+            raise OtherProcessError(
+                f"Process {index} has failed: {message}", exit_status
+            )
+    return result
+
+
+def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+    """Calls a function in process 0 while the others wait.
+
+    Args:
+      function: as for `on_all_processes`.
+      *args: of the function.
+      **kwargs: of the function.
+
+    Returns:
+      What the function returns; None in the other processes.
+
+    Raises:
+      OtherProcessError: in the other processes, if it failed in process 0, where the
+        error itself is raised.
+    """
+    return on_all_processes(
+        lambda: function(*args, **kwargs) if is_first_process() else None
+    )
+
+
+def first_process_first(function: Callable[[], T]) -> T:
+    """Calls a function in process 0, then in the others, which find its files ready."""
+    result = on_first_process(function)
+    return on_all_processes(lambda: result if is_first_process() else function())
+
+
+def largest_of_all(value: int) -> int:
+    """Returns the largest of the values that the processes call this with.
+
+    So all of them learn, at the same step, that one has been told to stop.
+
+    Args:
+      value: int32.
+    """
+    if jax.process_count() == 1:
+        return value
+    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+
+
+def value_of_first_process(value: T) -> T:
+    """Returns, in every process, the value that process 0 calls this with.
+
+    Args:
+      value: what can be pickled; ignored in the other processes.
+    """
+    if jax.process_count() == 1:
+        return value
+    content = pickle.dumps(value) if is_first_process() else b""
+    return pickle.loads(exchange(content)[0])
+
+
+def gather(value: T) -> list[T] | None:
+    """Collects in process 0 the values that the processes call this with.
+
+    Args:
+      value: what can be pickled, in less than 4 GiB.
+
+    Returns:
+      The values by number of the process; None in the other processes.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    contents = exchange(pickle.dumps(value))
+    return [pickle.loads(c) for c in contents] if is_first_process() else None
+
+
+@contextlib.contextmanager
+def _working_alone() -> Iterator[None]:
+    global _is_working_alone
+    _is_working_alone = True
+    try:
+        yield
+    finally:
+        _is_working_alone = False
+
+
+def _describe(error: Exception | None) -> bytes:
+    if error is None:
+        return pickle.dumps(None)
+    lines = str(error).splitlines() or [""]
+    message = f"{type(error).__name__}: {lines[0]}"
+    return pickle.dumps((message, getattr(error, "exit_status", 1)))
