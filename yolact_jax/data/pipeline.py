@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from absl import flags
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import AugmentOptions, collate
+from yolact_jax.data.augment.sample import collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import RecordSource
@@ -99,10 +100,10 @@ def training_batches(
     input_size: int,
     mask_size: int,
     max_objects: int,
-    augment: AugmentOptions,
+    augment: Augment,
     seed: int,
     start_step: int = 0,
-    num_workers: int = 0,
+    num_workers: int,
     num_threads: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
