@@ -1,6 +1,5 @@
 """Predictions for image files: pictures with masks drawn in, and one json."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ import numpy as np
 
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.images import decode_image
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_entries import coco_results
 from yolact_jax.results.draw import draw_instances, write_png
@@ -88,7 +87,7 @@ def predict_files(
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     content = {"images": entries, "annotations": annotations, "categories": categories}
-    _write_json(output / DETECTIONS_FILE, content)
+    write_json(output / DETECTIONS_FILE, content)
     return problems
 
 
@@ -137,8 +136,3 @@ def _annotations(
     """COCO annotations with a score, boxes and masks in one entry."""
     boxes, masks = coco_results(instances, image_id=image_id, category_ids=category_ids)
     return [box | mask for box, mask in zip(boxes, masks, strict=True)]
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content))
