@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.images import decode_image
+from yolact_jax.data.images import IMAGE_SUFFIXES, decode_image, image_files
 from yolact_jax.files import write_json
 from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_entries import coco_results
@@ -17,7 +17,6 @@ from yolact_jax.structures import Instances
 
 _LOGGER = logging.getLogger(__name__)
 DETECTIONS_FILE = "detections.json"
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MIN_PICTURE_SIDE_PX = 480
 
 
@@ -104,7 +103,7 @@ def list_images(source: str | Path) -> list[Path]:
         raise ValueError(
             f"`source` {source} does not exist; give an image or a folder."
         )
-    paths = [p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    paths = image_files(source)
     if not paths:
         raise ValueError(
             f"`source` {source} has no image; looked for {', '.join(IMAGE_SUFFIXES)}."
