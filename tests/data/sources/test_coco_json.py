@@ -40,8 +40,8 @@ BAD_ANNOTATIONS = {
     "crowd flag": ({"iscrowd": 2}, "`iscrowd` 2, not 0 or 1"),
     "no area": ({"area": None}, "`area` None, not a number"),
     "three numbers": ({"bbox": [1, 2, 3]}, "not four numbers x, y, width, height"),
-    "nan box": ({"bbox": [math.nan, 2, 3, 4]}, "not four finite numbers"),
-    "true in box": ({"bbox": [True, 2, 3, 4]}, "not four finite numbers"),
+    "nan box": ({"bbox": [math.nan, 2, 3, 4]}, "which is not a finite number"),
+    "true in box": ({"bbox": [True, 2, 3, 4]}, "which is not a finite number"),
     "negative width": ({"bbox": [1, 2, -3, 4]}, "with a negative width or height"),
     "box right of image": (
         {"bbox": [61, 2, 3, 4]},
@@ -52,7 +52,7 @@ BAD_ANNOTATIONS = {
     "odd polygon": ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "of 7 numbers"),
     "infinite point": (
         {"segmentation": [[1, 2, 3, math.inf, 5, 6]]},
-        "a value that is not a finite number",
+        "the value inf, which is not a finite number",
     ),
     "second polygon": ({"segmentation": [[1, 2, 3, 4, 5, 6], [1]]}, "of 1 numbers"),
     "no masks": ({"segmentation": []}, "no `segmentation`: instance masks are needed"),
@@ -100,7 +100,7 @@ def test_bad_annotation_is_named_with_file_id_and_field(coco, kind):
     coco.content["annotations"][1].update(change)
     (problem,) = problems(coco)
     annotation_id = change.get("id", 11)
-    assert problem.startswith(f"instances.json: annotation {annotation_id} ")
+    assert problem.startswith(f"instances.json: annotation {annotation_id!r} ")
     assert expected in problem
     assert problem.endswith(".")
 
