@@ -1,5 +1,7 @@
 """Checks of the entries of COCO-format json files, each problem one sentence."""
 
+import itertools
+import pathlib
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -57,7 +59,7 @@ def _category_problem(entry: Any, names: dict[int, str]) -> str | None:
 
 
 def check_images(
-    entries: list, file: str, folder: Traversable
+    entries: list, file: str, folder: Traversable, allow_outside: bool = False
 ) -> tuple[list[Entry], list[str]]:
     """Splits image entries into good ones and problems.
 
@@ -65,25 +67,29 @@ def check_images(
       entries: the `images` list.
       file: name of the json file, for messages.
       folder: where the image files are.
+      allow_outside: whether a `file_name` may lead out of the folder.
 
     Returns:
-      The good entries in their order, and one sentence for each other entry.
+      The good entries in their order, `file_name` being what the file is called, and
+      one sentence for each other entry.
     """
     present = {path.name for path in folder.iterdir()}
     good, problems, seen = [], [], set()
     for index, entry in enumerate(entries):
-        problem = _image_problem(entry, seen, present, folder)
+        problem = _image_problem(entry, seen)
+        try:
+            name = None if problem else _found(entry, present, folder, allow_outside)
+        except DatasetError as error:
+            problem = str(error)
         if problem:
             problems.append(f"{file}: {_called('image', entry, index)} {problem}.")
         else:
             seen.add(entry["id"])
-            good.append(entry)
+            good.append({**entry, "file_name": name})
     return good, problems
 
 
-def _image_problem(
-    entry: Any, seen: set[int], present: set[str], folder: Traversable
-) -> str | None:
+def _image_problem(entry: Any, seen: set[int]) -> str | None:
     """What is wrong with an image entry, given the ids before it."""
     if not isinstance(entry, dict):
         return f"is {shown(entry)}, not an object"
@@ -94,13 +100,52 @@ def _image_problem(
     for field in ("height", "width"):
         if problem := side_problem(entry.get(field)):
             return f"has `{field}` {problem}"
-    name = entry.get("file_name")
-    if not isinstance(name, str) or not name:
-        return f"has `file_name` {name!r}, not the name of a file"
+    problem = text_problem(entry.get("file_name"))
+    return f"has `file_name` {problem}" if problem else None
+
+
+def _found(
+    entry: Entry, present: set[str], folder: Traversable, allow_outside: bool
+) -> str:
+    """Finds the file of an image, and returns its name relative to the folder.
+
+    Args:
+      entry: with `file_name`.
+      present: names of the files in the folder.
+      folder: where the image files are.
+      allow_outside: whether the name may lead out of the folder.
+
+    Raises:
+      DatasetError: with what the image "has".
+    """
+    name = entry["file_name"]
+    has = f"has `file_name` {shown(name)}, which"
     # File names may have folders in them; most have not, and need no disk access.
-    if name not in present and not (folder / name).is_file():
-        return f"has `file_name` {name!r}, which is not in {folder}"
-    return None
+    if name in present:
+        return name
+    if not allow_outside and _leads_outside(name):
+        raise DatasetError(
+            f"{has} leads out of {folder}; `allow_outside_paths` would allow it"
+        )
+    for candidate in (name, name.replace("\\", "/")):  # As Windows writes it.
+        if _is_file(folder, candidate):
+            return candidate
+    raise DatasetError(f"{has} is not in {folder}")
+
+
+def _leads_outside(name: str) -> bool:
+    """Whether a path, as Windows or others write it, is absolute or goes up too far."""
+    path = pathlib.PureWindowsPath(name)
+    depth = list(itertools.accumulate(-1 if part == ".." else 1 for part in path.parts))
+    return bool(path.anchor) or min(depth, default=0) < 0
+
+
+def _is_file(folder: Traversable, name: str) -> bool:
+    """Whether a file is there; no file has an impossible name."""
+    try:
+        return bool(name) and (folder / name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_annotations(
