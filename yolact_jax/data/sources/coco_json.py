@@ -1,10 +1,13 @@
 """Reading COCO-format datasets: an annotation json file and a folder of images."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import re
+from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from typing import Any
 
@@ -12,6 +15,7 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.numbers import shown
 from yolact_jax.data.sources import coco_checks
 
+_FILE_NAME = re.compile(rb'"file_name"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 _SECTIONS = ("images", "annotations", "categories")
 
 
@@ -61,6 +65,26 @@ def require_paths(annotations_file: pathlib.Path, images_dir: pathlib.Path) -> N
         problems.append(f"The image folder {images_dir} is empty.")
     if problems:
         raise DatasetError(problems)
+
+
+def file_names(content: bytes) -> Iterator[str]:
+    """Finds the names of image files much faster than a json parser does.
+
+    Args:
+      content: of the json file.
+
+    Yields:
+      The values of all fields `file_name`, also as another system would write them.
+    """
+    encoding = json.detect_encoding(content)
+    if not encoding.startswith("utf-8"):
+        content = content.decode(encoding, "replace").encode(errors="replace")
+    for quoted in _FILE_NAME.findall(content):
+        with contextlib.suppress(ValueError):
+            name = json.loads(quoted)
+            yield name
+            if "\\" in name:
+                yield name.replace("\\", "/")
 
 
 def read_coco(
