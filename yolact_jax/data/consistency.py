@@ -41,7 +41,7 @@ def outline_boxes_px(annotations: Annotations) -> np.ndarray:
 
 
 def contradicted(annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:
-    """Compares boxes with outlines, inside the image.
+    """Compares boxes with outlines, inside the image; boxes without area are not boxes.
 
     Args:
       annotations: of one image.
@@ -51,7 +51,8 @@ def contradicted(annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:
       is so because it holds two corners instead of a corner, width and height.
     """
     outlines = outline_boxes_px(annotations)
-    is_wrong = ~_agree(annotations, annotations.boxes_px, outlines)
+    has_area = (annotations.boxes_xywh_px[:, 2:] > 0).all(axis=1)
+    is_wrong = has_area & ~_agree(annotations, annotations.boxes_px, outlines)
     as_corners = _agree(annotations, annotations.boxes_xywh_px, outlines)
     return is_wrong, is_wrong & as_corners
 

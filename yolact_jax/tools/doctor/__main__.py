@@ -126,10 +126,11 @@ def _sizes() -> network_view.NetworkSizes:
 
 def _examine_in(records_dir: str) -> list[Finding]:
     """Prepares, examines, and draws the sheet."""
+    found: list[Finding] = []
     try:
         sizes = _sizes()
         dataset = _prepare(records_dir)
-        found = list(examine(dataset, sizes))
+        found.extend(examine(dataset, sizes))  # An error leaves those before it.
         if _SHEET.value:
             sheet = contact_sheet.draw_sheet(
                 dataset.source(dataset.splits[0]),
@@ -140,7 +141,7 @@ def _examine_in(records_dir: str) -> list[Finding]:
             )
             contact_sheet.write_png(pathlib.Path(_SHEET.value), sheet)
     except DatasetError as error:
-        return [Finding("problem", "unusable", text) for text in error.problems]
+        found += [Finding("problem", "unusable", text) for text in error.problems]
     return found
 
 
