@@ -15,7 +15,7 @@ from yolact_jax.structures import Batch
 from yolact_jax.tools.flops import count_flops
 from yolact_jax.training import session
 from yolact_jax.training.multihost.mesh import Layout, make_layout
-from yolact_jax.zoo import abstract_variables
+from yolact_jax.zoo.pretrained import abstract_variables
 
 _COCO_CLASSES = 80
 

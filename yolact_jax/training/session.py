@@ -25,7 +25,7 @@ from yolact_jax.training.optimizer import (
     scale_to_batch,
 )
 from yolact_jax.training.step import TrainState, create_state, make_train_step
-from yolact_jax.zoo import initialise_from, load_pretrained
+from yolact_jax.zoo.pretrained import initialise_from, load_pretrained
 
 
 @dataclasses.dataclass(frozen=True)
