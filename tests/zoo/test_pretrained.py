@@ -10,11 +10,11 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from yolact_jax import build
-from yolact_jax.zoo import pretrained as zoo
 from yolact_jax.run.folder import Run
 from yolact_jax.training import session
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.files import write_safetensors
+from yolact_jax.zoo import pretrained as zoo
 
 
 def tiny_config() -> ConfigDict:
