@@ -10,6 +10,7 @@ appends a row to the run's ``metrics.jsonl``, and prints that row as the last li
 import json
 import sys
 
+import jax.numpy as jnp
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -17,7 +18,8 @@ from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.training.evaluate import evaluate_and_report
-from yolact_jax.training.session import load_model
+from yolact_jax.training.step import TrainState
+from yolact_jax.zoo.load import load_parts, one_of
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")
@@ -34,7 +36,9 @@ _OUTPUT = flags.DEFINE_string(
 
 def evaluate() -> dict[str, float | None]:
     """Evaluates a checkpoint or published weights and returns the row of metrics."""
-    run, state = load_model(_WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value)
+    what = one_of(_WORKDIR.value, _WEIGHTS.value)
+    loaded = load_parts(what, step=_STEP.value, config=_CONFIG.value)
+    run = loaded.run
     if _MAX_IMAGES.value is not None:
         run.config.eval.max_images = _MAX_IMAGES.value
     run.config.eval.nms = _NMS.value or run.config.eval.nms
@@ -47,6 +51,7 @@ def evaluate() -> dict[str, float | None]:
             f"{len(run.class_names)}; point config.data to data of the same classes."
         )
     workdir = _WORKDIR.value or _OUTPUT.value or "out"
+    state = TrainState(jnp.int32(loaded.step), **loaded.variables, opt_state=())
     return evaluate_and_report(
         run.config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
     )

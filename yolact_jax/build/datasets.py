@@ -2,29 +2,22 @@
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from yolact_jax.data import pipeline
 from yolact_jax.data.augment.sample import AugmentOptions
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.records.dataset import Dataset, RecordSource
-from yolact_jax.data.sources.coco_builder import prepare_coco
-from yolact_jax.data.sources.coco_release import prepare_release
-from yolact_jax.data.sources.sbd_builder import prepare_sbd
-from yolact_jax.data.sources.shapes_builder import prepare_shapes
 from yolact_jax.ops import anchors as anchor_ops
 
-_OFFICIAL = {
-    "coco2017": functools.partial(prepare_release, "2017"),
-    "coco2014": functools.partial(prepare_release, "2014"),
-    "sbd": prepare_sbd,
-}
+# Predicting needs neither TFDS nor grain, which take seconds to import.
+if TYPE_CHECKING:
+    from yolact_jax.data.records.dataset import Dataset, RecordSource
+
 _SPLITS = ("train", "validation")
 
 
-def make_dataset(config: ConfigDict, **changes: Any) -> Dataset:
+def make_dataset(config: ConfigDict, **changes: Any) -> "Dataset":
     """Opens the dataset of a config, preparing its records if need be.
 
     `changes` are fields of `config.data` to use instead, such as `skip_bad`.
@@ -32,23 +25,35 @@ def make_dataset(config: ConfigDict, **changes: Any) -> Dataset:
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
     """
+    from yolact_jax.data.sources import (
+        coco_builder,
+        coco_release,
+        sbd_builder,
+        shapes_builder,
+    )
+
     data = ConfigDict({**config.data, **changes})
+    official = {
+        "coco2017": functools.partial(coco_release.prepare_release, "2017"),
+        "coco2014": functools.partial(coco_release.prepare_release, "2014"),
+        "sbd": sbd_builder.prepare_sbd,
+    }
     if data.dataset == "shapes":
-        return prepare_shapes(
+        return shapes_builder.prepare_shapes(
             data_dir=data.records_dir,
             num_train=data.shapes_train_images,
             num_validation=data.shapes_validation_images,
             image_size=data.shapes_image_size,
             seed=data.shapes_seed,
         )
-    if data.dataset in _OFFICIAL:
-        return _OFFICIAL[data.dataset](
+    if data.dataset in official:
+        return official[data.dataset](
             data_dir=data.records_dir,
             folder=data.source_dir or None,
             skip_bad=data.skip_bad,
         )
     _require_data_files(data)
-    return prepare_coco(
+    return coco_builder.prepare_coco(
         data_dir=data.records_dir,
         train_annotations=data.train_annotations,
         train_images=data.train_images,
@@ -78,7 +83,7 @@ def prototype_size(config: ConfigDict) -> int:
 
 def make_training_batches(
     config: ConfigDict,
-    source: RecordSource,
+    source: "RecordSource",
     start_step: int,
     *,
     process_index: int = 0,
@@ -96,6 +101,8 @@ def make_training_batches(
     Returns:
       A context manager and iterator of dicts, see `pipeline.training_batches`.
     """
+    from yolact_jax.data import pipeline
+
     return pipeline.training_batches(
         source,
         batch_size=config.train.batch_size,

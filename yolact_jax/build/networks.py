@@ -1,5 +1,8 @@
 """Network, anchors and options of a config."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +11,15 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from yolact_jax.inference.detect import DetectOptions
-from yolact_jax.inference.predictor import Predictor, make_predict_fn, prepare_variables
-from yolact_jax.losses.yolact import LossOptions
+from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.results.predictor import Predictor
+
+if TYPE_CHECKING:
+    from yolact_jax.losses.yolact import LossOptions
 
 BACKBONES = {
     "resnet18": resnet.ResNet18,
@@ -102,8 +108,11 @@ def make_anchors(config: ConfigDict) -> np.ndarray:
     )
 
 
-def make_loss_options(config: ConfigDict) -> LossOptions:
+def make_loss_options(config: ConfigDict) -> "LossOptions":
     """Reads the loss section of a config."""
+    # Losses need optax, which predicting does without.
+    from yolact_jax.losses.yolact import LossOptions
+
     return LossOptions(**config.loss)
 
 
@@ -121,35 +130,55 @@ def make_detect_options(config: ConfigDict) -> DetectOptions:
 def make_predictor(
     config: ConfigDict,
     variables: dict,
-    class_names: tuple[str, ...],
+    class_names: Sequence[str],
     *,
+    category_ids: Sequence[int] = (),
     sharding: NamedSharding | None = None,
 ) -> Predictor:
-    """Makes a predictor that returns all detections, as evaluation needs.
+    """Makes a predictor; nothing is traced or compiled before its first use.
 
     Args:
       config: the whole config.
       variables: parameters and batch statistics of the model.
       class_names: name of each label.
+      category_ids: dataset category id of each label; 1, 2, 3 and so on by default.
       sharding: of images over several devices, which all have the variables;
         ``config.eval.batch_size`` images go to each.  None for one device.
 
     Returns:
       The predictor.
     """
-    model = make_model(config, len(class_names))
+
+    def make() -> Engine:
+        return make_engine(config, variables, len(class_names), sharding=sharding)
+
+    return Predictor(make, class_names, category_ids)
+
+
+def make_engine(
+    config: ConfigDict,
+    variables: dict,
+    num_classes: int,
+    *,
+    sharding: NamedSharding | None = None,
+) -> Engine:
+    """Makes what runs a model on images; arguments as for `make_predictor`.
+
+    Raises:
+      ValueError: if the variables are not those of the config's model.
+    """
+    model = make_model(config, num_classes)
     predict_fn = make_predict_fn(
         model,
-        jnp.asarray(make_anchors(config)),
+        make_anchors(config),
         config.data.input_size,
         make_detect_options(config),
         sharding=sharding,
     )
     num_devices = 1 if sharding is None else sharding.num_devices
-    return Predictor(
+    return Engine(
         predict_fn,
         prepare_variables(model, variables, config.data.input_size),
-        tuple(class_names),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,

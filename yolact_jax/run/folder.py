@@ -7,12 +7,14 @@ import json
 import logging
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.files import replacing
+
+if TYPE_CHECKING:  # TFDS takes a second to import.
+    from yolact_jax.data.records.dataset import Dataset
 
 _LOGGER = logging.getLogger(__name__)
 _CONFIG_FILE = "config.json"
@@ -55,7 +57,7 @@ class Run:
     category_ids: tuple[int, ...]
 
 
-def save_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+def save_run(workdir: str | Path, config: ConfigDict, dataset: "Dataset") -> None:
     """Writes config, classes and versions of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def load_run(workdir: str | Path) -> Run:
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
 
 
-def check_same_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+def check_same_run(workdir: str | Path, config: ConfigDict, dataset: "Dataset") -> None:
     """Refuses to go on with another model or other data; logs what else differs.
 
     Args:
@@ -124,7 +126,7 @@ def check_same_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) ->
     _log_changed_versions(folder)
 
 
-def _check_same_data(folder: Path, dataset: Dataset) -> None:
+def _check_same_data(folder: Path, dataset: "Dataset") -> None:
     old = _read_json(folder / _DATASET_FILE)["fingerprint"]
     if old != dataset.fingerprint:
         raise ValueError(

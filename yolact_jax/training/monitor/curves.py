@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolact_jax.results.draw import image_grid, write_png
+from yolact_jax.results.draw import image_grid, write_picture
 from yolact_jax.run.metrics import read_rows
 from yolact_jax.training.monitor.charts import Line, draw_chart
 
@@ -33,7 +33,7 @@ def write_curves(workdir: str | Path) -> None:
     precisions = _lines(rows, _PRECISIONS, factor=100)
     if precisions:
         panels.append(draw_chart("AP on the validation split, percent", precisions))
-    write_png(Path(workdir) / CURVES_FILE, image_grid(panels, 2))
+    write_picture(Path(workdir) / CURVES_FILE, image_grid(panels, 2))
 
 
 def _lines(rows: Sequence[dict], names: dict[str, str], factor: float = 1) -> list:
