@@ -10,15 +10,16 @@ appends a row to the run's ``metrics.jsonl``, and prints that row as the last li
 import json
 import sys
 
+import jax.numpy as jnp
 from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
-from yolact_jax.config import from_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.training.evaluate import evaluate_and_report
-from yolact_jax.training.session import load_model
+from yolact_jax.training.step import TrainState
+from yolact_jax.zoo.load import load_parts, one_of
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")
@@ -35,25 +36,24 @@ _OUTPUT = flags.DEFINE_string(
 
 def evaluate() -> dict[str, float | None]:
     """Evaluates a checkpoint or published weights and returns the row of metrics."""
-    config = _CONFIG.value and from_config_dict(_CONFIG.value)
-    run, state = load_model(_WORKDIR.value, _STEP.value, config, _WEIGHTS.value)
-    changes = {
-        "eval.max_images": _MAX_IMAGES.value,
-        "eval.nms": _NMS.value,
-        "eval.class_agnostic": _AGNOSTIC.value,
-    }
-    config = run.config.replace(
-        {name: value for name, value in changes.items() if value is not None}
-    )
-    dataset = build.make_dataset(config)
+    what = one_of(_WORKDIR.value, _WEIGHTS.value)
+    loaded = load_parts(what, step=_STEP.value, config=_CONFIG.value)
+    run = loaded.run
+    if _MAX_IMAGES.value is not None:
+        run.config.eval.max_images = _MAX_IMAGES.value
+    run.config.eval.nms = _NMS.value or run.config.eval.nms
+    if _AGNOSTIC.value is not None:
+        run.config.eval.class_agnostic = _AGNOSTIC.value
+    dataset = build.make_dataset(run.config)
     if len(dataset.class_names) != len(run.class_names):
         raise ValueError(
             f"the data have {len(dataset.class_names)} classes and the model "
             f"{len(run.class_names)}; point config.data to data of the same classes."
         )
     workdir = _WORKDIR.value or _OUTPUT.value or "out"
+    state = TrainState(jnp.int32(loaded.step), **loaded.variables, opt_state=())
     return evaluate_and_report(
-        config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
+        run.config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
     )
 
 

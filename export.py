@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 
 from yolact_jax.cli import start_logging
-from yolact_jax.training.session import load_state
+from yolact_jax.zoo.load import load_parts
 from yolact_jax.zoo.pretrained import export_weights
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -23,8 +23,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]}")
     start_logging()
     try:
-        run, state = load_state(_WORKDIR.value, _STEP.value)
-        export_weights(run, state.inference_variables, _OUTPUT.value)
+        loaded = load_parts(_WORKDIR.value, step=_STEP.value)
+        export_weights(loaded.run, loaded.variables, _OUTPUT.value)
     except ValueError as error:
         sys.exit(f"export.py: {error}")
 

@@ -12,12 +12,10 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
-from yolact_jax.config import from_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
-from yolact_jax.training.session import load_model
+from yolact_jax.zoo.load import load, one_of
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SOURCE = flags.DEFINE_string("source", None, "An image, or a folder of images.")
@@ -40,17 +38,17 @@ def main(argv: list[str]) -> None:
     start_logging()
     keep_compiled_programs()
     try:
-        config = _CONFIG.value and from_config_dict(_CONFIG.value)
-        run, state = load_model(_WORKDIR.value, _STEP.value, config, _WEIGHTS.value)
-        changes = {"eval.nms": _NMS.value, "eval.class_agnostic": _AGNOSTIC.value}
-        config = run.config.replace(
-            {name: value for name, value in changes.items() if value is not None}
+        model = load(
+            one_of(_WORKDIR.value, _WEIGHTS.value),
+            step=_STEP.value or "latest",
+            config=_CONFIG.value,
+            nms=_NMS.value,
+            class_agnostic=_AGNOSTIC.value,
         )
         problems = predict_files(
-            build.make_predictor(config, state.inference_variables, run.class_names),
+            model,
             _SOURCE.value,
             _OUTPUT.value,
-            category_ids=run.category_ids,
             score_threshold=_SCORE.value,
             overwrite=_OVERWRITE.value,
         )
