@@ -1,0 +1,45 @@
+"""Measures COCO AP of a run, or of weights on the validation data of a config.
+
+    yolact-jax evaluate --workdir runs/shapes
+    yolact-jax evaluate --weights yolact_base
+    yolact-jax evaluate --weights model.pth --config configs/custom.py
+
+Writes bbox_detections.json and mask_detections.json in COCO result format, appends a
+row to the run's metrics.jsonl, and prints that row as the last line.  With --workdir
+the config is that of the run; --config.data.* and --config.eval.* change it, to
+evaluate on other images for example.
+"""
+
+import json
+from typing import Any
+
+from absl import flags
+
+from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.tools.commands import model_flags
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    model_flags.define(values)
+    flags.DEFINE_enum(
+        "split", "validation", ["validation", "train"], "Images.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_images", None, "How many images; 0: all.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder for results; default: workdir, or out with --weights.",
+        flag_values=values,
+    )
+
+
+def run(values: Any) -> None:
+    """Evaluates, and prints the row of metrics."""
+    keep_compiled_programs()
+    print(json.dumps(evaluate(values)))
+
+
+COMMAND = Command("evaluate", __doc__, define_flags, run, model_flags.find_config)
