@@ -1,7 +1,7 @@
 """Prints every field of a config: value, type, range, meaning.
 
-    yolact-jax config yolact_base
-    yolact-jax config configs/custom.py --config.train.batch_size=16
+yolact-jax config yolact_base
+yolact-jax config configs/custom.py --config.train.batch_size=16
 """
 
 from typing import Any

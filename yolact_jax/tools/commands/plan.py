@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.config import from_config_dict
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.zoo.specs import load_config
 
@@ -29,7 +30,7 @@ def run(values: Any) -> None:
     if values.config is None:
         raise ValueError("--config is missing: a name such as yolact_base, or a file.")
     keep_compiled_programs()
-    print(format_plan(make_plan(values.config)))
+    print(format_plan(make_plan(from_config_dict(values.config))))
 
 
 COMMAND = Command("plan", __doc__, define_flags, run, find_config)

@@ -20,6 +20,7 @@ from typing import Any
 from absl import flags
 
 from yolact_jax.cli import Command, keep_compiled_programs, start_logging
+from yolact_jax.config import from_config_dict
 from yolact_jax.tools.commands import plan
 from yolact_jax.training.loop import train
 from yolact_jax.training.multihost import processes
@@ -65,7 +66,7 @@ def run(values: Any) -> int | None:
     )
     if not processes.is_first_process():
         start_logging(quiet=True)
-    train(values.config, values.workdir)
+    train(from_config_dict(values.config), values.workdir)
     return 0
 
 
