@@ -1,4 +1,4 @@
-"""``python export.py --workdir runs/shapes --output shapes.safetensors``; see --help."""
+"""``python export.py --workdir runs/shapes --output x.safetensors``; see --help."""
 
 from yolact_jax.tools.commands.main import run_script
 
