@@ -78,7 +78,7 @@ def run(values: Any) -> None:
 
 
 def _options(values: Any) -> dict[str, Any]:
-    """The flags of the format; refuses what it does not take, asks for what it needs."""
+    """The flags of the format, all that it needs and no others."""
     if values.format is None:
         raise ValueError(f"name the format first: one of {', '.join(_FLAGS)}.")
     needed, possible = _FLAGS[values.format]
