@@ -1,6 +1,7 @@
 """Turns a config into model, anchors, data and predictor."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,16 @@ _SPLITS = ("train", "validation")
 _MIN_BATCH_FOR_BN = 6
 
 
-def make_dataset(config: Config) -> "Dataset":
+def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     """Opens the dataset of a config, preparing its records if need be.
+
+    Args:
+      config: the whole config.
+      splits: "train", "validation" or both: which must be there.  One that is not
+        asked for is left out if its files are missing.
+
+    Returns:
+      The dataset.
 
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
@@ -67,22 +76,25 @@ def make_dataset(config: Config) -> "Dataset":
             folder=data.source_dir or None,
             skip_bad=data.skip_bad,
         )
-    _require_data_files(data)
     return coco_builder.prepare_coco(
         data_dir=data.records_dir,
-        train_annotations=data.train_annotations,
-        train_images=data.train_images,
-        validation_annotations=data.validation_annotations,
-        validation_images=data.validation_images,
         skip_bad=data.skip_bad,
+        allow_outside_paths=data.allow_outside_paths,
+        **_data_files(data, splits),
     )
 
 
-def _require_data_files(data: Data) -> None:
-    """Answers missing files with one sentence, not with one for each."""
-    fields = [f"{s}_{kind}" for s in _SPLITS for kind in ("annotations", "images")]
-    paths = {f: getattr(data, f) for f in fields}
-    missing = {f: path for f, path in paths.items() if not Path(path).exists()}
+def _data_files(data: Data, splits: Sequence[str]) -> dict[str, str | None]:
+    """Files and folders of all splits; answers missing ones with one sentence."""
+    files: dict[str, str | None] = {}
+    missing: dict[str, str] = {}
+    for split in _SPLITS:
+        fields = [f"{split}_annotations", f"{split}_images"]
+        paths = {field: getattr(data, field) for field in fields}
+        absent = {f: p for f, p in paths.items() if not (p and Path(p).exists())}
+        files |= dict.fromkeys(fields) if absent else paths
+        if split in splits:
+            missing |= absent
     if missing:
         listed = ", ".join(f"config.data.{f} ({path})" for f, path in missing.items())
         raise DatasetError(
@@ -90,6 +102,7 @@ def _require_data_files(data: Data) -> None:
             f"these fields to where it is; --config.data.dataset coco2017 downloads "
             f"it, and configs/shapes.py trains without any download."
         )
+    return files
 
 
 def prototype_size(config: Config) -> int:
