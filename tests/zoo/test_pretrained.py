@@ -129,7 +129,7 @@ def test_training_starts_from_weights_for_other_classes(tmp_path, caplog):
 def test_every_trained_published_model_has_a_config():
     from yolact_jax.weights.hub import PUBLISHED
 
-    folder = pathlib.Path(__file__).parent.parent / "configs"
+    folder = pathlib.Path(__file__).parents[2] / "configs"
     trained = [name for name in PUBLISHED if name.startswith("yolact_")]
     assert len(trained) == 6
     assert all((folder / f"{name}.py").exists() for name in trained)
