@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from tests.helpers import scenes
-from yolact_jax.inference.detect import DetectOptions
+from yolact_jax.config import Eval
 from yolact_jax.inference.engine import Engine, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
 from yolact_jax.results.predictor import Predictor
@@ -50,9 +50,10 @@ def half_bright(height, width, side):
 
 def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
     predict_fn = make_predict_fn(
-        BrightHalves(), ANCHORS, 32, DetectOptions(max_detections=4), sharding=sharding
+        BrightHalves(), ANCHORS, 32, Eval(max_detections=4), sharding=sharding
     )
-    return Engine(predict_fn, {}, batch_size, sharding=sharding, **kwargs)
+    thresholds = {"candidate_threshold": 0.05, "iou_threshold": 0.5}
+    return Engine(predict_fn, {}, batch_size, sharding=sharding, **thresholds, **kwargs)
 
 
 def make_predictor(*args, **kwargs) -> Predictor:
@@ -181,9 +182,11 @@ def test_real_network_runs_from_pixels_to_masks():
         jax.random.key(0)
     )
     predict_fn = make_predict_fn(
-        model, scenes.tiny_anchors(), 64, DetectOptions(50, 20)
+        model, scenes.tiny_anchors(), 64, Eval(top_k=50, max_detections=20)
     )
-    predictor = Predictor(lambda: Engine(predict_fn, variables), ("a", "b", "c"))
+    predictor = Predictor(
+        lambda: Engine(predict_fn, variables, 1, 0.05, 0.5), ("a", "b", "c")
+    )
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (48, 80, 3), dtype=np.uint8)
     found = predictor.predict(image, score_threshold=0.0)

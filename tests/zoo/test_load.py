@@ -118,6 +118,8 @@ def test_a_file_of_weights_predicts_as_the_run(folder, model, tmp_path):
     assert {e["category_id"] for e in results[0].to_coco()} <= set(IDS)
     with pytest.raises(ValueError, match=r"`step` is 'best', but .* is no folder"):
         yolact_jax.load(tmp_path / "m.safetensors", step="best", config=tiny_config())
+    with pytest.raises(ValueError, match="`config` must be given for"):
+        yolact_jax.load(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="`config` is not needed: the run"):
         yolact_jax.load(folder / "run", config=tiny_config())
 

@@ -16,6 +16,11 @@ IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _CMYK_SPACES = ("CMYK", "YCCK")
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Lists the images of a folder, by their suffix, in order of name."""
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+
+
 def list_images(source: str | os.PathLike) -> list[Path]:
     """Lists an image file, or the images of a folder in order of name.
 
@@ -29,7 +34,7 @@ def list_images(source: str | os.PathLike) -> list[Path]:
         raise ValueError(
             f"`source` {source} does not exist; give an image or a folder."
         )
-    paths = [p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    paths = image_files(source)
     if not paths:
         raise ValueError(
             f"`source` {source} has no image; looked for {', '.join(IMAGE_SUFFIXES)}."

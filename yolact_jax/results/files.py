@@ -1,6 +1,5 @@
 """Predictions for image files: pictures with masks drawn in, and one json."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from yolact_jax.data.images import list_images, read_image
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 from yolact_jax.results.draw import write_picture
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.predictor import Predictor
@@ -81,7 +80,7 @@ def predict_files(
         for i, name in zip(predictor.category_ids, predictor.class_names, strict=True)
     ]
     content = {"images": entries, "annotations": annotations, "categories": categories}
-    _write_json(output / DETECTIONS_FILE, content)
+    write_json(output / DETECTIONS_FILE, content)
     return problems
 
 
@@ -94,8 +93,3 @@ def _picture_names(paths: Sequence[Path]) -> dict[Path, str]:
 def _draw(instances: Instances) -> np.ndarray:
     longest = max(instances.packed.size)
     return instances.draw(scale=max(1.0, _MIN_PICTURE_SIDE_PX / longest))
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content))

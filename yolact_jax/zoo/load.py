@@ -7,12 +7,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config, from_config_dict
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.array_digest import describe, require_same_shapes
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
 from yolact_jax.weights.hub import PUBLISHED, find_weights
 from yolact_jax.zoo.pretrained import abstract_variables, load_pretrained
+from yolact_jax.zoo.specs import load_config, spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +96,8 @@ def make_predictor(
 ) -> Predictor:
     """Makes a predictor of a loaded model; arguments as for `load`."""
     run = loaded.run
-    config = run.config.copy_and_resolve_references()
-    changes = {"nms": nms, "class_agnostic": class_agnostic}
-    config.eval.update({k: v for k, v in changes.items() if v is not None})
-    build.validate(config)
+    changes = {"eval.nms": nms, "eval.class_agnostic": class_agnostic}
+    config = run.config.replace({k: v for k, v in changes.items() if v is not None})
     num_classes = len(run.class_names)
 
     def make_engine():
@@ -109,34 +109,18 @@ def make_predictor(
     return Predictor(make_engine, run.class_names, run.category_ids)
 
 
-def one_of(workdir: str | None, weights: str | None) -> str:
-    """Returns the one of two flags that is given.
-
-    Raises:
-      ValueError: if it is not exactly one.
-    """
-    if (workdir is None) == (weights is None):
-        raise ValueError(
-            "give either --workdir, the folder of a run, or --weights, a published "
-            "name or a file."
-        )
-    return workdir or weights
-
-
-def _config_for(path: Path, config: Any) -> ConfigDict:
+def _config_for(path: Path, config: Any) -> Config:
     """Returns the config of a file of weights; published ones are known by name."""
-    if isinstance(config, ConfigDict):
-        build.validate(config)
+    if isinstance(config, Config):
         return config
-    # Only here are configs needed by name.
-    from yolact_jax.zoo.specs import load_config
-
+    if isinstance(config, ConfigDict):
+        return from_config_dict(config)
     if config is not None:
-        return load_config(str(config))
+        return from_config_dict(load_config(str(config)))
     names = [name for name, where in PUBLISHED.items() if where.file == path.name]
     if not names:
         raise ValueError(
             f"`config` must be given for {path}: the file does not say which model it "
             f"is for; give a name such as 'yolact_base', or the path of a config file."
         )
-    return load_config(names[0])
+    return spec(names[0])
