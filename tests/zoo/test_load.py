@@ -1,5 +1,6 @@
 """The front door: what `import yolact_jax` gives, and models from wherever they are."""
 
+import dataclasses
 import doctest
 import inspect
 import json
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("door")
     run = folder / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps(tiny_config().to_dict()))
+    (run / "config.json").write_text(json.dumps(dataclasses.asdict(tiny_config())))
     dataset = {"class_names": NAMES, "category_ids": IDS}
     (run / "dataset.json").write_text(json.dumps(dataset))
     (run / "evaluations.json").write_text('{"1": 0.5, "2": 0.1}')
