@@ -15,6 +15,8 @@ import jax
 import pytest
 from absl import flags
 
+pytest_plugins = ["tests.helpers.coco_folder"]
+
 _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

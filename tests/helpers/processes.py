@@ -1,6 +1,6 @@
 """One of several processes of a run on this machine; `run_processes` starts them.
 
-python -m tests.training.processes JOB PORT NUM_PROCESSES PROCESS_ID FOLDER
+python -m tests.helpers.processes JOB PORT NUM_PROCESSES PROCESS_ID FOLDER
 """
 
 import json
@@ -24,7 +24,7 @@ def run_processes(
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    command = [sys.executable, "-m", "tests.training.processes", job, str(port)]
+    command = [sys.executable, "-m", "tests.helpers.processes", job, str(port)]
     devices = f"--xla_force_host_platform_device_count={DEVICES_PER_PROCESS}"
     environment = {
         **os.environ,

@@ -15,7 +15,7 @@ from yolact_jax.training.session import load_state
 # A fresh process for each start, with the imports done once.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["yolact_jax.training.loop", "tests.training.killed_run", "grain"]
+    ["yolact_jax.training.loop", "tests.helpers.killed_run", "grain"]
 )
 
 

@@ -20,7 +20,7 @@ RECORDS = "*array_record*"
 # Stops for good before the last image.
 KILLED = """
 import sys, time
-from yolact_jax.data import coco_builder
+from yolact_jax.data.sources import coco_builder
 
 checked_image = coco_builder._checked_image
 
@@ -94,7 +94,7 @@ def test_records_that_another_process_is_writing_are_left_alone(tmp_path):
     mine = tmp_path / "set" / "incomplete.ABC_1.0.0"
     code = f"""
 import time
-from yolact_jax.data import leftovers
+from yolact_jax.data.records import leftovers
 with leftovers.removed({str(mine.parent)!r}):
     print("locked", flush=True)
     time.sleep(1000)
