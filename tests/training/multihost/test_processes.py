@@ -100,11 +100,10 @@ def talk(folder) -> None:
     index = jax.process_index()
     run = folder / "run"
     values = np.arange(5 + 20 * index) / 3
+    mine = {"index": index, "values": values.tolist()}
     learned = {
         "largest": processes.largest_of_all(index + 4),
-        "gathered": repr(
-            exchange.gather({"index": index, "values": list(values)}, run)
-        ),
+        "gathered": repr(exchange.gather(mine, run)),
         "first": exchange.value_of_first_process([index, None, 0.1], run),
         "alone": [
             processes.acts_alone(),
@@ -133,8 +132,8 @@ def test_processes_learn_from_each_other_and_none_waits_for_one_that_failed(tmp_
         for index in range(2)
     )
     shares = [
-        {"index": 0, "values": list(np.arange(5) / 3)},
-        {"index": 1, "values": list(np.arange(25) / 3)},
+        {"index": 0, "values": (np.arange(5) / 3).tolist()},
+        {"index": 1, "values": (np.arange(25) / 3).tolist()},
     ]
     assert first.pop("gathered") == repr(shares)
     assert second.pop("gathered") == "None"

@@ -190,12 +190,7 @@ def _working_alone() -> Iterator[None]:
     try:
         yield
     finally:
-        _LONGEST_WAIT_MS = 24 * 3600 * 1000
-
-
-_REPORT_BYTES = 4096
-_barrier_ids = itertools.count()
-_is_working_alone = False
+        _is_working_alone = False
 
 
 def _tell_all(error: Exception | None) -> np.ndarray:
