@@ -1,6 +1,5 @@
 """From a file of weights to a model and back, through the functions users call."""
 
-import importlib
 import pathlib
 
 import jax
@@ -15,11 +14,11 @@ from yolact_jax.training import session
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.files import write_safetensors
 from yolact_jax.zoo import pretrained as zoo
+from yolact_jax.zoo.specs import spec
 
 
 def tiny_config() -> Config:
-    config = importlib.import_module("configs.shapes").get_config()
-    config = config.replace(
+    return spec("shapes").replace(
         {
             "data.input_size": 64,
             "model.backbone_width": 8,
@@ -27,7 +26,6 @@ def tiny_config() -> Config:
             "model.num_prototypes": 4,
         }
     )
-    return config
 
 
 def make_variables(num_classes: int, seed: int = 0) -> dict:

@@ -126,9 +126,10 @@ def _config(records_dir: str) -> Config:
 
 def _examine_with(config: Config) -> list[Finding]:
     """Prepares, examines, and draws the sheet."""
+    found: list[Finding] = []
     try:
         dataset = _prepare(config)
-        found = list(examine(dataset, config))
+        found.extend(examine(dataset, config))  # An error leaves those before it.
         if _SHEET.value:
             source = dataset.source(dataset.splits[0])
             sheet = contact_sheet.draw_sheet(
@@ -136,7 +137,7 @@ def _examine_with(config: Config) -> list[Finding]:
             )
             write_png(_SHEET.value, sheet)
     except DatasetError as error:
-        return [Finding("problem", "unusable", text) for text in error.problems]
+        found += [Finding("problem", "unusable", text) for text in error.problems]
     return found
 
 
