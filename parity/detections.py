@@ -71,9 +71,8 @@ def whole_pixels(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
       [..., 4] float32 holding whole numbers.
     """
     size = np.array([width, height], np.float32)
-    corners = np.sort(
-        np.reshape(np.asarray(boxes), (*boxes.shape[:-1], 2, 2)) * size, axis=-2
-    )
+    points = np.reshape(np.asarray(boxes), (*boxes.shape[:-1], 2, 2)) * size
+    corners = np.sort(points, axis=-2)
     low, high = np.maximum(corners[..., 0, :], 0), np.minimum(corners[..., 1, :], size)
     return np.trunc(np.concatenate([low, high], axis=-1))
 

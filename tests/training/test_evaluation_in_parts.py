@@ -53,7 +53,11 @@ def on_one_device(tmp_path_factory):
     variables = make_state(config, dataset).inference_variables
     predictor = build.make_predictor(config, variables, dataset.class_names)
     detected = collect_results(
-        ((example.image_id, predictor(example.image)) for example in source),
+        (
+            (example.image_id, instances)
+            for example in source
+            for _, instances in predictor.detect_unordered([example.image])
+        ),
         category_ids=source.category_ids,
     )
     metrics = evaluate_coco(coco_ground_truth(source), *detected)

@@ -1,6 +1,9 @@
-"""Decoding image files to RGB pixels."""
+"""RGB pixels of image files and of whatever else holds an image."""
 
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,72 @@ _CMYK_SPACES = ("CMYK", "YCCK")
 def image_files(folder: Path) -> list[Path]:
     """Lists the images of a folder, by their suffix, in order of name."""
     return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def list_images(source: str | os.PathLike) -> list[Path]:
+    """Lists an image file, or the images of a folder in order of name.
+
+    Raises:
+      ValueError: if the path does not exist, or the folder has no image.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise ValueError(
+            f"`source` {source} does not exist; give an image or a folder."
+        )
+    paths = image_files(source)
+    if not paths:
+        raise ValueError(
+            f"`source` {source} has no image; looked for {', '.join(IMAGE_SUFFIXES)}."
+        )
+    return paths
+
+
+def read_image(image: Any) -> np.ndarray:
+    """Turns an image of any kind into 8-bit RGB; transparency is dropped.
+
+    Args:
+      image: a path; a PIL image; or a uint8 array, RGB [h, w, 3], RGBA [h, w, 4] or
+        gray [h, w] or [h, w, 1].
+
+    Returns:
+      [h, w, 3] uint8 RGB, turned upright if there is an EXIF orientation.
+
+    Raises:
+      ValueError: if the file is missing or damaged, or the image is something else.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        if not path.is_file():
+            raise ValueError(f"`image` {path} does not exist, or is no file.")
+        return decode_image(path.read_bytes(), name=str(path))
+    # Who holds a PIL image has PIL, which is not needed otherwise.
+    pil = sys.modules.get("PIL.Image")
+    if pil is not None and isinstance(image, pil.Image):
+        from PIL import ImageOps
+
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return _rgb_of_array(image)
+
+
+def _rgb_of_array(image: Any) -> np.ndarray:
+    array = image if isinstance(image, np.ndarray) else np.asarray(image)
+    if array.ndim == 2:
+        array = array[..., None]
+    fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3, 4)
+    if not fits or 0 in array.shape:
+        raise ValueError(
+            f"`image` must be a path, a PIL image, or a uint8 array of shape [h, w], "
+            f"[h, w, 3] (RGB) or [h, w, 4] (RGBA); got {_word(image)}."
+        )
+    return array[..., :3] if array.shape[2] > 1 else array.repeat(3, axis=2)
+
+
+def _word(image: Any) -> str:
+    kind = type(image).__name__
+    return f"{image.dtype} {image.shape}" if hasattr(image, "shape") else kind
 
 
 def decode_image(
