@@ -53,7 +53,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     before them.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     # TFDS finds the checksums of downloads beside this file; by itself it would look
     # for its place with a package that it does not install.
     code_path = pathlib.Path(__file__)
@@ -63,6 +63,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(file_format=file_format, **kwargs)
         self.skip_bad = self.builder_config.skip_bad
         self._bad_images: list[str] = []
+        self._num_orientations_guessed = 0
 
     def download_and_prepare(self, **kwargs) -> None:
         """Writes the records, unless they are there; takes TFDS's arguments.
@@ -75,6 +76,15 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if num_skipped:
             text = f"{self.name}: left out {num_skipped} bad annotations or images;"
             print(text, "the metadata of the records list them.", file=sys.stderr)
+        if self._num_orientations_guessed:
+            print(f"{self.name}: {self._guesses()}", file=sys.stderr)
+
+    def _guesses(self) -> str:
+        return (
+            f"{self._num_orientations_guessed} images have an EXIF orientation, and the"
+            " annotations do not tell whether they are about the upright image; they"
+            " are taken so. See `exif_orientation_applied` in docs/data.md."
+        )
 
     def _split_makers(
         self, dl_manager: tfds.download.DownloadManager
@@ -131,6 +141,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         for record in itertools.islice(made, _RECORDS_PER_SHARD):
             if record is not None:
                 num_objects.append(_count_objects(record))
+                self._num_orientations_guessed += not record["orientation_told"]
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:

@@ -12,6 +12,9 @@ from yolact_jax.data.sources.segmentation_checks import (
 )
 
 Entry = dict[str, Any]
+# Field of an image, not of COCO: whether its annotations are about the picture that
+# viewers show, turned by the EXIF orientation of the file, or the pixels as stored.
+ORIENTATION_APPLIED = "exif_orientation_applied"
 
 
 def check_categories(entries: list, file: str) -> tuple[tuple[int, str], ...]:
@@ -89,6 +92,9 @@ def _image_problem(
     for field in ("height", "width"):
         if not is_int(entry.get(field)) or entry[field] < 1:
             return f"has `{field}` {entry.get(field)!r}, not a positive integer"
+    applied = entry.get(ORIENTATION_APPLIED)
+    if not isinstance(applied, bool | None):
+        return f"has `{ORIENTATION_APPLIED}` {applied!r}, not true or false"
     name = entry.get("file_name")
     if not isinstance(name, str) or not name:
         return f"has `file_name` {name!r}, not the name of a file"

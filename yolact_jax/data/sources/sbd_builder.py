@@ -168,7 +168,10 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error}).") from error
-    images.decode_image(data, name=str(path), expected_size=instances.shape)
+    header = images.read_header(data, name=str(path))
+    # The masks of SBD are about pixels as stored.
+    images.annotated_orientation(header, instances.shape, False, name=str(path))
+    images.decode_image(data, name=str(path), orientation=1)
     entry = {
         "id": image_id,
         "file_name": path.name,
