@@ -7,6 +7,9 @@ about the pixels as stored (see `annotated_orientation`).
 
 import dataclasses
 import io
+import zipfile
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from yolact_jax.data.errors import DatasetError
 
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 178_956_970
 """The largest image that is decoded by default, as in Pillow: 512 MiB of RGB."""
 
@@ -44,6 +48,20 @@ _CMYK_SPACES = ("CMYK", "YCCK")
 # A Huffman-coded JPEG has at least one bit for each block of 8 x 8 pixels.
 _MOST_JPEG_PIXELS_PER_BYTE = 512
 _DEPTHS_BITS = (8, 10, 12, 14, 16)
+
+
+def read_file(path: Traversable) -> bytes:
+    """Reads an image file, on disk or in a zip archive.
+
+    Raises:
+      DatasetError: it cannot be read, or is a folder or a pipe.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise DatasetError(f"{path}: is not a file.")
+        return path.read_bytes()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}).") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +174,11 @@ def annotated_orientation(
             f" the annotations state {size[0]} x {size[1]}."
         )
     return fitting[0], len(set(fitting)) == 1
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Lists the images of a folder, by their suffix, in order of name."""
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def decode_image(

@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from yolact_jax.data.records.dataset import Dataset
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 
 _LOGGER = logging.getLogger(__name__)
 _CONFIG_FILE = "config.json"
@@ -59,14 +59,14 @@ def save_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
     """Writes config, classes and versions of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _CONFIG_FILE, config.to_dict())
+    write_json(folder / _CONFIG_FILE, config.to_dict(), indent=2)
     classes = {
         "class_names": list(dataset.class_names),
         "category_ids": list(dataset.category_ids),
         "fingerprint": dataset.fingerprint,
     }
-    _write_json(folder / _DATASET_FILE, classes)
-    _write_json(folder / _VERSIONS_FILE, versions())
+    write_json(folder / _DATASET_FILE, classes, indent=2)
+    write_json(folder / _VERSIONS_FILE, versions(), indent=2)
 
 
 def versions() -> dict[str, str]:
@@ -159,8 +159,3 @@ def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict:
     return json.loads(path.read_text())
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")

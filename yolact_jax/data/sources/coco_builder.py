@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterable
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -74,10 +73,7 @@ def _checked_image(
     path: Traversable, entry: dict[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
     """Reads an image file, making sure that it can be decoded, and how to turn it."""
-    try:
-        data = path.read_bytes()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from error
+    data = images.read_file(path)
     name, size = str(path), (entry["height"], entry["width"])
     orientation, told = images.annotated_orientation(
         images.read_header(data, name=name),

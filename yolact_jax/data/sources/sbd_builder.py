@@ -164,10 +164,7 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
     """
     instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from error
+    data = images.read_file(path)
     header = images.read_header(data, name=str(path))
     # The masks of SBD are about pixels as stored.
     images.annotated_orientation(header, instances.shape, False, name=str(path))

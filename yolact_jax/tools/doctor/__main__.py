@@ -11,7 +11,6 @@ The exit status is 1 if there are problems, with --strict also for warnings, els
 
 import collections
 import dataclasses
-import pathlib
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from yolact_jax.data.augment.sample import AugmentOptions
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.results.draw import write_png
 from yolact_jax.tools.doctor import contact_sheet, findings, network_view
 from yolact_jax.tools.doctor.findings import Finding
 
@@ -138,7 +138,7 @@ def _examine_in(records_dir: str) -> list[Finding]:
                 count=_SAMPLES.value,
                 seed=0,
             )
-            contact_sheet.write_png(pathlib.Path(_SHEET.value), sheet)
+            write_png(_SHEET.value, sheet)
     except DatasetError as error:
         return [Finding("problem", "unusable", text) for text in error.problems]
     return found

@@ -38,7 +38,7 @@ class NetworkSizes:
     @property
     def mask_size(self) -> int:
         """Height and width of the prototype masks, pixels."""
-        return 2 * anchor_ops.level_sizes(self.input_size)[0]
+        return anchor_ops.prototype_side(self.input_size)
 
     @property
     def anchor_shapes(self) -> np.ndarray:
