@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.training.session import load_model
@@ -30,6 +31,9 @@ _SCORE = flags.DEFINE_float(
     "score_threshold", 0.3, "Least score shown.", lower_bound=0, upper_bound=1
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results in the output.")
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", MAX_PIXELS, "Skip larger images, height x width.", lower_bound=1
+)
 
 
 def main(argv: list[str]) -> None:
@@ -54,8 +58,9 @@ def main(argv: list[str]) -> None:
             category_ids=run.category_ids,
             score_threshold=_SCORE.value,
             overwrite=_OVERWRITE.value,
+            max_pixels=_MAX_PIXELS.value,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"predict.py: {error}")
     if problems:
         sys.exit(f"predict.py: skipped {len(problems)} images: " + " ".join(problems))

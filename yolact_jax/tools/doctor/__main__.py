@@ -25,7 +25,7 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.results.draw import write_png
-from yolact_jax.tools.doctor import contact_sheet, findings, network_view
+from yolact_jax.tools.doctor import contact_sheet, findings, network_view, pixels
 from yolact_jax.tools.doctor.findings import Finding
 
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "Json file of the train split.")
@@ -68,6 +68,8 @@ def examine(dataset: Dataset, sizes: network_view.NetworkSizes) -> Iterator[Find
         yield from findings.annotation_findings(split, source)
         yield from findings.class_findings(split, source)
         yield from findings.id_findings(split, source)
+        yield from pixels.orientation_findings(split, source)
+        yield from pixels.gray_findings(split, source)
         yield from network_view.network_findings(split, source, sizes)
     yield from findings.duplicate_findings(sources)
 
