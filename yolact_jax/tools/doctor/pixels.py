@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
 from yolact_jax.data.images import significant_bits
 from yolact_jax.tools.doctor.findings import Finding
@@ -45,12 +44,8 @@ def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
     for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)):
         example = source[int(index)]
         where = f"{split}: image {example.image_id} ({example.file_name})"
-        try:
-            image = example.image
-            depths[significant_bits(example.image_bytes, name=where)] += 1
-        except DatasetError:  # It was readable when it was prepared.
-            continue
-        low, high = (int(level) for level in np.percentile(image, (0.1, 99.9)))
+        depths[significant_bits(example.image_bytes, name=where)] += 1
+        low, high = (int(level) for level in np.percentile(example.image, (0.1, 99.9)))
         lowest, highest = min(lowest, low), max(highest, high)
         if high - low < _FEW_GRAY_LEVELS:
             text = f"{where} has gray levels from {low} to {high} of 255 only."
