@@ -37,9 +37,8 @@ _HEADER_READERS = {
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"RIFF": WebPImageFile,
     b"BM": BmpImageFile,
-    b"P5": PpmImageFile,
-    b"P6": PpmImageFile,
     b"\0\0\0\x0cjP": Jpeg2KImageFile,
+    **dict.fromkeys((b"P5", b"P6"), PpmImageFile),
     **dict.fromkeys(_TIFF, TiffImageFile),
 }
 _ORIENTATION_TAG = 0x0112
@@ -224,9 +223,6 @@ def significant_bits(data: bytes, *, name: str) -> int:
 
     Returns:
       8 for files of 8 bits, else 8, 10, 12, 14 or 16 by the largest value.
-
-    Raises:
-      DatasetError: the file is damaged.
     """
     return 8 if data.startswith(_JPEG) else _depth(_stored_pixels(data, name))
 
