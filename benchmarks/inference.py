@@ -24,7 +24,7 @@ from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, forward_gflops, load_config
 from yolact_jax import build
 from yolact_jax.inference.detect import detect, full_size_masks
-from yolact_jax.inference.predictor import make_predict_fn, prepare_variables
+from yolact_jax.inference.engine import make_predict_fn, prepare_variables
 from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.normalize import normalize_images
@@ -64,7 +64,7 @@ class Subject:
         init = jax.jit(lambda: self.model.init(jax.random.key(0), images, train=True))
         variables = _with_likely_background(init())
         self.variables = prepare_variables(self.model, variables, self.size)
-        self.options = build.make_detect_options(self.config)
+        self.options = self.config.eval
 
     def predict(self, images: jax.Array) -> Predictions:
         """Runs the network."""
@@ -189,6 +189,7 @@ def measure_postprocessing(subject: Subject, predictions) -> list[dict]:
             score_threshold=threshold,
             iou_threshold=0.5,
             options=subject.options,
+            input_size=subject.size,
         )
 
     def masks(detections, prototypes):

@@ -23,7 +23,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _SCORES = flags.DEFINE_multi_float("score_threshold", [0.0, 0.3], "Least scores.")
 _SIZES = {"none": None, "640x480": (480, 640)}
 _SIZES |= {"12 MP": (3000, 4000), "48 MP": (6000, 8000)}
-# One step of the smallest network, on a handful of pictures: published batches have 8 images.
+# Steps are counted in batches of 8 images.
 _TRAINING = ("num_steps=1", "batch_size=8")
 
 

@@ -14,12 +14,8 @@ import simplejpeg
 from PIL import Image
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.images import (
-    annotated_orientation,
-    decode_image,
-    read_header,
-    significant_bits,
-)
+from yolact_jax.data.headers import annotated_orientation, read_header
+from yolact_jax.data.images import decode_image, significant_bits
 
 
 def quarters(height=16, width=32):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.results.files import predict_files
-from yolact_jax.structures import Instances
+from yolact_jax.results.instances import Instances
 
 
 class OneObject:
@@ -16,18 +16,28 @@ class OneObject:
 
     class_names = ("dog",)
 
-    def stream(self, images):
+    category_ids = (7,)
+
+    def stream(self, images, score_threshold):
         for image in images:
             height, width = image.shape[:2]
             mask = np.zeros((1, height, width), bool)
             mask[:, height // 4 : height // 2, width // 4 : width // 2] = True
             box = np.array([[width / 4, height / 4, width / 2, height / 2]], np.float32)
             scores, labels = np.array([0.9], np.float32), np.zeros(1, np.int32)
-            yield Instances(box, scores, labels, mask)
+            yield Instances(
+                box,
+                scores,
+                labels,
+                mask,
+                class_names=("dog",),
+                category_ids=(7,),
+                image=image,
+            )
 
 
 def predict(source, output, **options):
-    return predict_files(OneObject(), source, output, category_ids=[7], **options)
+    return predict_files(OneObject(), source, output, **options)
 
 
 @pytest.fixture

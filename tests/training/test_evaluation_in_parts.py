@@ -20,11 +20,13 @@ NUM_IMAGES = 7
 
 
 def config_in(folder):
-    config = tiny_config(folder)
-    config.data.shapes_validation_images = NUM_IMAGES
-    config.eval.batch_size = 1
-    config.eval.sample_images = 1
-    return config
+    return tiny_config(folder).replace(
+        {
+            "data.shapes_validation_images": NUM_IMAGES,
+            "eval.batch_size": 1,
+            "eval.sample_images": 1,
+        }
+    )
 
 
 def make_state(config, dataset):
@@ -51,7 +53,11 @@ def on_one_device(tmp_path_factory):
     variables = make_state(config, dataset).inference_variables
     predictor = build.make_predictor(config, variables, dataset.class_names)
     detected = collect_results(
-        ((example.image_id, predictor(example.image)) for example in source),
+        (
+            (example.image_id, instances)
+            for example in source
+            for _, instances in predictor.detect_unordered([example.image])
+        ),
         category_ids=source.category_ids,
     )
     metrics = evaluate_coco(coco_ground_truth(source), *detected)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from yolact_jax.data import images
+from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import prepare
 from yolact_jax.data.records import record as records
@@ -141,15 +141,19 @@ def prepare_sbd(
     root = sbd_files.find_root(pathlib.Path(folder).expanduser().absolute())
     lists = [(root / file).read_text() for file in sbd_files.LISTS.values()]
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
-    fingerprint = prepare.fingerprint_of(
-        ["sbd", str(root.resolve()), f"skip_bad={skip_bad}", *lists]
+    fingerprint = prepare.fingerprint_of(["sbd", *lists])
+    names = [name for text in lists for name in text.split()]
+    files = prepare.file_states(
+        root, (file for n in names for file in (f"img/{n}.jpg", f"inst/{n}.mat"))
     )
-    found = prepare.find_prepared(YolactSbd, fingerprint, data_dir)
+    key = prepare.fingerprint_of([fingerprint, f"skip_bad={skip_bad}", *files])
+    found = prepare.find_prepared(YolactSbd, key, data_dir)
     if found:
         return found
     config = SbdConfig(
-        name=fingerprint,
+        name=key,
         version=str(YolactSbd.VERSION),
+        fingerprint=fingerprint,
         skip_bad=skip_bad,
         folder=root,
     )
@@ -164,10 +168,10 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
     """
     instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
-    data = images.read_file(path)
-    header = images.read_header(data, name=str(path))
+    data = headers.read_file(path)
+    header = headers.read_header(data, name=str(path))
     # The masks of SBD are about pixels as stored.
-    images.annotated_orientation(header, instances.shape, False, name=str(path))
+    headers.annotated_orientation(header, instances.shape, False, name=str(path))
     images.decode_image(data, name=str(path), orientation=1)
     entry = {
         "id": image_id,

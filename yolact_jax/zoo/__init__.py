@@ -1,0 +1,1 @@
+"""Trained models by name, from files of weights, and from runs."""
