@@ -91,7 +91,7 @@ def test_killed_preparation_is_never_taken_for_whole(killed):
 
 def test_records_that_another_process_is_writing_are_left_alone(tmp_path):
     """Two processes may prepare the same set; neither harms the other."""
-    mine = tmp_path / "set" / "incomplete.ABC_1.0.0"
+    mine = tmp_path / "set" / "incomplete.ABC_1.1.0"
     code = f"""
 import time
 from yolact_jax.data.records import leftovers

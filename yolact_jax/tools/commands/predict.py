@@ -14,6 +14,7 @@ from absl import flags
 
 from yolact_jax import build
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
+from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.results.files import predict_files
 from yolact_jax.tools.commands import model_flags
 
@@ -37,6 +38,13 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "overwrite", False, "Replace results in the output.", flag_values=values
     )
+    flags.DEFINE_integer(
+        "max_pixels",
+        MAX_PIXELS,
+        "Skip larger images, height x width.",
+        lower_bound=1,
+        flag_values=values,
+    )
 
 
 def run(values: Any) -> None:
@@ -56,6 +64,7 @@ def run(values: Any) -> None:
         values.output,
         score_threshold=values.score_threshold,
         overwrite=values.overwrite,
+        max_pixels=values.max_pixels,
     )
     if problems:
         raise Ended(f"skipped {len(problems)} images: " + " ".join(problems))

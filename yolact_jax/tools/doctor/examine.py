@@ -9,7 +9,7 @@ from yolact_jax.config import Config
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.results.draw import write_png
-from yolact_jax.tools.doctor import contact_sheet, findings, network_view
+from yolact_jax.tools.doctor import contact_sheet, findings, network_view, pixels
 from yolact_jax.tools.doctor.findings import Finding
 
 _SPLITS = ("train", "validation")
@@ -31,6 +31,8 @@ def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
         yield from findings.annotation_findings(split, source)
         yield from findings.class_findings(split, source)
         yield from findings.id_findings(split, source)
+        yield from pixels.orientation_findings(split, source)
+        yield from pixels.gray_findings(split, source)
         yield from network_view.network_findings(split, source, config)
     yield from findings.duplicate_findings(sources)
 
