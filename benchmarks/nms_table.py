@@ -61,11 +61,8 @@ def _parsed(text: str) -> int | float | str:
 
 def plot(path: Path, rows: list[dict]) -> None:
     """Draws time against boxes, a row of panels per batch, a column per classes."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("matplotlib is not installed; no plot.")
-        return
+    from matplotlib.figure import Figure
+
     rows = [row for row in rows if row["source"] == rows[0]["source"]]
     classes, batches = (sorted({row[k] for row in rows}) for k in ("classes", "batch"))
     size = (4.2 * len(classes) + 1.6, 3.6 * len(batches))
