@@ -63,7 +63,8 @@ def read_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       [h, w, 3] uint8 RGB, turned upright if there is an EXIF orientation.
 
     Raises:
-      ValueError: if the file is missing, damaged or too large, or the image is something else.
+      ValueError: if the file is missing, damaged or too large, or the image is
+        something else.
     """
     if isinstance(image, str | os.PathLike):
         data = read_file(Path(image))
