@@ -23,7 +23,7 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
         (["--config.train.batch_size=three"], "batch_size=three: invalid literal"),
         (
             ["--config=configs/nothing.py"],
-            "the config file configs/nothing.py does not exist",
+            "The config file configs/nothing.py does not exist",
         ),
         (["--config.model.backbone=vgg"], "config.model.backbone is 'vgg'"),
         (["--config=configs/coco.py"], "configs/shapes.py trains without"),

@@ -105,7 +105,7 @@ UPRIGHT = {
     7: "XGBR",
     8: "GXRB",
 }
-COLOURS = {
+COLORS = {
     "R": (200, 30, 30),
     "G": (30, 200, 30),
     "B": (30, 30, 200),
@@ -118,7 +118,7 @@ def assert_shows(image, names):
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     points = [image[row, column] for row in rows for column in columns]
     for point, name in zip(points, names, strict=True):
-        assert np.abs(point.astype(int) - COLOURS[name]).max() < 20
+        assert np.abs(point.astype(int) - COLORS[name]).max() < 20
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

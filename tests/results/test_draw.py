@@ -172,7 +172,7 @@ def test_image_is_not_modified():
     assert (image == 100).all()
 
 
-def test_grid_centres_pictures_of_different_sizes():
+def test_grid_centers_pictures_of_different_sizes():
     pictures = [np.full((h, w, 3), h, np.uint8) for h, w in [(4, 6), (2, 3), (8, 4)]]
     grid = draw.image_grid(pictures, 2, margin=2, background=(9, 8, 7))
     assert grid.shape == (4 + 2 + 8, 6 + 2 + 3, 3)
@@ -215,8 +215,8 @@ def test_bad_input_is_named(tmp_path):
 
 
 def test_crowded_pictures_have_no_labels_unless_asked_for():
-    for count, labelled in ((25, True), (26, False)):
+    for count, labeled in ((25, True), (26, False)):
         instances = make_instances([[10, 20, 30, 40]] * count, [0.9] * count)
         default = draw.draw_instances(gray(), instances, NAMES)
         with_labels = draw.draw_instances(gray(), instances, NAMES, labels=True)
-        assert np.array_equal(default, with_labels) == labelled
+        assert np.array_equal(default, with_labels) == labeled

@@ -1,5 +1,6 @@
 """The front door: what `import yolact_jax` gives, and models from wherever they are."""
 
+import dataclasses
 import doctest
 import inspect
 import json
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("door")
     run = folder / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps(tiny_config().to_dict()))
+    (run / "config.json").write_text(json.dumps(dataclasses.asdict(tiny_config())))
     dataset = {"class_names": NAMES, "category_ids": IDS}
     (run / "dataset.json").write_text(json.dumps(dataset))
     (run / "evaluations.json").write_text('{"1": 0.5, "2": 0.1}')
@@ -118,6 +119,8 @@ def test_a_file_of_weights_predicts_as_the_run(folder, model, tmp_path):
     assert {e["category_id"] for e in results[0].to_coco()} <= set(IDS)
     with pytest.raises(ValueError, match=r"`step` is 'best', but .* is no folder"):
         yolact_jax.load(tmp_path / "m.safetensors", step="best", config=tiny_config())
+    with pytest.raises(ValueError, match="`config` must be given for"):
+        yolact_jax.load(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="`config` is not needed: the run"):
         yolact_jax.load(folder / "run", config=tiny_config())
 

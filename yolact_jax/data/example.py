@@ -66,7 +66,7 @@ class Annotations:
         return boxes
 
     @functools.cached_property
-    def centres_px(self) -> np.ndarray:
+    def centers_px(self) -> np.ndarray:
         """[n, 2] float64, (x, y) of the centres of the boxes, pixels."""
         return self.boxes_xywh_px[:, :2] + self.boxes_xywh_px[:, 2:] / 2
 

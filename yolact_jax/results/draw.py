@@ -22,7 +22,7 @@ PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
 
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
-_MAX_LABELLED = 25
+_MAX_LABELED = 25
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -84,7 +84,7 @@ def draw_instances(
         for box, color in reversed([*zip(boxes_px, colors, strict=True)]):
             _draw_box(picture, box, color)
     if labels is None:
-        labels = len(order) <= _MAX_LABELLED
+        labels = len(order) <= _MAX_LABELED
     if labels:
         named = zip(classes, scores, strict=True)
         texts = [f"{class_names[label]} {score:.2f}" for label, score in named]

@@ -13,7 +13,7 @@ from yolact_jax.results.draw import image_grid, write_picture
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
 from yolact_jax.run.metrics import append_row
-from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost import exchange, processes
 from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.training.step import TrainState
 
@@ -56,9 +56,10 @@ def evaluate_and_report(
     predictor, source, detected = processes.on_all_processes(
         _detect_share, config, dataset, state, split
     )
-    parts = processes.gather(detected)
+    gathered = exchange.gather(vars(detected), workdir)
 
     def report() -> dict[str, float | None]:
+        parts = [Detected(**part) for part in gathered]
         metrics, *results = evaluate_detected(
             source, parts, max_detections=config.eval.max_detections
         )
@@ -74,7 +75,8 @@ def evaluate_and_report(
             write_picture(output / SAMPLES_FILE, grid)
         return row
 
-    return processes.value_of_first_process(processes.on_first_process(report))
+    row = processes.on_first_process(report)
+    return exchange.value_of_first_process(row, workdir)
 
 
 def _detect_share(

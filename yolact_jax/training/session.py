@@ -25,7 +25,7 @@ from yolact_jax.training.optimizer import (
     scale_to_batch,
 )
 from yolact_jax.training.step import TrainState, create_state, make_train_step
-from yolact_jax.zoo.pretrained import initialise_from
+from yolact_jax.zoo.pretrained import initialize_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def with_init_weights(config: Config, state: TrainState) -> TrainState:
     if not config.train.init_weights:
         return state
     host = jax.device_get(state.variables)
-    variables = initialise_from(host, config.train.init_weights)
+    variables = initialize_from(host, config.train.init_weights)
     variables = jax.tree.map(
         lambda new, old: jax.device_put(new, old.sharding), variables, state.variables
     )

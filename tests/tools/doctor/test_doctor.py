@@ -440,10 +440,10 @@ def test_config_gives_the_augmentation_of_the_sheet(made_up, config_file):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         sheets.append(cv2.imread(str(file)))
-    plain, coloured = sheets
+    plain, colored = sheets
     # The made-up pictures are grey, and so is the sheet beside the objects.
     assert np.ptp(plain[:40, :40].astype(int), axis=-1).max() <= 3
-    assert (plain != coloured).any()
+    assert (plain != colored).any()
 
 
 def test_impossible_config_is_told_without_a_traceback(config_file):

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from yolact_jax.data.consistency import Tally
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import leftovers
-from yolact_jax.data.records import record as records
+from yolact_jax.data.records import record as record_lib
 from yolact_jax.data.records.ordered_map import ordered_map
 
 _SECONDS_BETWEEN_REPORTS = 10.0
@@ -103,7 +103,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
         return tfds.core.DatasetInfo(
             builder=self,
-            features=records.features(),
+            features=record_lib.features(),
             metadata=metadata,
             disable_shuffling=True,  # Records stay in the order of the json file.
         )
@@ -137,7 +137,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             if record is not None:
                 num_objects.append(_count_objects(record))
                 self._num_orientations_guessed += not record["orientation_told"]
-                self._tallies[split].add(records.annotations_of(record))
+                self._tallies[split].add(record_lib.annotations_of(record))
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import prepare
-from yolact_jax.data.records import record as records
+from yolact_jax.data.records import record as record_lib
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources import sbd_files
@@ -183,4 +183,4 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
         {"id": i, **sbd_files.annotation(instances == i + 1, category_id)}
         for i, category_id in enumerate(category_ids)
     ]
-    return records.encode_record(entry, annotations, data, _LABELS)
+    return record_lib.encode_record(entry, annotations, data, _LABELS)
