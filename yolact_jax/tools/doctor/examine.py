@@ -8,7 +8,7 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
-from yolact_jax.results.draw import write_png
+from yolact_jax.results.draw import write_picture
 from yolact_jax.tools.doctor import contact_sheet, findings, network_view, pixels
 from yolact_jax.tools.doctor.findings import Finding
 
@@ -84,7 +84,7 @@ def diagnose(
         if sheet:
             source = dataset.source(dataset.splits[0])
             picture = contact_sheet.draw_sheet(source, config, count=samples, seed=0)
-            write_png(sheet, picture)
+            write_picture(sheet, picture)
     except DatasetError as error:
         found += [Finding("problem", "unusable", text) for text in error.problems]
     except OSError as error:
