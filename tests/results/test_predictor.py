@@ -91,6 +91,21 @@ def test_stream_keeps_the_order_whatever_sizes_and_batches():
         assert [f.masks.shape[1:] for f in found] == sizes
 
 
+@pytest.mark.parametrize(("side", "at_a_time"), [(64, 8), (2048, 4), (4096, 1)])
+def test_large_images_are_run_a_few_at_a_time(side, at_a_time):
+    shapes = []
+
+    def predict(variables, canvases, sizes, *thresholds):
+        shapes.append(canvases.shape)
+        raise StopAsyncIteration  # It is enough to know what would run.
+
+    engine = dataclasses.replace(make_engine(8), predict_fn=predict)
+    image = np.zeros((side, 1, 3), np.uint8)
+    with pytest.raises(StopAsyncIteration):
+        list(engine.stream([image] * 9))
+    assert shapes == [(at_a_time, side, side, 3)]
+
+
 def test_unordered_stream_fills_batches_with_images_of_a_canvas():
     # The fourth and the sixth need a larger canvas.
     sizes = [(40, 60), (50, 30), (64, 64), (100, 120), (20, 20), (90, 90), (30, 64)]

@@ -20,6 +20,7 @@ from yolact_jax.models.normalize import normalize_images
 from yolact_jax.ops.resize import resize_valid
 from yolact_jax.structures import Detections, PackedMasks
 
+_MOST_CANVAS_PIXELS = 4096**2
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 
 
@@ -133,7 +134,7 @@ class Engine:
     Attributes:
       predict_fn: from `make_predict_fn`.
       variables: parameters and batch statistics, from `prepare_variables`.
-      batch_size: images per call, over all devices.
+      batch_size: images per call at most, over all devices; fewer if they are large.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
       iou_threshold: overlap above which Fast NMS drops the lower score.
       score_threshold: detections with a lower score are not returned; the published
@@ -166,7 +167,8 @@ class Engine:
         for image in images:
             _check_image(image)
             same = not group or _canvas_side(image) == _canvas_side(group[0])
-            if not same or len(group) == self.batch_size:
+            full = group and len(group) == self._batch_size(_canvas_side(group[0]))
+            if not same or full:
                 yield from self._run(group)
                 group = []
             group.append(image)
@@ -194,7 +196,7 @@ class Engine:
             side = _canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
-            if len(group) == self.batch_size:
+            if len(group) == self._batch_size(side):
                 yield from self._run_group(groups.pop(side))
         for group in groups.values():
             yield from self._run_group(group)
@@ -205,10 +207,17 @@ class Engine:
         indices, images = zip(*group, strict=True)
         return zip(indices, self._run(images), strict=True)
 
+    def _batch_size(self, side: int) -> int:
+        """Images of a call: fewer of large ones, as each has a mask for each slot."""
+        devices = len(self.sharding.device_set) if self.sharding else 1
+        fitting = _MOST_CANVAS_PIXELS // side**2 // devices * devices
+        return max(devices, min(self.batch_size, fitting))
+
     def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
         side = _canvas_side(images[0])
-        canvases = np.zeros((self.batch_size, side, side, 3), np.uint8)
-        sizes = np.ones((self.batch_size, 2), np.int32)
+        batch_size = self._batch_size(side)
+        canvases = np.zeros((batch_size, side, side, 3), np.uint8)
+        sizes = np.ones((batch_size, 2), np.int32)
         for index, image in enumerate(images):
             canvases[index, : image.shape[0], : image.shape[1]] = image
             sizes[index] = image.shape[:2]

@@ -112,6 +112,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator]]]:
         self._bad_images = []
+        self._num_orientations_guessed = 0
         skipped = list(self.builder_config.skipped)
         self.info.metadata.update(skipped=skipped, num_objects={}, warnings=[])
         self._tallies = collections.defaultdict(Tally)
@@ -147,6 +148,12 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         metadata["skipped"] += self._bad_images
         for split, tally in self._tallies.items():
             metadata["warnings"] += tally.warnings(split)
+        if self._num_orientations_guessed:
+            metadata["warnings"].append(
+                f"{self._num_orientations_guessed} images have an EXIF orientation, and"
+                " their annotations are taken to be about the upright image; the field"
+                " `exif_orientation_applied` of an image would tell."
+            )
         if metadata["skipped"] and (is_empty or not self.skip_bad):
             raise DatasetError(metadata["skipped"])
 
