@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.stage_timer import StageTimer
 from yolact_jax.cli import start_logging
+from yolact_jax.config import Augment
 from yolact_jax.data import images, pipeline
 from yolact_jax.data.augment import photometric, rasterize, sample, view
 from yolact_jax.data.records.dataset import RecordSource
@@ -103,7 +104,7 @@ def measure(
         "input_size": input_size,
         "mask_size": 2 * -(-input_size // 8),
         "max_objects": _MAX_OBJECTS,
-        "augment": sample.AugmentOptions(),
+        "augment": Augment(),
         "seed": 0,
         "num_threads": 1,
     }

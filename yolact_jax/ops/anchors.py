@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NUM_LEVELS = 5
-"""Pyramid levels P3..P7."""
+from yolact_jax.config import NUM_LEVELS
 
 
 def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:
@@ -28,6 +27,11 @@ def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...
         if halving >= 2:
             sizes.append(side)
     return tuple(sizes)
+
+
+def prototype_side(input_size: int) -> int:
+    """Side of the prototype masks for a square input, both in pixels: twice P3's."""
+    return 2 * level_sizes(input_size)[0]
 
 
 def make_anchors(

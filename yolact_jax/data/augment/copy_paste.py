@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import rasterize, views
 from yolact_jax.data.augment.sample import (
     Sample,
@@ -10,7 +11,6 @@ from yolact_jax.data.augment.sample import (
     render_randomly,
     take,
 )
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 _PASTE_FRACTION = 0.5
@@ -21,7 +21,7 @@ def copy_paste(
     other: Example,
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
 ) -> Sample:

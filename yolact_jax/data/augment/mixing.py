@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import sample as augment
 from yolact_jax.data.augment.copy_paste import copy_paste
 from yolact_jax.data.augment.mosaic import mosaic
 from yolact_jax.data.augment.sample import Sample
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 _MOSAIC_TRIALS = 10
@@ -23,7 +23,7 @@ def mixed_sample(
     rng: np.random.Generator,
     *,
     others: Sequence[Example],
-    options: AugmentOptions,
+    options: Augment,
     max_objects: int,
     **sizes: int,
 ) -> Sample:
@@ -62,7 +62,7 @@ def _happens(probability: float, rng: np.random.Generator) -> bool:
 def _mosaic_with_objects(
     examples: Sequence[Example],
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
     sizes: dict[str, int],
 ) -> Sample | None:
     """Draws a mosaic that shows an object; None if several draws show none."""

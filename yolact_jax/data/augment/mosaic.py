@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.sample import Sample, ground_truth, join, render_randomly
 from yolact_jax.data.augment.view import View
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 # (x1, y1, x2, y2), fractions of the network input.
@@ -20,7 +20,7 @@ def mosaic(
     examples: Sequence[Example],
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
 ) -> Sample:
@@ -55,7 +55,7 @@ def window_view(
     example: Example,
     window: _Window,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
 ) -> View:
     """Draws a view that shows a part of an image in a window of the network input.
 

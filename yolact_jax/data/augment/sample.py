@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import photometric, rasterize
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.view import View
-from yolact_jax.data.augment.views import NO_AUGMENTATION, AugmentOptions, choose_view
+from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
 
 Sample = dict[str, np.ndarray]
@@ -18,7 +19,6 @@ GROUND_TRUTH = ("boxes", "labels", "masks", "crowd")
 __all__ = [
     "GROUND_TRUTH",
     "NO_AUGMENTATION",
-    "AugmentOptions",
     "Sample",
     "collate",
     "ground_truth",
@@ -36,7 +36,7 @@ def training_sample(
     example: Example,
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
     max_objects: int,
@@ -187,7 +187,7 @@ def render_randomly(
     example: Example,
     view: View,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
 ) -> np.ndarray:
     """Renders a view in random colours, if `options` say so; see `render`."""

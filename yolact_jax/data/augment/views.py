@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Annotations, Example
@@ -14,6 +15,8 @@ from yolact_jax.data.example import Annotations, Example
 _CROP_MODES = 6  # "No crop", four minimum overlaps, "any overlap".
 _TRIALS_PER_MODE = 50
 _MAX_ASPECT = 2.0
+_EXPAND_MAX_RATIO = 4.0  # Largest side of the canvas, in sides of the image.
+_CROP_MIN_SCALE = 0.3  # Smallest side of the part, in sides of what it is cut from.
 _VIEW_TRIALS = 10
 _JITTER_SCALES = (0.1, 2.0)
 # The original discards boxes of at most this many pixels of the network input: its
@@ -21,68 +24,13 @@ _JITTER_SCALES = (0.1, 2.0)
 _MIN_EXTENT_PX = 4 / 550
 
 
-@dataclasses.dataclass(frozen=True)
-class AugmentOptions:
-    """Which random changes training images go through.
-
-    Attributes:
-      photometric: change brightness, contrast, saturation and hue.
-      expand: with probability 1/2 put the image on a larger canvas of mean colour.
-      crop: with probability about 5/6 cut out a part.
-      mirror: with probability 1/2 mirror left and right.
-      flip_vertical: with probability 1/2 mirror top and bottom, for images without an
-        up and down such as those of a microscope.
-      large_scale_jitter: instead of expand and crop, show the image at 0.1 to 2 times
-        the size that fits, without stretching it; off in the original.
-      copy_paste_probability: how often objects of another image are pasted; off in the
-        original.
-      mosaic_probability: how often four images share one sample; off in the original.
-      expand_max_ratio: largest side of the canvas, in sides of the image.
-      crop_min_scale: smallest side of the part, in sides of what it is cut from.
-    """
-
-    photometric: bool = True
-    expand: bool = True
-    crop: bool = True
-    mirror: bool = True
-    flip_vertical: bool = False
-    large_scale_jitter: bool = False
-    copy_paste_probability: float = 0.0
-    mosaic_probability: float = 0.0
-    expand_max_ratio: float = 4.0
-    crop_min_scale: float = 0.3
-
-    def __post_init__(self):
-        """Checks the numbers.
-
-        Raises:
-          ValueError: a number is out of range.
-        """
-        if not self.expand_max_ratio >= 1:
-            raise ValueError(
-                f"`expand_max_ratio` is {self.expand_max_ratio}; it must be at least 1."
-            )
-        for name in ("copy_paste_probability", "mosaic_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)}; it must be between 0 and 1."
-                )
-        if not 0 < self.crop_min_scale < 1:
-            raise ValueError(
-                f"`crop_min_scale` is {self.crop_min_scale}; it must be between 0 and"
-                " 1."
-            )
-
-
-NO_AUGMENTATION = AugmentOptions(
-    photometric=False, expand=False, crop=False, mirror=False
-)
+NO_AUGMENTATION = Augment(photometric=False, expand=False, crop=False, mirror=False)
 
 
 def choose_view(
     example: Example,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
 ) -> tuple[View, np.ndarray]:
     """Draws a view that shows an object.
@@ -107,17 +55,15 @@ def choose_view(
     return view, keep(annotations, view, input_size)
 
 
-def random_view(
-    example: Example, rng: np.random.Generator, options: AugmentOptions
-) -> View:
+def random_view(example: Example, rng: np.random.Generator, options: Augment) -> View:
     """Draws canvas and crop, or the jitter of scale; then flips."""
     view = geometry.whole(example.height, example.width)
     if options.large_scale_jitter:
         view = random_jitter(view, rng)
     if options.expand and not options.large_scale_jitter:
-        view = random_expand(view, rng, options.expand_max_ratio)
+        view = random_expand(view, rng, _EXPAND_MAX_RATIO)
     if options.crop and not options.large_scale_jitter:
-        view = random_crop(view, example.annotations, rng, options.crop_min_scale)
+        view = random_crop(view, example.annotations, rng, _CROP_MIN_SCALE)
     flip_x = options.mirror and rng.random() < 0.5
     flip_y = options.flip_vertical and rng.random() < 0.5
     return dataclasses.replace(view, flip_x=flip_x, flip_y=flip_y)

@@ -1,16 +1,14 @@
 """A picture of augmented training samples, as the network will see them."""
 
-import pathlib
-
 import cv2
 import numpy as np
 
+from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import AugmentOptions
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import Selected
 from yolact_jax.data.records.dataset import RecordSource
-from yolact_jax.tools.doctor.network_view import NetworkSizes
 
 _TILE_PX = 275
 _COLUMNS = 4
@@ -19,9 +17,8 @@ _OPACITY = 0.5
 
 def draw_sheet(
     source: RecordSource,
-    sizes: NetworkSizes,
+    config: Config,
     *,
-    options: AugmentOptions,
     count: int,
     seed: int,
 ) -> np.ndarray:
@@ -29,8 +26,7 @@ def draw_sheet(
 
     Args:
       source: a split with objects.
-      sizes: of the network.
-      options: which random changes to make.
+      config: sizes of the network, and which random changes to make.
       count: samples.
       seed: of the choice of images and of the augmentation.
 
@@ -52,10 +48,10 @@ def draw_sheet(
             selected[int(rng.integers(len(selected)))],
             rng,
             others=selected,
-            options=options,
-            input_size=sizes.input_size,
-            mask_size=sizes.mask_size,
-            max_objects=sizes.max_objects,
+            options=config.augment,
+            input_size=config.data.input_size,
+            mask_size=build.prototype_size(config),
+            max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
         tile = _draw_tile(sample, source.class_names)
@@ -82,14 +78,3 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
         name = class_names[sample["labels"][i]]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
-
-
-def write_png(file: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes a picture.
-
-    Args:
-      file: to write.
-      picture: [h, w, 3] uint8 RGB.
-    """
-    data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    file.write_bytes(data.tobytes())
