@@ -67,6 +67,7 @@ def make_dataset(config: Config) -> Dataset:
         validation_annotations=data.validation_annotations,
         validation_images=data.validation_images,
         skip_bad=data.skip_bad,
+        allow_outside_paths=data.allow_outside_paths,
     )
 
 

@@ -32,6 +32,9 @@ class Data(Section):
     skip_bad: bool = field(
         False, "Leave bad images and annotations out, instead of stopping at them."
     )
+    allow_outside_paths: bool = field(
+        False, "Whether a file_name of a json file may lead out of the image folder."
+    )
     input_size: int = field(
         550, "Side of the network input.", unit="pixels", least=32, most=8192
     )

@@ -35,6 +35,9 @@ _VALIDATION_ANNOTATIONS = flags.DEFINE_string(
 _VALIDATION_IMAGES = flags.DEFINE_string(
     "validation_images", None, "Folder of its images; by default that of --images."
 )
+_OUTSIDE = flags.DEFINE_bool(
+    "allow_outside_paths", None, "Whether images may be outside of their folder."
+)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to train with.")
 _INPUT_SIZE = flags.DEFINE_integer(
     "input_size", None, "Side of the network input, pixels.", lower_bound=32
@@ -109,6 +112,7 @@ def _prepare(config: Config) -> Dataset:
         validation_images=_VALIDATION_ANNOTATIONS.value
         and (_VALIDATION_IMAGES.value or _IMAGES.value),
         skip_bad=True,
+        allow_outside_paths=config.data.allow_outside_paths,
     )
 
 
@@ -119,6 +123,7 @@ def _config(records_dir: str) -> Config:
         "data.max_objects": _MAX_OBJECTS.value,
         "data.records_dir": records_dir,
         "data.skip_bad": True,
+        "data.allow_outside_paths": _OUTSIDE.value,
     }
     given = from_config_dict(_CONFIG.value) if _CONFIG.value else Config()
     return given.replace({k: v for k, v in changes.items() if v is not None})
