@@ -33,7 +33,7 @@ class Data(Section):
         False, "Leave bad images and annotations out, instead of stopping at them."
     )
     allow_outside_paths: bool = field(
-        False, "Whether a file_name of a json file may lead out of the image folder."
+        False, "Let file names in the json lead out of the folder of images."
     )
     input_size: int = field(
         550, "Side of the network input.", unit="pixels", least=32, most=8192

@@ -12,7 +12,7 @@ from yolact_jax.data.example import Example
 
 # (x1, y1, x2, y2), fractions of the network input.
 _Window = tuple[float, float, float, float]
-_CENTRE_RANGE = (0.25, 0.75)
+_CENTER_RANGE = (0.25, 0.75)
 _TILE_SCALES = (0.5, 1.0)
 
 
@@ -39,7 +39,7 @@ def mosaic(
     Returns:
       Fields of `training_sample` without `dropped`; the id is that of the first image.
     """
-    x, y = rng.uniform(*_CENTRE_RANGE, size=2)
+    x, y = rng.uniform(*_CENTER_RANGE, size=2)
     windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
     canvas = np.empty((input_size, input_size, 3), np.uint8)
     truths = []
@@ -87,9 +87,9 @@ def _windowed(
     example: Example, view: View, window: _Window, input_size: int, mask_size: int
 ) -> Sample:
     """Ground truth of what is centred in a window, cut to it."""
-    centres = view.points(example.annotations.centres_px)
+    centers = view.points(example.annotations.centers_px)
     low, high = np.array(window[:2]), np.array(window[2:])
-    inside = ((centres > low) & (centres < high)).all(axis=1)
+    inside = ((centers > low) & (centers < high)).all(axis=1)
     kept = views.keep(example.annotations, view, input_size)
     truth = ground_truth(example, view, kept[inside[kept]], mask_size)
     limits = np.array([low, high], np.float32)
