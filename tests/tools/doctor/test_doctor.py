@@ -374,6 +374,19 @@ def test_an_error_keeps_the_findings_before_it(made_up):
     assert found.returncode == 1
 
 
+def test_images_outside_of_their_folder_are_a_problem_unless_allowed(made_up):
+    made_up.content["train"]["images"][0]["file_name"] = "../val/1.jpg"
+    (made_up.root / "train" / "1.jpg").rename(made_up.root / "val" / "1.jpg")
+    made_up.write()
+    done = run(made_up.arguments(), "--input_size=64")
+    assert "image 1 has `file_name` '../val/1.jpg', which leads out of" in done.stdout
+    assert done.returncode == 1
+    done = run(
+        made_up.arguments(), "--input_size=64", "--config.data.allow_outside_paths"
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_unreadable_set_is_told_without_a_traceback(made_up):
     arguments = made_up.arguments()
     done = run(arguments)

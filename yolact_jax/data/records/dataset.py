@@ -41,7 +41,9 @@ class RecordSource:
         with _damage_named(directory):
             info = tfds.builder_from_directory(directory).info
             self.num_objects = np.array(info.metadata["num_objects"][split], np.int64)
-            if self.num_objects.shape != (info.splits[split].num_examples,):
+            self._files = sorted(info.splits[split].filenames)
+            self._file_ends = np.cumsum(info.splits[split].shard_lengths)
+            if self.num_objects.shape != (self._file_ends[-1],):
                 raise ValueError(f"the number of examples of {split!r} differs")
 
     def __len__(self) -> int:
@@ -52,7 +54,8 @@ class RecordSource:
         """Reads example `index`; the image is decoded when first asked for."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
-        with _damage_named(self._directory, self._split, index):
+        place = np.searchsorted(self._file_ends, index, side="right")
+        with _damage_named(self._directory, self._files[place]):
             if self._reader is None:
                 self._reader = _open_reader(self._directory, self._split)
             return record.decode_record(self._reader[int(index)])
@@ -140,34 +143,24 @@ def open_dataset(directory: pathlib.Path) -> Dataset:
 
 
 @contextlib.contextmanager
-def _damage_named(
-    directory: pathlib.Path, split: str = "", index: int = 0
-) -> Iterator[None]:
+def _damage_named(directory: pathlib.Path, file: str = "") -> Iterator[None]:
     """Turns whatever TFDS and array_record raise into a sentence with the cure.
 
     Args:
       directory: of the records.
-      split: of the example that is read; empty while the metadata are.
-      index: of the example.
+      file: that is read; empty for those that describe the records.
     """
     try:
         yield
     except DatasetError:
         raise
     except Exception as error:
-        file = _file_of(directory, split, index) if split else _bad_metadata(directory)
+        path = directory / file if file else _bad_metadata(directory)
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(
-            f"{file}: is damaged or missing ({type(error).__name__}: {reason}); delete"
+            f"{path}: is damaged or missing ({type(error).__name__}: {reason}); delete"
             f" the folder {directory}, so that the records are prepared again."
         ) from error
-
-
-def _file_of(directory: pathlib.Path, split: str, index: int) -> pathlib.Path:
-    """The file that holds an example."""
-    info = tfds.builder_from_directory(directory).info.splits[split]
-    place = np.searchsorted(np.cumsum(info.shard_lengths), index, side="right")
-    return directory / sorted(info.filenames)[place]
 
 
 def _bad_metadata(directory: pathlib.Path) -> pathlib.Path:

@@ -131,7 +131,7 @@ def _found(
         return name
     if not allow_outside and _leads_outside(name):
         raise DatasetError(
-            f"{has} leads out of {folder}; `allow_outside_paths` would allow it"
+            f"{has} leads out of {folder}; config.data.allow_outside_paths allows it"
         )
     for candidate in (name, name.replace("\\", "/")):  # As Windows writes it.
         if _is_file(folder, candidate):
