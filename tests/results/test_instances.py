@@ -180,7 +180,7 @@ def test_labelme_file_is_read_back_with_the_same_masks(tmp_path):
     cv2.imwrite(str(tmp_path / "images" / "a.png"), image_of(found))
     content = json.dumps(found.to_labelme("a.png"))
     (tmp_path / "labels" / "a.json").write_text(content)
-    read = importers.from_labelme(tmp_path / "labels", tmp_path / "images")
+    read = importers.from_labelme(tmp_path / "labels", tmp_path / "images").content
     names = {c["id"]: c["name"] for c in read["categories"]}
     assert len(read["annotations"]) == 3
     for entry in read["annotations"]:

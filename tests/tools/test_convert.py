@@ -1,197 +1,128 @@
 import json
 
-import cv2
-import numpy as np
 import pytest
-import simplejpeg
-from pycocotools import mask as coco_mask
 
+from tests.helpers.label_folders import SQUARE, TRIANGLE, shape
 from yolact_jax.data.sources.coco_builder import prepare_coco
-from yolact_jax.tools import convert
+from yolact_jax.tools.commands.main import main
 
-HEIGHT, WIDTH = 40, 60
-TRIANGLE = [[5.5, 4.0], [30.25, 8.0], [12.0, 33.5]]
-SQUARE = [[40.0, 10.0], [55.0, 10.0], [55.0, 25.0], [40.0, 25.0]]
+LINE = "1 0.25 0.25 0.75 0.25 0.5 0.75\n"
+
+
+def command(folders, source, *more):
+    folders.status = main(
+        ["convert", source, f"--annotations={folders.labels}"]
+        + [f"--images={folders.images}", f"--out={folders.out}", *map(str, more)]
+    )
+
+
+def run(folders, source, *more):
+    command(folders, source, *more)
+    assert folders.status == 0
+    return json.loads(folders.out.read_text())
 
 
 @pytest.fixture
-def folders(tmp_path):
-    for name in ("images", "labels"):
-        (tmp_path / name).mkdir()
-    for place, name in enumerate(("a", "b")):
-        pixels = np.full((HEIGHT, WIDTH, 3), 90 * place, np.uint8)
-        (tmp_path / "images" / f"{name}.jpg").write_bytes(
-            simplejpeg.encode_jpeg(pixels)
-        )
-    return tmp_path
+def refused(capsys):
+    def run_in_vain(folders, source, *more):
+        capsys.readouterr()
+        command(folders, source, *more)
+        assert folders.status == 1
+        return capsys.readouterr().err
+
+    return run_in_vain
 
 
-def run(folders, kind, *more):
-    out = folders / "made" / "train.json"
-    convert.main(
-        [kind, f"--annotations={folders / 'labels'}", f"--images={folders / 'images'}"]
-        + [f"--out={out}", *map(str, more)]
+@pytest.fixture
+def labelme(folders):
+    folders.image("a.jpg", "b.jpg", "c.jpg")
+    folders.labelme("a.json", shape("dog", TRIANGLE), shape("cat", SQUARE))
+    folders.labelme("b.json")
+    return folders
+
+
+def test_counts_are_told_and_records_can_be_made(labelme, capsys):
+    run(labelme, "labelme")
+    assert capsys.readouterr().out == (
+        f"{labelme.out}: 1 images with objects, 1 without objects in their label file,"
+        " 1 without label file; 2 objects; 2 classes: cat, dog\n"
     )
-    return json.loads(out.read_text())
-
-
-def read_back(folders):
-    """The annotations of image "a" after preparing records of the json file."""
     dataset = prepare_coco(
-        data_dir=folders / "records",
-        train_annotations=folders / "made" / "train.json",
-        train_images=folders / "images",
+        data_dir=labelme.root / "records",
+        train_annotations=labelme.out,
+        train_images=labelme.images,
         validation_annotations=None,
         validation_images=None,
     )
-    source = dataset.source("train")
-    assert [example.file_name for example in source] == ["a.jpg", "b.jpg"]
-    assert len(source[1].annotations) == 0
-    return dataset, source[0].annotations
-
-
-def flat(points):
-    return [value for point in points for value in point]
-
-
-def shape(label, points, kind="polygon", group=None):
-    return {"label": label, "points": points, "shape_type": kind, "group_id": group}
-
-
-def write_labelme(folders, shapes, name="a"):
-    content = {"version": "5.4.1", "shapes": shapes, "imagePath": f"{name}.jpg"}
-    (folders / "labels" / f"{name}.json").write_text(json.dumps(content))
-
-
-def test_labelme_outlines_come_through_exactly(folders, capsys):
-    shapes = [shape("dog", TRIANGLE), shape("cat", SQUARE)]
-    write_labelme(folders, shapes)
-    content = run(folders, "labelme")
-    assert "2 images, 2 annotations, 2 categories" in capsys.readouterr().out
-    assert content["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
-    dog, cat = content["annotations"]
-    assert dog["segmentation"] == [flat(TRIANGLE)]
-    assert dog["bbox"] == [5.5, 4.0, 24.75, 29.5]
-    assert cat["area"] == 15 * 15
-    dataset, annotations = read_back(folders)
     assert dataset.class_names == ("cat", "dog")
+    source = dataset.source("train")
+    assert [example.file_name for example in source] == ["a.jpg", "b.jpg", "c.jpg"]
+    annotations = source[0].annotations
     assert annotations.labels.tolist() == [1, 0]
-    np.testing.assert_array_equal(
-        annotations.segmentations.points_px, TRIANGLE + SQUARE
-    )
+    assert annotations.segmentations.points_px.tolist() == TRIANGLE + SQUARE
 
 
-def test_labelme_groups_rectangles_and_circles(folders):
-    grouped = [shape("cat", TRIANGLE, group=3), shape("cat", SQUARE, group=3)]
-    other = shape("dog", SQUARE, group=3)
-    rectangle = shape("cat", [[40, 10], [55, 25]], "rectangle")
-    circle = shape("cat", [[20, 20], [20, 30]], "circle")
-    write_labelme(folders, [*grouped, other, rectangle, circle])
-    both, dog, box, disc = run(folders, "labelme")["annotations"]
-    assert both["segmentation"] == [flat(TRIANGLE), flat(SQUARE)]
-    assert dog["category_id"] == 2
-    assert box["segmentation"] == [flat(SQUARE)]
-    np.testing.assert_allclose(disc["bbox"], [10, 10, 20, 20])
-    assert disc["area"] == pytest.approx(np.pi * 100, rel=0.03)
+def test_what_was_left_out_is_told(labelme, capsys, refused):
+    for number in range(30):
+        labelme.labelme(f"lonely{number}.json")
+    labelme.labelme("b.json", shape("cat", SQUARE, "point"), shape("cat", SQUARE))
+    message = refused(labelme, "labelme")
+    assert message.startswith("yolact-jax convert: 31 problems in the dataset:\n")
+    assert not labelme.out.exists()
+    assert len(run(labelme, "labelme", "--skip_bad")["annotations"]) == 3
+    told = capsys.readouterr().out
+    assert "left out 31: 31 problems in the dataset:\n" in told
+    assert "lonely0.json: has no image of that name" in told
+    assert told.endswith("and 11 more\n")
 
 
-def test_yolo_outlines_come_through_within_rounding(folders):
-    names = folders / "names.txt"
-    names.write_text("cat\ndog\nbird\n")
-    values = flat(np.array(TRIANGLE) / (WIDTH, HEIGHT))
-    line = " ".join(["1", *(f"{value:.6f}" for value in values)])
-    (folders / "labels" / "a.txt").write_text(f"{line}\n\n")
-    content = run(folders, "yolo", f"--classes={names}")
-    (annotation,) = content["annotations"]
-    assert annotation["category_id"] == 2
-    np.testing.assert_allclose(annotation["segmentation"][0], flat(TRIANGLE), atol=1e-4)
-    dataset, annotations = read_back(folders)
-    # Classes that do not occur keep their place.
-    assert dataset.class_names == ("cat", "dog", "bird")
-    assert annotations.labels.tolist() == [1]
+def test_options_reach_the_importers(folders, refused):
+    folders.image("a.jpg")
+    folders.text("a.txt", LINE + "0 0.5 0.5 0.2 0.2\n")
+    folders.text("data.yaml", "names: [cat, dog]")
+    classes = f"--classes={folders.labels / 'data.yaml'}"
+    assert "boxes_as_rectangles" in refused(folders, "yolo", classes)
+    content = run(folders, "yolo", classes, "--boxes_as_rectangles")
+    assert [entry["category_id"] for entry in content["annotations"]] == [2, 1]
 
 
-def numbered():
-    numbers = np.zeros((HEIGHT, WIDTH), np.uint16)
-    numbers[5:20, 5:30], numbers[8:12, 10:14] = 7, 300
-    return numbers
+def test_only_files_of_conversions_are_replaced(labelme, refused):
+    run(labelme, "labelme")
+    first = labelme.out.read_bytes()
+    labelme.labelme("c.json", shape("cat", SQUARE))
+    run(labelme, "labelme")
+    assert labelme.out.read_bytes() != first
+    labelme.put(labelme.root / "mine.json", b'{"images": []}')
+    (labelme.root / "link.json").symlink_to(labelme.root / "mine.json")
+    for name in ("mine.json", "link.json", "images", "images/a.jpg"):
+        labelme.out = labelme.root / name
+        assert f"{name}: is there already, and not" in refused(labelme, "labelme")
+    assert (labelme.root / "mine.json").read_bytes() == b'{"images": []}'
 
 
-def png(folders, *parts, numbers=None):
-    path = folders.joinpath("labels", *parts)
-    path.parent.mkdir(exist_ok=True)
-    numbers = numbered() if numbers is None else numbers
-    path.write_bytes(cv2.imencode(".png", numbers)[1].tobytes())
+def test_output_among_the_label_files_is_refused(labelme, refused):
+    before = {p: p.read_bytes() for p in labelme.root.rglob("*.*") if p.is_file()}
+    for name in ("a.json", "new.json", "sub/new.json"):
+        labelme.out = labelme.labels / name
+        assert "is in the folder of the label files" in refused(labelme, "labelme")
+    after = {p: p.read_bytes() for p in labelme.root.rglob("*.*") if p.is_file()}
+    assert after == before
 
 
-def test_png_masks_come_through_pixel_by_pixel(folders):
-    png(folders, "a.png")
-    content = run(folders, "png", "--class-name=cell")
-    assert content["categories"] == [{"id": 1, "name": "cell"}]
-    assert [entry["bbox"] for entry in content["annotations"]] == [
-        [5, 5, 25, 15],
-        [10, 8, 4, 4],
-    ]
-    assert [entry["area"] for entry in content["annotations"]] == [25 * 15 - 16, 16]
-    _, annotations = read_back(folders)
-    strings = annotations.segmentations.rle_counts
-    for number, counts in zip((7, 300), strings, strict=True):
-        found = coco_mask.decode({"size": [HEIGHT, WIDTH], "counts": counts})
-        np.testing.assert_array_equal(found, numbered() == number)
-
-
-def test_png_folders_are_classes(folders):
-    png(folders, "dog", "a.png")
-    png(folders, "cat", "a.png", numbers=(numbered() == 7).astype(np.uint8))
-    content = run(folders, "png")
-    assert [entry["name"] for entry in content["categories"]] == ["cat", "dog"]
-    assert [entry["category_id"] for entry in content["annotations"]] == [1, 2, 2]
-
-
-def refused(folders, kind, *more):
-    with pytest.raises(SystemExit) as caught:
-        run(folders, kind, *more)
-    assert not (folders / "made").exists()
-    return str(caught.value)
-
-
-def test_all_problems_of_labelme_files_are_told(folders):
-    write_labelme(folders, [shape("cat", SQUARE, "linestrip")])
-    write_labelme(folders, [shape("cat", SQUARE[:2])], name="b")
-    write_labelme(folders, [], name="c")
+def test_folders_that_are_missing_are_all_told(folders, refused):
+    folders.labels.rmdir()
+    folders.images.rmdir()
     message = refused(folders, "labelme")
-    assert "a.json: is not" in message
-    assert "a shape of type 'linestrip'" in message
-    assert "b.json: is not" in message
-    assert "a polygon of 2 points" in message
-    assert "c.json: has no image of that name" in message
+    assert f"{folders.labels}: there is no such folder" in message
+    assert f"{folders.images}: there is no such folder" in message
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("3 0 0 1 0 1 1", "a.txt: line 1 has class 3, but there are names for 0 to 1"),
-        ("0 0.5 0.5 0.1 0.1", "outline of 4 numbers"),
-        ("0 0 0 1 0 1 1.5", "a coordinate that is not in 0..1"),
-        ("cat 0 0 1 0 1 1", "is not a class and numbers"),
-    ],
-)
-def test_bad_yolo_line_is_named(folders, line, message):
-    names = folders / "names.txt"
-    names.write_text("cat\ndog\n")
-    (folders / "labels" / "a.txt").write_text(line)
-    assert message in refused(folders, "yolo", f"--classes={names}")
+def test_file_of_classes_that_is_missing_is_told(folders, refused):
+    folders.image("a.jpg")
+    message = refused(folders, "yolo", f"--classes={folders.root / 'no.txt'}")
+    assert f"{folders.root / 'no.txt'}: cannot be read" in message
 
 
-def test_bad_png_masks_are_named(folders):
-    png(folders, "a.png", numbers=np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    png(folders, "b.png", numbers=np.zeros((WIDTH, HEIGHT), np.uint8))
-    message = refused(folders, "png")
-    assert "a.png: is not a PNG file with one channel" in message
-    assert "b.png: has 60 x 40 pixels (height x width), but the image has 40" in message
-
-
-def test_nothing_to_convert_is_refused(folders):
-    assert "no image has an object" in refused(folders, "labelme")
-    (folders / "labels").rmdir()
-    assert "labels: there is no such folder" in refused(folders, "labelme")
+def test_output_that_cannot_be_written_is_told(labelme, refused):
+    labelme.out = labelme.images / "a.jpg" / "train.json"
+    assert "a.jpg" in refused(labelme, "labelme")

@@ -1,21 +1,8 @@
-"""Writes a COCO-format json file from other formats.
+"""Conversion of other annotation formats to COCO-format json files."""
 
-    python -m yolact_jax.tools.convert labelme --annotations labels --images images \
-        --out train.json
-    python -m yolact_jax.tools.convert yolo --annotations labels --images images \
-        --classes names.txt --out train.json
-    python -m yolact_jax.tools.convert png --annotations masks --images images \
-        --class-name cell --out train.json
-    python -m yolact_jax.tools.convert sbd --folder benchmark_RELEASE --out data/sbd
-
-The last one writes `pascal_sbd_train.json` and `pascal_sbd_val.json`.
-"""
-
-import argparse
+import json
 import pathlib
-import sys
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 from yolact_jax.data.errors import DatasetError
@@ -23,84 +10,102 @@ from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.data.sources.sbd_builder import prepare_sbd
 from yolact_jax.files import write_json
 from yolact_jax.tools import importers
+from yolact_jax.tools.importers import content
 
 _SBD_FILES = {"train": "pascal_sbd_train.json", "validation": "pascal_sbd_val.json"}
+# First in the files, to know them again.
+_INFO = {"info": {"description": "Written by yolact_jax convert"}}
+_IMPORTERS = {
+    "labelme": importers.from_labelme,
+    "yolo": importers.from_yolo,
+    "png": importers.from_png,
+}
 
 
-def convert(arguments: argparse.Namespace) -> dict[pathlib.Path, dict[str, Any]]:
-    """Makes the content of the json files, path -> content.
+def convert(
+    source: str,
+    annotations: pathlib.Path,
+    images: pathlib.Path,
+    out: pathlib.Path,
+    **options: Any,
+) -> importers.Imported:
+    """Writes the annotations of a folder of images to a COCO-format json file.
+
+    Args:
+      source: the format: "labelme", "yolo" or "png".
+      annotations: folder of the label files.
+      images: folder of the images.
+      out: the file to write; an older one is replaced only if it was written here.
+      **options: those of the importer, such as `skip_bad`.
+
+    Returns:
+      What was written, and what was left out.
 
     Raises:
-      DatasetError: with every problem found.
+      DatasetError: with every problem found; nothing is written then.
     """
-    if arguments.format == "sbd":
-        with tempfile.TemporaryDirectory() as records:
-            dataset = prepare_sbd(data_dir=records, folder=arguments.folder)
-            return {
-                arguments.out / file: coco_ground_truth(dataset.source(split))
-                for split, file in _SBD_FILES.items()
-            }
-    _require_folders(arguments)
-    folders = arguments.annotations, arguments.images
-    if arguments.format == "labelme":
-        content = importers.from_labelme(*folders)
-    elif arguments.format == "yolo":
-        names = arguments.classes.read_text().split("\n")
-        names = [name.strip() for name in names if name.strip()]
-        content = importers.from_yolo(*folders, names)
-    else:
-        content = importers.from_png(*folders, arguments.class_name)
-    return {arguments.out: content}
-
-
-def _require_folders(arguments: argparse.Namespace) -> None:
-    """Raises for folders and files that do not exist."""
     problems = [
-        f"--{name} {path}: there is no such folder."
-        for name in ("annotations", "images")
-        for path in [getattr(arguments, name)]
+        f"{path}: there is no such folder."
+        for path in (annotations, images)
         if not path.is_dir()
     ]
-    if arguments.format == "yolo" and not arguments.classes.is_file():
-        problems.append(f"--classes {arguments.classes}: there is no such file.")
+    if annotations.resolve() in out.resolve().parents:
+        problems.append(
+            f"{out}: is in the folder of the label files, of which the next conversion"
+            " would take it for one."
+        )
     if problems:
         raise DatasetError(problems)
+    _require_ours(out)
+    imported = _IMPORTERS[source](annotations, images, **options)
+    write_json(out, _INFO | imported.content)
+    return imported
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Describes the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="format", required=True)
-    for name in ("labelme", "yolo", "png", "sbd"):
-        command = commands.add_parser(name)
-        folders = ["folder"] if name == "sbd" else ["annotations", "images"]
-        for argument in (*folders, "out"):
-            command.add_argument(f"--{argument}", type=pathlib.Path, required=True)
-        if name == "yolo":
-            command.add_argument(
-                "--classes",
-                type=pathlib.Path,
-                required=True,
-                help="text file with the name of class 0, 1 and so on, one a line",
-            )
-        if name == "png":
-            command.add_argument("--class-name", default="object")
-    return parser
+def convert_sbd(
+    folder: pathlib.Path, out: pathlib.Path, *, skip_bad: bool = False
+) -> dict[pathlib.Path, importers.Imported]:
+    """Writes both splits of Pascal SBD as COCO-format json files.
+
+    Args:
+      folder: where the official archive was unpacked.
+      out: folder of the files to write.
+      skip_bad: leave out bad images instead of raising.
+
+    Returns:
+      Path of each file -> what was written.
+
+    Raises:
+      DatasetError: with every problem found; nothing is written then.
+    """
+    paths = {split: out / file for split, file in _SBD_FILES.items()}
+    for path in paths.values():
+        _require_ours(path)
+    written = {}
+    with tempfile.TemporaryDirectory() as records:
+        dataset = prepare_sbd(data_dir=records, folder=folder, skip_bad=skip_bad)
+        for split, path in paths.items():
+            fields = coco_ground_truth(dataset.source(split))
+            skipped = tuple(dataset.skipped)
+            written[path] = importers.Imported(fields, skipped, content.summary(fields))
+    for path, imported in written.items():
+        write_json(path, _INFO | imported.content)
+    return written
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts, and says what was written."""
-    try:
-        files = convert(_parser().parse_args(words))
-    except DatasetError as error:
-        sys.exit(f"convert: {error}")
-    for path, content in files.items():
-        write_json(path, content)
-        counts = [f"{len(content[part])} {part}" for part in content]
-        print(f"{path}: {', '.join(counts)}")
+def _require_ours(path: pathlib.Path) -> None:
+    """Raises if there is a file that no conversion wrote.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+      DatasetError: a folder or a file of others is there.
+    """
+    start = json.dumps(_INFO)[:-1].encode()
+    if path.is_symlink() or path.exists():
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(start)) == start:
+                    return
+        raise DatasetError(
+            f"{path}: is there already, and not written by a conversion; give another"
+            " path, or remove it."
+        )

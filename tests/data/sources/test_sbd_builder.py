@@ -13,7 +13,7 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.data.sources import sbd_builder
 from yolact_jax.data.sources.sbd_builder import YolactSbd, prepare_sbd
-from yolact_jax.tools import convert
+from yolact_jax.tools.convert import convert_sbd
 
 scipy_io = pytest.importorskip("scipy.io")
 NAMES = {"train.txt": ["2008_000002", "2008_000003"], "val.txt": ["2008_000008"]}
@@ -80,11 +80,15 @@ def test_official_split_with_running_ids_and_exact_masks(folder):
     assert annotations[1]["bbox"] == [10, 10, 19, 14]
 
 
-def test_conversion_to_json_writes_both_splits(folder, capsys):
+def test_conversion_to_json_writes_both_splits(folder):
     out = folder.parents[2] / "made"
-    convert.main(["sbd", f"--folder={folder}", f"--out={out}"])
-    assert "1 images, 2 annotations, 20 categories" in capsys.readouterr().out
+    done = convert_sbd(folder, out)
+    assert [imported.summary[:45] for imported in done.values()] == [
+        "2 images with objects, 0 without; 4 objects; ",
+        "1 images with objects, 0 without; 2 objects; ",
+    ]
     written = json.loads((out / "pascal_sbd_train.json").read_text())
+    assert written.pop("info")
     assert written == coco_ground_truth(prepare(folder).source("train"))
     written = json.loads((out / "pascal_sbd_val.json").read_text())
     assert [entry["file_name"] for entry in written["images"]] == ["2008_000008.jpg"]
