@@ -33,6 +33,7 @@ def source(tmp_path_factory):
         num_train=12,
         num_validation=1,
         image_size=SIDE,
+        seed=0,
     ).source("train")
 
 

@@ -36,6 +36,7 @@ def shapes(tmp_path_factory):
         num_train=8,
         num_validation=1,
         image_size=96,
+        seed=0,
     ).source("train")
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from yolact_jax.cli import Ended
+
 T = TypeVar("T")
 
 _LONGEST_WAIT_MS = 24 * 3600 * 1000
@@ -18,18 +20,13 @@ _barrier_ids = itertools.count()
 _is_working_alone = False
 
 
-class OtherProcessError(RuntimeError):
+class OtherProcessError(Ended):
     """Another process of the run has failed, so this one ends too.
 
     Attributes:
       exit_status: that of the other process: 128 plus the number of the signal that
         stopped it, or 1.
     """
-
-    def __init__(self, message: str, exit_status: int = 1):
-        """Takes the sentence for the user and the status."""
-        super().__init__(message)
-        self.exit_status = exit_status
 
 
 def initialize(
