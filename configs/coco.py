@@ -32,6 +32,8 @@ def get_config() -> ConfigDict:
     config.data.skip_bad = False  # leave bad images and annotations out, or stop
     config.data.input_size = 550  # side of the network input, pixels
     config.data.max_objects = 100  # ground-truth slots per image; the largest stay
+    # Masks to learn: as the "original" makes them, or inside where the "center" is.
+    config.data.mask_target = "original"
     config.data.num_workers = 0  # loader processes; 0 uses threads of this one
 
     config.augment = ConfigDict()
@@ -44,6 +46,7 @@ def get_config() -> ConfigDict:
     config.augment.large_scale_jitter = False
     config.augment.copy_paste_probability = 0.0  # objects of another image on top
     config.augment.mosaic_probability = 0.0  # four images in one
+    config.augment.min_object_px = 0.0  # area of boxes below which objects are left out
 
     config.model = ConfigDict()
     config.model.backbone = "resnet101"  # or "resnet18", "resnet50", "darknet53"
@@ -75,6 +78,8 @@ def get_config() -> ConfigDict:
     config.loss.mask_weight = 6.125
     config.loss.semantic_weight = 1.0
     config.loss.mask_iou_weight = 25.0  # of the mask scoring network, if there is one
+    # Least area of a box that its mask loss is divided by, prototype pixels; 0: none.
+    config.loss.min_mask_cells = 0.0
     config.loss.min_mask_area = 25  # prototype pixels above which masks teach it
     config.loss.negative_ratio = 3  # hard negatives per positive anchor
     config.loss.max_masks = 100  # positive anchors per image in the mask loss

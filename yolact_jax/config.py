@@ -14,11 +14,11 @@ _FIELDS = {
     "data": (
         "dataset source_dir records_dir train_annotations train_images "
         "validation_annotations validation_images skip_bad input_size max_objects "
-        "num_workers"
+        "num_workers mask_target"
     ),
     "augment": (
         "photometric expand crop mirror flip_vertical large_scale_jitter "
-        "copy_paste_probability mosaic_probability"
+        "copy_paste_probability mosaic_probability min_object_px"
     ),
     "model": (
         "backbone backbone_width features num_prototypes deformable_interval mask_iou "
@@ -27,7 +27,7 @@ _FIELDS = {
     "anchors": "scales_px aspect_ratios square",
     "loss": (
         "class_weight box_weight mask_weight semantic_weight mask_iou_weight "
-        "min_mask_area negative_ratio max_masks positive_iou negative_iou crowd_iou"
+        "min_mask_cells min_mask_area negative_ratio max_masks positive_iou negative_iou crowd_iou"
     ),
     "optimizer": (
         "learning_rate warmup_rate warmup_steps decay_steps decay_factor momentum "
@@ -45,6 +45,7 @@ _FIELDS = {
 }
 _CHOICES = {
     "data.dataset": ("coco", "coco2017", "coco2014", "sbd", "shapes"),
+    "data.mask_target": ("original", "center"),
     "model.freeze_bn": ("auto", "yes", "no"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.mask_iou": (False, True),
@@ -71,7 +72,12 @@ _POSITIVE = [
     "eval.batch_size",
     "optimizer.learning_rate",
 ]
-_NOT_NEGATIVE = ["train.eval_every_steps", "train.profile_steps"]
+_NOT_NEGATIVE = [
+    "train.eval_every_steps",
+    "train.profile_steps",
+    "loss.min_mask_cells",
+    "augment.min_object_px",
+]
 _FRACTIONS = [
     "augment.copy_paste_probability",
     "augment.mosaic_probability",

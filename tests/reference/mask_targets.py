@@ -19,10 +19,14 @@ def view_of(mask: np.ndarray, view) -> np.ndarray:
     columns = [c for c in range(view.width) if 0 <= c + view.left < width]
     if rows and columns:
         ys, xs = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        seen[ys, xs] = mask[view.top :, view.left :] if False else mask[
-            ys.start + view.top : ys.stop + view.top,
-            xs.start + view.left : xs.stop + view.left,
-        ]
+        seen[ys, xs] = (
+            mask[view.top :, view.left :]
+            if False
+            else mask[
+                ys.start + view.top : ys.stop + view.top,
+                xs.start + view.left : xs.stop + view.left,
+            ]
+        )
     seen = seen[:, ::-1] if view.flip_x else seen
     return seen[::-1] if view.flip_y else seen
 

@@ -113,4 +113,4 @@ def make_training_batches(
 
 def make_augment_options(config: ConfigDict) -> AugmentOptions:
     """Reads the augmentation section of a config."""
-    return AugmentOptions(**config.augment)
+    return AugmentOptions(**config.augment, mask_target=config.data.mask_target)

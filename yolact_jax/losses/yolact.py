@@ -57,6 +57,8 @@ class LossOptions:
       mask_weight: weight of the mask loss.
       semantic_weight: weight of the semantic segmentation loss.
       mask_iou_weight: weight of the loss of the mask scoring network.
+      min_mask_cells: least area, in cells of the prototypes, of the box that the mask
+        loss of an object is divided by; 0 in the original.
       min_mask_area: prototype pixels an object needs more than to teach that network.
       negative_ratio: hard negatives per positive anchor, per image.
       max_masks: positive anchors per image that enter the mask loss.
@@ -70,6 +72,7 @@ class LossOptions:
     mask_weight: float = 6.125
     semantic_weight: float = 1.0
     mask_iou_weight: float = 25.0
+    min_mask_cells: float = 0.0
     min_mask_area: int = 25
     negative_ratio: int = 3
     max_masks: int = 100
@@ -183,7 +186,7 @@ def _image_losses(
             matches.class_target,
             negative_ratio=options.negative_ratio,
         ),
-        mask=mask_pixel_loss(selection),
+        mask=mask_pixel_loss(selection, min_cells=options.min_mask_cells),
         semantic=_semantic_term(predictions.semantic_logits, batch),
         mask_iou=mask_iou_fn
         and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
@@ -192,7 +195,8 @@ def _image_losses(
 
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:
     height, width, num_classes = semantic_logits.shape
-    masks = _resize_masks(batch.masks, (height, width))
+    masks = batch.masks if batch.semantic_masks is None else batch.semantic_masks
+    masks = _resize_masks(masks, (height, width))
     target = semantic_target(masks, batch.labels, batch.is_object, num_classes)
     return semantic_loss(semantic_logits, target)
 

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolact_jax.data.augment import views
-from yolact_jax.data.augment.sample import Sample, ground_truth, join, render_randomly
+from yolact_jax.data.augment.sample import (
+    MASKS,
+    Sample,
+    ground_truth,
+    join,
+    render_randomly,
+)
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
@@ -47,7 +53,7 @@ def mosaic(
         view = window_view(example, window, rng, options)
         area = _pixels(window, input_size)
         canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
-        truths.append(_windowed(example, view, window, input_size, mask_size))
+        truths.append(_windowed(example, view, window, options, input_size, mask_size))
     return {"images": canvas, **join(truths)}
 
 
@@ -84,20 +90,32 @@ def window_view(
 
 
 def _windowed(
-    example: Example, view: View, window: _Window, input_size: int, mask_size: int
+    example: Example,
+    view: View,
+    window: _Window,
+    options: AugmentOptions,
+    input_size: int,
+    mask_size: int,
 ) -> Sample:
     """Ground truth of what is centred in a window, cut to it."""
     centres = view.points(example.annotations.centres_px)
     low, high = np.array(window[:2]), np.array(window[2:])
     inside = ((centres > low) & (centres < high)).all(axis=1)
-    kept = views.keep(example.annotations, view, input_size)
-    truth = ground_truth(example, view, kept[inside[kept]], mask_size)
+    kept = views.keep(example.annotations, view, input_size, options.min_object_px)
+    kept = kept[inside[kept]]
+    truth = ground_truth(example, view, kept, options, input_size, mask_size)
     limits = np.array([low, high], np.float32)
     corners = np.clip(truth["boxes"].reshape(-1, 2, 2), limits[0], limits[1])
-    masks = np.zeros_like(truth["masks"])
-    area = (slice(None), *_pixels(window, mask_size))
-    masks[area] = truth["masks"][area]
-    return {**truth, "boxes": corners.reshape(-1, 4), "masks": masks}
+    cut = {n: _cut(truth[n], window) for n in MASKS if n in truth}
+    return {**truth, **cut, "boxes": corners.reshape(-1, 4)}
+
+
+def _cut(masks: np.ndarray, window: _Window) -> np.ndarray:
+    """Clears masks [n, s, s] outside of a window."""
+    area = (slice(None), *_pixels(window, masks.shape[-1]))
+    cut = np.zeros_like(masks)
+    cut[area] = masks[area]
+    return cut
 
 
 def _pixels(window: _Window, size: int) -> tuple[slice, slice]:

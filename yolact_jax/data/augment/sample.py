@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolact_jax.data.augment import photometric, rasterize
+from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, AugmentOptions, choose_view
@@ -13,10 +13,12 @@ from yolact_jax.data.example import Annotations, Example
 
 Sample = dict[str, np.ndarray]
 # Fields of a sample with an axis of annotations.
-GROUND_TRUTH = ("boxes", "labels", "masks", "crowd")
+GROUND_TRUTH = ("boxes", "labels", "masks", "semantic_masks", "crowd")
+MASKS = ("masks", "semantic_masks")
 
 __all__ = [
     "GROUND_TRUTH",
+    "MASKS",
     "NO_AUGMENTATION",
     "AugmentOptions",
     "Sample",
@@ -56,20 +58,26 @@ def training_sample(
 
     Returns:
       `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
-      int32; `masks` [n, mask_size, mask_size] uint8; `crowd` [n] bool; `image_ids`
-      int64; `dropped` int32, annotations that were too many.
+      int32; `masks` [n, mask_size, mask_size] uint8; `semantic_masks` [n, s, s] uint8
+      of half the size, unless `options` ask for "center" targets; `crowd` [n] bool;
+      `image_ids` int64; `dropped` int32, annotations that were too many.
     """
     view, kept = choose_view(example, rng, options, input_size)
     chosen = select(example.annotations, view, kept, max_objects)
     return {
         "images": render_randomly(example, view, rng, options, input_size),
-        **ground_truth(example, view, chosen, mask_size),
+        **ground_truth(example, view, chosen, options, input_size, mask_size),
         "dropped": np.int32(len(kept) - len(chosen)),
     }
 
 
 def ground_truth(
-    example: Example, view: View, chosen: np.ndarray, mask_size: int
+    example: Example,
+    view: View,
+    chosen: np.ndarray,
+    options: AugmentOptions,
+    input_size: int,
+    mask_size: int,
 ) -> Sample:
     """What a view shows of some annotations.
 
@@ -77,18 +85,24 @@ def ground_truth(
       example: the image.
       view: the view.
       chosen: [n] int64, indices of the annotations.
+      options: how to make the masks.
+      input_size: height and width of the network input, pixels.
       mask_size: height and width of the masks, pixels.
 
     Returns:
-      `boxes`, `labels`, `masks`, `crowd` and `image_ids` as `training_sample` has them.
+      `boxes`, `labels`, masks, `crowd` and `image_ids` as `training_sample` has them.
     """
     annotations = example.annotations
+    outlines = annotations.segmentations
+    if options.mask_target == "center":
+        masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
+    else:
+        sizes = (mask_size, max(mask_size // 2, 1))
+        masks = targets.original_masks(outlines, chosen, view, input_size, sizes)
     return {
         "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
         "labels": annotations.labels[chosen],
-        "masks": rasterize.object_masks(
-            annotations.segmentations, chosen, view, mask_size
-        ),
+        **dict(zip(MASKS, masks, strict=False)),
         "crowd": annotations.crowd[chosen],
         "image_ids": np.int64(example.image_id),
     }
@@ -169,6 +183,7 @@ def join(samples: Sequence[Sample]) -> Sample:
     joined = {
         name: np.concatenate([sample[name] for sample in samples])
         for name in GROUND_TRUTH
+        if name in samples[0]
     }
     return {**joined, "image_ids": samples[0]["image_ids"]}
 
@@ -180,7 +195,8 @@ def take(sample: Sample, places: np.ndarray) -> Sample:
       sample: with the fields of `ground_truth`, and maybe others.
       places: [k] int64, indices of annotations.
     """
-    return {**sample, **{name: sample[name][places] for name in GROUND_TRUTH}}
+    found = [name for name in GROUND_TRUTH if name in sample]
+    return {**sample, **{name: sample[name][places] for name in found}}
 
 
 def render_randomly(

@@ -170,9 +170,7 @@ def _packed(bits: np.ndarray, words: int) -> np.ndarray:
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8")
 
 
-def _taps(
-    grids: _Grids, view: View, input_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _taps(grids: _Grids, view: View, input_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of a view that OpenCV reads, and their integer weights.
 
     Returns:
@@ -189,9 +187,7 @@ def _taps(
     return index, np.concatenate([_ONE - weight, weight], axis=3)
 
 
-def _spans(
-    grids: _Grids, rows: np.ndarray, row: np.ndarray, height: int
-) -> np.ndarray:
+def _spans(grids: _Grids, rows: np.ndarray, row: np.ndarray, height: int) -> np.ndarray:
     """Looks up the rows that all cells read, between pairs of transitions.
 
     Args:

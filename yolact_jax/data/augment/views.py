@@ -19,6 +19,7 @@ _JITTER_SCALES = (0.1, 2.0)
 # The original discards boxes of at most this many pixels of the network input: its
 # threshold is a fraction of the input, compared with pixels.
 _MIN_EXTENT_PX = 4 / 550
+MASK_TARGETS = ("original", "center")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,10 @@ class AugmentOptions:
       mosaic_probability: how often four images share one sample; off in the original.
       expand_max_ratio: largest side of the canvas, in sides of the image.
       crop_min_scale: smallest side of the part, in sides of what it is cut from.
+      mask_target: "original" for masks as the original makes them, or "center": a
+        cell is inside if its centre is.
+      min_object_px: objects of which less than so many pixels of the network input are
+        left, by the area of their box, are left out; 0 in the original.
     """
 
     photometric: bool = True
@@ -51,6 +56,8 @@ class AugmentOptions:
     mosaic_probability: float = 0.0
     expand_max_ratio: float = 4.0
     crop_min_scale: float = 0.3
+    mask_target: str = "original"
+    min_object_px: float = 0.0
 
     def __post_init__(self):
         """Checks the numbers.
@@ -67,6 +74,15 @@ class AugmentOptions:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)}; it must be between 0 and 1."
                 )
+        if self.mask_target not in MASK_TARGETS:
+            raise ValueError(
+                f"`mask_target` is {self.mask_target!r}; it must be one of"
+                f" {MASK_TARGETS}."
+            )
+        if not 0 <= self.min_object_px < np.inf:
+            raise ValueError(
+                f"`min_object_px` is {self.min_object_px}; it must be 0 or more."
+            )
         if not 0 < self.crop_min_scale < 1:
             raise ValueError(
                 f"`crop_min_scale` is {self.crop_min_scale}; it must be between 0 and"
@@ -100,11 +116,11 @@ def choose_view(
     annotations = example.annotations
     for _ in range(_VIEW_TRIALS):
         view = random_view(example, rng, options)
-        kept = keep(annotations, view, input_size)
+        kept = keep(annotations, view, input_size, options.min_object_px)
         if not annotations.crowd[kept].all():
             return view, kept
     view = geometry.whole(example.height, example.width)
-    return view, keep(annotations, view, input_size)
+    return view, keep(annotations, view, input_size, options.min_object_px)
 
 
 def random_view(
@@ -205,19 +221,23 @@ def _between(a: float, b: float, rng: np.random.Generator) -> float:
     return rng.uniform(min(a, b), max(a, b))
 
 
-def keep(annotations: Annotations, view: View, input_size: int) -> np.ndarray:
+def keep(
+    annotations: Annotations, view: View, input_size: int, min_object_px: float = 0.0
+) -> np.ndarray:
     """Finds the annotations that a view shows.
 
     Args:
       annotations: of the image.
       view: the view.
       input_size: height and width of the network input, pixels.
+      min_object_px: see `AugmentOptions`.
 
     Returns:
       [m] int64, indices of those with their centre inside and a box that is not
-      degenerate.
+      degenerate and, but for crowds, not too small.
     """
     boxes = view.boxes(annotations.boxes_px)
     extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size
     large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
+    large_enough &= annotations.crowd | (extents_px.prod(axis=1) >= min_object_px)
     return np.flatnonzero(view.contains(annotations.centres_px) & large_enough)

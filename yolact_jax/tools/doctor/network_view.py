@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from ml_collections import ConfigDict
 
-from yolact_jax.data.augment import rasterize, sample, view, views
+from yolact_jax.data.augment import sample, targets, view, views
 from yolact_jax.data.example import Example
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.tools.doctor.findings import Finding
@@ -114,9 +114,8 @@ def _lost_ids(example: Example, sizes: NetworkSizes) -> dict[str, np.ndarray]:
     kept = views.keep(annotations, whole, sizes.input_size)
     kept = kept[~annotations.crowd[kept]]
     dropped = np.setdiff1d(np.flatnonzero(~annotations.crowd), kept)
-    masks = rasterize.object_masks(
-        annotations.segmentations, kept, whole, sizes.mask_size
-    )
+    sides = (sizes.input_size, (sizes.mask_size,))
+    (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sides)
     boxes = whole.boxes(annotations.boxes_px[kept])
     overlaps = best_overlaps(boxes[:, 2:] - boxes[:, :2], sizes.anchor_shapes)
     return {
