@@ -15,6 +15,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.config import from_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.session import load_model
@@ -34,13 +35,17 @@ _OUTPUT = flags.DEFINE_string(
 
 def evaluate() -> dict[str, float | None]:
     """Evaluates a checkpoint or published weights and returns the row of metrics."""
-    run, state = load_model(_WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value)
-    if _MAX_IMAGES.value is not None:
-        run.config.eval.max_images = _MAX_IMAGES.value
-    run.config.eval.nms = _NMS.value or run.config.eval.nms
-    if _AGNOSTIC.value is not None:
-        run.config.eval.class_agnostic = _AGNOSTIC.value
-    dataset = build.make_dataset(run.config)
+    config = _CONFIG.value and from_config_dict(_CONFIG.value)
+    run, state = load_model(_WORKDIR.value, _STEP.value, config, _WEIGHTS.value)
+    changes = {
+        "eval.max_images": _MAX_IMAGES.value,
+        "eval.nms": _NMS.value,
+        "eval.class_agnostic": _AGNOSTIC.value,
+    }
+    config = run.config.replace(
+        {name: value for name, value in changes.items() if value is not None}
+    )
+    dataset = build.make_dataset(config)
     if len(dataset.class_names) != len(run.class_names):
         raise ValueError(
             f"the data have {len(dataset.class_names)} classes and the model "
@@ -48,7 +53,7 @@ def evaluate() -> dict[str, float | None]:
         )
     workdir = _WORKDIR.value or _OUTPUT.value or "out"
     return evaluate_and_report(
-        run.config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
+        config, dataset, state, workdir, split=_SPLIT.value, output=_OUTPUT.value
     )
 
 

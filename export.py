@@ -10,7 +10,7 @@ from absl import app, flags
 
 from yolact_jax.cli import start_logging
 from yolact_jax.training.session import load_state
-from yolact_jax.zoo import export_weights
+from yolact_jax.zoo.pretrained import export_weights
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_string("step", None, "A step, latest or best. [latest]")

@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.config import from_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.training.session import load_model
@@ -39,16 +40,14 @@ def main(argv: list[str]) -> None:
     start_logging()
     keep_compiled_programs()
     try:
-        run, state = load_model(
-            _WORKDIR.value, _STEP.value, _CONFIG.value, _WEIGHTS.value
+        config = _CONFIG.value and from_config_dict(_CONFIG.value)
+        run, state = load_model(_WORKDIR.value, _STEP.value, config, _WEIGHTS.value)
+        changes = {"eval.nms": _NMS.value, "eval.class_agnostic": _AGNOSTIC.value}
+        config = run.config.replace(
+            {name: value for name, value in changes.items() if value is not None}
         )
-        run.config.eval.nms = _NMS.value or run.config.eval.nms
-        if _AGNOSTIC.value is not None:
-            run.config.eval.class_agnostic = _AGNOSTIC.value
         problems = predict_files(
-            build.make_predictor(
-                run.config, state.inference_variables, run.class_names
-            ),
+            build.make_predictor(config, state.inference_variables, run.class_names),
             _SOURCE.value,
             _OUTPUT.value,
             category_ids=run.category_ids,

@@ -18,6 +18,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
+from yolact_jax.config import from_config_dict
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.loop import train
@@ -61,10 +62,11 @@ def run() -> None:
     )
     if not processes.is_first_process():
         start_logging(quiet=True)
+    config = from_config_dict(_CONFIG.value)
     if _PLAN.value:
-        print(format_plan(make_plan(_CONFIG.value)))
+        print(format_plan(make_plan(config)))
     else:
-        train(_CONFIG.value, _WORKDIR.value)
+        train(config, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from absl import app, flags
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import measurement, timing
-from yolact_jax.inference.detect import DetectOptions, detect, full_size_masks
+from yolact_jax.config import Eval
+from yolact_jax.inference.detect import Shortcuts, detect, full_size_masks
 from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Detections, Predictions
 
@@ -43,6 +44,12 @@ _PROTOTYPES = 32
 _PROTOTYPE_SIZE = 138
 _IMAGE_SIZE = (480, 640)
 _DETECTIONS = 100
+_OPTIONS = {
+    "score_threshold": 0.05,
+    "iou_threshold": 0.5,
+    "options": Eval(max_detections=_DETECTIONS),
+    "input_size": 550,
+}
 
 
 _CASES = {
@@ -131,9 +138,9 @@ def measure(case: str, variants: dict, *arguments) -> tuple[list[dict], list]:
 def measure_detections() -> list[dict]:
     """Compares the plain form and `detect`, and checks that they agree exactly."""
     rows = []
-    options = {"plain": DetectOptions(capacities=()), "detect": DetectOptions()}
-    run = functools.partial(detect, score_threshold=0.05, iou_threshold=0.5)
-    variants = {k: functools.partial(run, options=v) for k, v in options.items()}
+    shortcuts = {"plain": Shortcuts(capacities=()), "detect": Shortcuts()}
+    run = functools.partial(detect, **_OPTIONS)
+    variants = {k: functools.partial(run, shortcuts=v) for k, v in shortcuts.items()}
     for case, sizes in _CASES.items():
         new, results = measure(case, variants, *fake_predictions(**sizes))
         jax.tree.map(np.testing.assert_array_equal, *results)
@@ -144,13 +151,7 @@ def measure_detections() -> list[dict]:
 def measure_masks() -> list[dict]:
     """Compares the masks of 100 detections on a 640 x 480 image."""
     predictions, anchors = fake_predictions(300)
-    found = detect(
-        predictions,
-        anchors,
-        score_threshold=0.05,
-        iou_threshold=0.5,
-        options=DetectOptions(max_detections=_DETECTIONS),
-    )
+    found = detect(predictions, anchors, **_OPTIONS)
     found = jax.tree.map(lambda x: x[0], found)
     prototypes = predictions.prototypes[0]
     size = jnp.array(_IMAGE_SIZE)

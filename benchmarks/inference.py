@@ -64,7 +64,7 @@ class Subject:
         init = jax.jit(lambda: self.model.init(jax.random.key(0), images, train=True))
         variables = _with_likely_background(init())
         self.variables = prepare_variables(self.model, variables, self.size)
-        self.options = build.make_detect_options(self.config)
+        self.options = self.config.eval
 
     def predict(self, images: jax.Array) -> Predictions:
         """Runs the network."""
@@ -189,6 +189,7 @@ def measure_postprocessing(subject: Subject, predictions) -> list[dict]:
             score_threshold=threshold,
             iou_threshold=0.5,
             options=subject.options,
+            input_size=subject.size,
         )
 
     def masks(detections, prototypes):

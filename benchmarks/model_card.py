@@ -25,8 +25,7 @@ def forward_flops(model: GoldenModel) -> float:
     size = model.input_size
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     # Winograd's algorithm needs fewer, but the published counts are of the plain form.
-    plain = model.config.copy_and_resolve_references()
-    plain.model.winograd = "no"
+    plain = model.config.replace({"model.winograd": "no"})
     module = build.make_model(plain, NUM_CLASSES[model.name])
     forward = functools.partial(module.apply, train=False)
     return count_flops(forward, model.abstract_variables, image)

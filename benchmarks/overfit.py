@@ -18,8 +18,9 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from configs import coco
 from yolact_jax.cli import start_logging
+from yolact_jax.config import Config
+from yolact_jax.data.augment.views import NO_AUGMENTATION
 from yolact_jax.training.loop import train
 
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "A json in COCO format.")
@@ -55,29 +56,29 @@ def select(content: dict, count: int) -> dict:
 
 def make_config(annotations: Path, images: str, records: Path):
     """A small model at a small size, trained and evaluated on the same images."""
-    config = coco.get_config()
-    config.data.records_dir = str(records)
-    config.data.train_annotations = config.data.validation_annotations = str(
-        annotations
+    return Config(augment=NO_AUGMENTATION).replace(
+        {
+            "data.records_dir": str(records),
+            "data.train_annotations": str(annotations),
+            "data.validation_annotations": str(annotations),
+            "data.train_images": images,
+            "data.validation_images": images,
+            "data.input_size": 320,
+            "model.backbone": "resnet18",
+            "model.backbone_width": 32,
+            "model.features": 64,
+            "anchors.scales_px": ((24.0,), (48.0,), (96.0,), (160.0,), (288.0,)),
+            "optimizer.scale_with_batch": False,
+            "optimizer.learning_rate": 0.01,
+            "optimizer.warmup_steps": 50,
+            "optimizer.decay_steps": (3 * _STEPS.value // 4,),
+            "optimizer.clip_norm": 10.0,
+            "train.batch_size": _COUNT.value,
+            "train.num_steps": _STEPS.value,
+            "train.checkpoint_every_steps": _STEPS.value,
+            "train.log_every_steps": 25,
+        }
     )
-    config.data.train_images = config.data.validation_images = images
-    config.data.input_size = 320
-    for name in config.augment:
-        config.augment[name] = False
-    config.model.backbone = "resnet18"
-    config.model.backbone_width = 32
-    config.model.features = 64
-    config.anchors.scales_px = ((24.0,), (48.0,), (96.0,), (160.0,), (288.0,))
-    config.optimizer.scale_with_batch = False
-    config.optimizer.learning_rate = 0.01
-    config.optimizer.warmup_steps = 50
-    config.optimizer.decay_steps = (3 * _STEPS.value // 4,)
-    config.optimizer.clip_norm = 10.0
-    config.train.batch_size = _COUNT.value
-    config.train.num_steps = _STEPS.value
-    config.train.checkpoint_every_steps = _STEPS.value
-    config.train.log_every_steps = 25
-    return config
 
 
 def main(_) -> None:

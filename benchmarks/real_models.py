@@ -1,31 +1,32 @@
 """Real configs with made-up inputs, for the benchmarks of whole models."""
 
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.structures import Batch
 from yolact_jax.tools.flops import count_flops
+from yolact_jax.zoo.specs import spec
 
 NUM_CLASSES = 80
 
 
-def load_config(name: str, **model: str) -> ConfigDict:
-    """Loads a config of ``configs/``, with fields of its model section replaced."""
-    config = importlib.import_module(f"configs.{name}").get_config()
-    config.model.update(**model)
-    return config
+def load_config(name: str, **model: str) -> Config:
+    """Returns the config of a name, with fields of its model section replaced."""
+    return spec(name).replace({f"model.{k}": value for k, value in model.items()})
 
 
-def forward_gflops(config: ConfigDict, batch_size: int) -> float:
+def forward_gflops(config: Config, batch_size: int) -> float:
     """Operations of the plain network on a batch, as XLA counts them, in 10^9."""
-    config = config.copy_and_resolve_references()
-    config.model.winograd = "no"
+    config = config.replace(
+        {
+            "model.winograd": "no",
+        }
+    )
     model = build.make_model(config, NUM_CLASSES)
     size = config.data.input_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.float32)
@@ -35,7 +36,7 @@ def forward_gflops(config: ConfigDict, batch_size: int) -> float:
     return count_flops(apply, variables, images) / 1e9
 
 
-def fake_batch(config: ConfigDict, batch_size: int, *, objects: int = 8) -> Batch:
+def fake_batch(config: Config, batch_size: int, *, objects: int = 8) -> Batch:
     """Random pixels with rectangular objects, as many as COCO has on average.
 
     Args:

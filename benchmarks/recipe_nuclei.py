@@ -10,11 +10,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from configs import coco
 from yolact_jax import build
-from yolact_jax.losses.yolact import LossOptions
+from yolact_jax.config import Config
 from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.training.multihost.mesh import make_layout, to_devices
@@ -35,7 +33,7 @@ TERMS = ("box", "class", "mask", "semantic")
 _BLOCKS = (2, 2, 2, 2)
 
 
-def make_config(data: Path, records: Path, seed: int) -> ConfigDict:
+def make_config(data: Path, records: Path, seed: int) -> Config:
     """Writes the recipe as a config.
 
     Args:
@@ -46,29 +44,34 @@ def make_config(data: Path, records: Path, seed: int) -> ConfigDict:
     Returns:
       The config; its backbone is replaced by `make_model`.
     """
-    config = coco.get_config()
-    config.data.records_dir = str(records)
-    for split, name in (("train", "train"), ("validation", "val")):
-        config.data[f"{split}_annotations"] = (
-            f"{data}/annotations/instances_{name}.json"
+    folders = {
+        f"data.{split}_{kind}": f"{data}/{place.format(name)}"
+        for split, name in (("train", "train"), ("validation", "val"))
+        for kind, place in (
+            ("annotations", "annotations/instances_{}.json"),
+            ("images", "{}"),
         )
-        config.data[f"{split}_images"] = f"{data}/{name}"
-    config.data.input_size = 256
-    config.data.max_objects = 400
-    config.model.backbone = "resnet50"
-    config.model.backbone_width = 32
-    config.model.features = 64
-    config.model.freeze_bn = "no"
-    config.anchors.scales_px = ((11.0,), (22.0,), (44.0,), (89.0,), (178.0,))
-    config.optimizer.warmup_steps = 50
-    config.optimizer.decay_steps = (250,)
-    config.train.batch_size = 8
-    config.train.num_steps = 300
-    config.train.seed = seed
-    return config
+    }
+    return Config().replace(
+        {
+            **folders,
+            "data.records_dir": str(records),
+            "data.input_size": 256,
+            "data.max_objects": 400,
+            "model.backbone": "resnet50",
+            "model.backbone_width": 32,
+            "model.features": 64,
+            "model.freeze_bn": "no",
+            "anchors.scales_px": ((11.0,), (22.0,), (44.0,), (89.0,), (178.0,)),
+            "optimizer.warmup_steps": 50,
+            "optimizer.decay_steps": (250,),
+            "train.num_steps": 300,
+            "train.seed": seed,
+        }
+    )
 
 
-def make_model(config: ConfigDict) -> Yolact:
+def make_model(config: Config) -> Yolact:
     """Makes the network of the record: bottleneck blocks, two in each stage."""
     backbone = ResNet(
         _BLOCKS,
@@ -79,7 +82,7 @@ def make_model(config: ConfigDict) -> Yolact:
     return build.make_model(config, 1).clone(backbone=backbone)
 
 
-def initial_state(config: ConfigDict, init_weights: Path) -> TrainState:
+def initial_state(config: Config, init_weights: Path) -> TrainState:
     """Loads the recorded weights into a state before the first step.
 
     Args:
@@ -104,17 +107,12 @@ def initial_state(config: ConfigDict, init_weights: Path) -> TrainState:
     return TrainState(np.int32(0), **variables, opt_state=opt_state)
 
 
-def train(
-    config: ConfigDict,
-    init_weights: Path,
-    loss_options: LossOptions | None = None,
-) -> Iterator[dict[str, float]]:
+def train(config: Config, init_weights: Path) -> Iterator[dict[str, float]]:
     """Trains without an end, from the recorded weights.
 
     Args:
       config: from `make_config`, possibly changed.
       init_weights: the state dict to start from.
-      loss_options: other than those of the config.
 
     Yields:
       The metrics of each step, see `training.step.values_of`.
@@ -123,7 +121,7 @@ def train(
         make_model(config),
         build.make_anchors(config),
         optimizer_of(config),
-        loss_options or build.make_loss_options(config),
+        config.loss,
         key=jax.random.key(config.train.seed),
     )
     layout = make_layout(jax.devices()[:1])

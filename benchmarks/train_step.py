@@ -38,16 +38,21 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
     if freeze == "auto":  # As training from pretrained weights does.
         freeze = "yes" if batch_size < 6 else "no"
     config = load_config(name, compute_dtype=dtype, freeze_bn=freeze, winograd=winograd)
-    config.train.batch_size = batch_size
-    build.validate(config)
+    config = config.replace(
+        {
+            "train.batch_size": batch_size,
+        }
+    )
     key = jax.random.key(0)
     state = jax.jit(session.initial_state_fn(config, NUM_CLASSES, key))()
     step = make_train_step(
         build.make_model(config, NUM_CLASSES),
         build.make_anchors(config),
         session.optimizer_of(config),
-        build.make_loss_options(config),
+        config.loss,
         key=key,
+        accumulate_steps=1,
+        average_decay=0.0,
     )
     batch = jax.device_put(fake_batch(config, batch_size))
     start = time.perf_counter()

@@ -5,8 +5,8 @@
 Published: 29.8 mask AP on COCO test-dev, 33.5 images/s on a Titan Xp.
 """
 
-from configs import coco
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    return coco.get_config()
+    return load_config("yolact_base")

@@ -5,10 +5,8 @@
 Published: 28.7 mask AP on COCO test-dev, 40.0 images/s on a Titan Xp.
 """
 
-from configs import coco
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    config = coco.get_config()
-    config.model.backbone = "darknet53"
-    return config
+    return load_config("yolact_darknet53")

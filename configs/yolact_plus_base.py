@@ -7,17 +7,8 @@ and a network that predicts the quality of each mask, by which its score is corr
 Published: 34.6 mask AP on COCO test-dev, 27.3 images/s on a Titan Xp.
 """
 
-from configs import coco
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    config = coco.get_config()
-    config.model.deformable_interval = 3
-    config.model.mask_iou = True
-    # Three anchor sizes per octave.
-    config.anchors.scales_px = tuple(
-        tuple(side * 2.0 ** (third / 3) for third in range(3))
-        for side in (24, 48, 96, 192, 384)
-    )
-    config.anchors.square = False
-    return config
+    return load_config("yolact_plus_base")

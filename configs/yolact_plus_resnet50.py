@@ -6,11 +6,8 @@
 Published: 34.1 mask AP on COCO test-dev, 33.5 images/s on a Titan Xp.
 """
 
-from configs import yolact_plus_base
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    config = yolact_plus_base.get_config()
-    config.model.backbone = "resnet50"
-    config.model.deformable_interval = 1
-    return config
+    return load_config("yolact_plus_resnet50")

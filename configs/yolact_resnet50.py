@@ -5,10 +5,8 @@
 Published: 28.2 mask AP on COCO test-dev, 42.5 images/s on a Titan Xp.
 """
 
-from configs import coco
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    config = coco.get_config()
-    config.model.backbone = "resnet50"
-    return config
+    return load_config("yolact_resnet50")

@@ -8,15 +8,8 @@ Expects the unpacked archive of SBD; `--config.data.source_dir ""` downloads it,
 Published: 72.3 mask AP50, 56.2 mask AP70 on the SBD validation images.
 """
 
-from configs import yolact_resnet50
+from yolact_jax.zoo.specs import load_config
 
 
 def get_config():
-    config = yolact_resnet50.get_config()
-    config.data.dataset = "sbd"
-    config.data.source_dir = "data/sbd/benchmark_RELEASE"
-    config.anchors.scales_px = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
-    config.anchors.square = False
-    config.optimizer.decay_steps = (60_000, 100_000)
-    config.train.num_steps = 120_000
-    return config
+    return load_config("yolact_resnet50_pascal")

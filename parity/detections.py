@@ -1,5 +1,6 @@
 """Detections, boxes in pixels, full-size masks and mask scores against the record."""
 
+import dataclasses
 import json
 from functools import lru_cache
 
@@ -12,7 +13,6 @@ from parity.models import GoldenModel
 from parity.records import Row, compare_scaled
 from yolact_jax import build
 from yolact_jax.inference.detect import (
-    DetectOptions,
     detect,
     full_size_masks,
     rescore_masks,
@@ -32,7 +32,7 @@ _SMALL_AREA = 400
 @lru_cache(maxsize=3)
 def _detect_fn(model: GoldenModel, nms: str):
     anchors = jnp.asarray(build.make_anchors(model.config))
-    options = DetectOptions(nms=nms, input_size=model.input_size)
+    options = dataclasses.replace(model.config.eval, nms=nms)
 
     @jax.jit
     def run(variables, predictions, image_size, score_threshold, iou_threshold):
@@ -42,6 +42,7 @@ def _detect_fn(model: GoldenModel, nms: str):
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             options=options,
+            input_size=model.input_size,
         )
         one = jax.tree.map(lambda x: x[0], detections)
         prototypes = predictions.prototypes[0]

@@ -1,7 +1,6 @@
 """The published models, filled with the golden weights."""
 
 import dataclasses
-import importlib
 from functools import cached_property, lru_cache
 
 import flax.linen as nn
@@ -9,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 from parity.weights import BACKGROUND_BIAS, golden_weights
 from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.weights.state_dict import load_state_dict
 from yolact_jax.weights.torch_names import torch_key, torch_shape
+from yolact_jax.zoo.specs import spec
 
 NAMES = tuple(BACKGROUND_BIAS)
 NUM_CLASSES = {name: 20 if "pascal" in name else 80 for name in NAMES}
@@ -34,11 +34,9 @@ class GoldenModel:
     freeze_bn: str = "yes"
 
     @cached_property
-    def config(self) -> ConfigDict:
-        """The config, as in ``configs/``."""
-        config = importlib.import_module(f"configs.{self.name}").get_config()
-        config.model.freeze_bn = self.freeze_bn
-        return config
+    def config(self) -> Config:
+        """The published config, with `freeze_bn`."""
+        return spec(self.name).replace({"model.freeze_bn": self.freeze_bn})
 
     @property
     def input_size(self) -> int:

@@ -1,5 +1,7 @@
 """Single operations against the record."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,6 +99,9 @@ def _check_resize(golden) -> list[Row]:
     return rows
 
 
+_MATCHING = {"positive_iou": 0.5, "negative_iou": 0.4, "crowd_iou": 0.7}
+
+
 def _check_matching(golden, case) -> Row:
     objects = golden[f"{case}/gt"]
     crowds = golden.get(f"{case}/crowd", np.zeros((0, 4), np.float32))
@@ -104,7 +109,7 @@ def _check_matching(golden, case) -> Row:
     is_object = np.arange(len(boxes)) < len(objects)
     labels = np.zeros(len(boxes), np.int32)
     labels[: len(objects)] = golden[f"{case}/labels"]
-    matches = jax.jit(matching.match_anchors)(
+    matches = jax.jit(functools.partial(matching.match_anchors, **_MATCHING))(
         boxes, labels, is_object, ~is_object, golden[f"{case}/priors"]
     )
     wrong = np.asarray(matches.class_target) != golden[f"{case}/conf_t"]
@@ -120,15 +125,26 @@ def _check_nms(golden) -> list[Row]:
         for top_k in (200, 30) if not prefix else (200,):
             suffix = "" if prefix else f"_top{top_k}"
             for name, function in (
-                ("fast", per_class.fast_nms),
+                ("fast", functools.partial(per_class.fast_nms, max_detections=100)),
                 ("cross", per_class.cross_class_nms),
             ):
                 kept = function(
-                    golden[f"nms/{boxes}"], scores, score_threshold=0.0, top_k=top_k
+                    golden[f"nms/{boxes}"],
+                    scores,
+                    score_threshold=0.0,
+                    iou_threshold=0.5,
+                    top_k=top_k,
                 )
                 key = f"nms/{prefix}{name}{suffix}"
                 rows.append(_same_detections(f"{name} NMS", kept, golden, key))
-    kept = sequential_nms(golden["nms/boxes"], scores)
+    kept = sequential_nms(
+        golden["nms/boxes"],
+        scores,
+        score_threshold=0.05,
+        iou_threshold=0.5,
+        input_size=550,
+        max_detections=100,
+    )
     return [*rows, _same_detections("sequential NMS", kept, golden, "nms/trad")]
 
 

@@ -1,5 +1,7 @@
 """Matching, hard negatives, losses, gradients, batch statistics against the record."""
 
+import dataclasses
+import functools
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,8 +74,7 @@ def _ground_truth(golden: dict, prefix: str) -> dict[str, np.ndarray]:
 def _backward_fn(model: GoldenModel, max_masks: int):
     """Compiles terms, outputs, statistics and the gradient of a sum of terms."""
     anchors = jnp.asarray(build.make_anchors(model.config))
-    options = build.make_loss_options(model.config)
-    options = options.__class__(**vars(options) | {"max_masks": max_masks})
+    options = dataclasses.replace(model.config.loss, max_masks=max_masks)
     # The original's random choice was replaced by "the first ones" for the record.
     priority = 1 - jnp.arange(len(anchors)) / len(anchors)
 
@@ -174,8 +175,16 @@ def _check_outputs(predictions, golden, case) -> list[Row]:
 
 def _check_matching(model, batch, predictions, golden, group) -> list[Row]:
     anchors = jnp.asarray(build.make_anchors(model.config))
+    loss = model.config.loss
+    match = functools.partial(
+        matching.match_anchors,
+        anchors_cxcywh=anchors,
+        positive_iou=loss.positive_iou,
+        negative_iou=loss.negative_iou,
+        crowd_iou=loss.crowd_iou,
+    )
     matches = jax.device_get(
-        jax.jit(jax.vmap(lambda *b: matching.match_anchors(*b, anchors)))(
+        jax.jit(jax.vmap(match))(
             batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd
         )
     )

@@ -11,7 +11,8 @@ from parity.models import GoldenModel
 from parity.records import Row
 from parity.training import TERMS, golden_batch
 from yolact_jax import build
-from yolact_jax.training.optimizer import Schedule, make_optimizer
+from yolact_jax.config import Optimizer
+from yolact_jax.training.optimizer import make_optimizer, make_schedule
 from yolact_jax.training.step import TrainState, make_train_step
 from yolact_jax.weights.torch_names import torch_key
 
@@ -58,20 +59,23 @@ def check_trajectory(
 def _check_run(model, batch, golden, setting) -> list[Row]:
     rule = json.loads(str(golden[f"{setting}/rule"]))
     variables = model.variables(**rule)
-    rate = float(golden[f"{setting}/lr"])
-    optimizer = make_optimizer(
-        Schedule(rate, warmup_steps=0, decay_steps=(10**6,)),
+    options = Optimizer(
+        learning_rate=float(golden[f"{setting}/lr"]),
+        warmup_steps=0,
+        decay_steps=(),
         momentum=float(golden["momentum"]),
         weight_decay=float(golden["weight_decay"]),
-        freeze_bn=True,
     )
+    optimizer = make_optimizer(make_schedule(options), options, freeze_bn=True)
     step = jax.jit(
         make_train_step(
             model.module,
             build.make_anchors(model.config),
             optimizer,
-            build.make_loss_options(model.config),
+            model.config.loss,
             key=jax.random.key(0),
+            accumulate_steps=1,
+            average_decay=0.0,
         )
     )
     params = variables["params"]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.helpers.runs import rows, tiny_config
-from tests.test_configs import load
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
@@ -17,6 +16,7 @@ from yolact_jax.run import checkpoint
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
 from yolact_jax.training.session import load_state
+from yolact_jax.zoo.specs import spec
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,14 @@ def test_training_leaves_checkpoints_metrics_and_pictures(run):
 
 def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path):
     config, _, expected = run
-    config = config.copy_and_resolve_references()
-    config.eval.max_images = 1
-    config.train.num_steps = 2
+    config = config.replace(
+        {
+            "eval.max_images": 1,
+            "train.num_steps": 2,
+        }
+    )
     train(config, tmp_path)
-    config.train.num_steps = 4
+    config = config.replace({"train.num_steps": 4})
     state = jax.device_get(train(config, tmp_path))
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -60,8 +63,8 @@ def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path):
 def test_another_model_is_refused_and_the_folder_left_alone(run):
     config, workdir, _ = run
     before = (workdir / "config.json").read_text()
-    other = config.copy_and_resolve_references()
-    other.model.features = 24
+    other = config
+    other = other.replace({"model.features": 24})
     with pytest.raises(ValueError, match=r"model\.features was 16 and is 24"):
         train(other, workdir)
     assert (workdir / "config.json").read_text() == before
@@ -91,12 +94,15 @@ QUICK = ("cluster", "matrix", "soft")
 def test_every_kind_of_nms_evaluates(run, tmp_path, nms):
     _, workdir, _ = run
     loaded, state = load_state(workdir)
-    loaded.config.eval.nms = nms
-    loaded.config.eval.class_agnostic = nms in ("soft", "sequential")
-    loaded.config.eval.max_images = 2
-    build.validate(loaded.config)
-    dataset = build.make_dataset(loaded.config)
-    row = evaluate_and_report(loaded.config, dataset, state, tmp_path, output=tmp_path)
+    config = loaded.config.replace(
+        {
+            "eval.nms": nms,
+            "eval.class_agnostic": nms in ("soft", "sequential"),
+            "eval.max_images": 2,
+        }
+    )
+    dataset = build.make_dataset(config)
+    row = evaluate_and_report(config, dataset, state, tmp_path, output=tmp_path)
     assert 0 <= row["eval/box_AP"] <= 1
     found = json.loads((tmp_path / "bbox_detections.json").read_text())
     assert found
@@ -149,10 +155,13 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
 
 
 def test_missing_coco_is_explained_before_anything_is_written(tmp_path):
-    config = load("coco")
-    config.data.train_annotations = str(tmp_path / "instances_train2017.json")
-    config.data.records_dir = str(tmp_path / "records")
-    config.train.batch_size = 8
+    config = spec("coco").replace(
+        {
+            "data.train_annotations": str(tmp_path / "instances_train2017.json"),
+            "data.records_dir": str(tmp_path / "records"),
+            "train.batch_size": 8,
+        }
+    )
     with pytest.raises(DatasetError, match=r"instances_train2017.json.*shapes.py"):
         train(config, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

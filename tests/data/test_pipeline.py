@@ -4,8 +4,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from yolact_jax.config import Augment
 from yolact_jax.data import pipeline
-from yolact_jax.data.augment.sample import NO_AUGMENTATION, AugmentOptions
+from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import examples_in_order, training_batches
 from yolact_jax.data.sources.coco_builder import prepare_coco
@@ -17,8 +18,9 @@ ARGUMENTS = {
     "input_size": 48,
     "mask_size": 16,
     "max_objects": 4,
-    "augment": AugmentOptions(),
+    "augment": Augment(),
     "seed": 11,
+    "num_workers": 0,
 }
 
 

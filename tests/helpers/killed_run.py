@@ -41,11 +41,13 @@ def train_tiny(folder, workdir, num_steps: int, seconds_per_step: float) -> None
 
 
 def kill_config(folder, num_steps: int):
-    config = tiny_config(folder)
-    config.train.num_steps = num_steps
-    # Windows of metrics and evaluations fall between checkpoints as well as on them.
-    config.train.log_every_steps = 3
-    config.train.checkpoint_every_steps = 5
-    config.train.eval_every_steps = num_steps // 2
-    config.train.tensorboard = "no"
-    return config
+    return tiny_config(folder).replace(
+        {
+            "train.num_steps": num_steps,
+            # Windows and evaluations fall between checkpoints as well as on them.
+            "train.log_every_steps": 3,
+            "train.checkpoint_every_steps": 5,
+            "train.eval_every_steps": num_steps // 2,
+            "train.tensorboard": "no",
+        }
+    )

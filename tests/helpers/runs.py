@@ -2,30 +2,32 @@
 
 import json
 
-from tests.test_configs import load
+from yolact_jax.zoo.specs import spec
 
 TIMINGS = {"train/images_per_second", "train/data_wait", "train/eta_seconds"}
 
 
 def tiny_config(folder):
     """Four steps on twelve pictures of 64 pixels; records go into the folder."""
-    config = load("shapes")
-    config.data.records_dir = str(folder / "records")
-    config.data.shapes_train_images = 12
-    config.data.shapes_validation_images = 4
-    config.data.shapes_image_size = 64
-    config.data.input_size = 64
-    config.model.backbone_width = 8
-    config.model.features = 16
-    config.model.num_prototypes = 4
-    config.train.batch_size = 4
-    config.optimizer.scale_with_batch = False
-    config.train.num_steps = 4
-    config.train.log_every_steps = 2
-    config.train.checkpoint_every_steps = 2
-    config.eval.batch_size = 2
-    config.eval.sample_images = 3
-    return config
+    return spec("shapes").replace(
+        {
+            "data.records_dir": str(folder / "records"),
+            "data.shapes_train_images": 12,
+            "data.shapes_validation_images": 4,
+            "data.shapes_image_size": 64,
+            "data.input_size": 64,
+            "model.backbone_width": 8,
+            "model.features": 16,
+            "model.num_prototypes": 4,
+            "train.batch_size": 4,
+            "optimizer.scale_with_batch": False,
+            "train.num_steps": 4,
+            "train.log_every_steps": 2,
+            "train.checkpoint_every_steps": 2,
+            "eval.batch_size": 2,
+            "eval.sample_images": 3,
+        }
+    )
 
 
 def rows(workdir, *, timings=True):

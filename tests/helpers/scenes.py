@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from yolact_jax.losses.yolact import LossOptions
+from yolact_jax.config import Loss, Optimizer
 from yolact_jax.models.resnet import BasicBlock, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.structures import Batch
-from yolact_jax.training.optimizer import Schedule, make_optimizer
+from yolact_jax.training.optimizer import make_optimizer
 from yolact_jax.training.step import create_state, make_train_step
 
 INPUT_SIZE = 64
@@ -27,11 +27,18 @@ def tiny_model(
     """One block per stage and few channels: compiles in seconds."""
     common = {"dtype": dtype}
     backbone = ResNet(
-        (1, 1, 1, 1), BasicBlock, width=8, axis_name=axis_name, remat=remat, **common
+        (1, 1, 1, 1),
+        BasicBlock,
+        width=8,
+        deformable_interval=0,
+        axis_name=axis_name,
+        remat=remat,
+        **common,
     )
     return Yolact(
         backbone,
         NUM_CLASSES,
+        anchors_per_cell=3,
         num_prototypes=8,
         features=16,
         freeze_bn=freeze_bn,
@@ -64,13 +71,14 @@ def tiny_step(
     model = tiny_model(
         axis_name=axis_name, freeze_bn=freeze_bn, dtype=dtype, remat=remat
     )
+    step_options = {"accumulate_steps": 1, "average_decay": 0.0} | step_options
     averaged = step_options.get("average_decay", 0) > 0
     state = _initial_state(freeze_bn, averaged)
     step = make_train_step(
         model,
         tiny_anchors(),
         _optimizer(learning_rate, freeze_bn),
-        loss_options or LossOptions(),
+        loss_options or Loss(),
         key=jax.random.key(1),
         **step_options,
     )
@@ -79,8 +87,8 @@ def tiny_step(
 
 
 def _optimizer(learning_rate, freeze_bn):
-    schedule = Schedule(learning_rate, learning_rate, 0, ())
-    return make_optimizer(schedule, freeze_bn=freeze_bn)
+    options = Optimizer(warmup_steps=0, decay_steps=())
+    return make_optimizer(lambda _: learning_rate, options, freeze_bn=freeze_bn)
 
 
 @functools.cache

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolact_jax.inference.detect import DetectOptions, detect, full_size_masks
+from yolact_jax.config import Eval
+from yolact_jax.inference.detect import Shortcuts, detect, full_size_masks
 from yolact_jax.ops import resize
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.structures import Detections, Predictions
@@ -40,7 +41,8 @@ def test_detect_decodes_and_keeps_the_confident_anchor():
         anchors,
         score_threshold=0.05,
         iou_threshold=0.5,
-        options=DetectOptions(max_detections=3),
+        options=Eval(max_detections=3),
+        input_size=550,
     )
     assert found.valid.tolist() == [[True, True, False]]
     assert found.labels[0, :2].tolist() == [1, 0]
@@ -109,8 +111,12 @@ def random_predictions(confident, *, anchors=300, classes=4, batch=2):
 PLAIN = {"capacities": ()}
 
 
-def detect_fn(**options):
-    return jax.jit(functools.partial(detect, options=DetectOptions(20, 30, **options)))
+def detect_fn(capacities=Shortcuts.capacities, pairs=Shortcuts.pairs, **options):
+    options = Eval(top_k=20, max_detections=30, **options)
+    shortcuts = Shortcuts(capacities=capacities, pairs=pairs)
+    return jax.jit(
+        functools.partial(detect, options=options, input_size=550, shortcuts=shortcuts)
+    )
 
 
 def assert_same(found, expected):

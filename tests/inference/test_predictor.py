@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from tests.helpers import scenes
-from yolact_jax.inference.detect import DetectOptions
+from yolact_jax.config import Eval
 from yolact_jax.inference.predictor import Predictor, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
 from yolact_jax.structures import Predictions
@@ -52,11 +52,13 @@ def make_predictor(batch_size=1, sharding=None, **kwargs) -> Predictor:
         BrightHalves(),
         jnp.asarray(ANCHORS),
         32,
-        DetectOptions(max_detections=4),
+        Eval(max_detections=4),
         sharding=sharding,
     )
     names = ("left", "right")
-    return Predictor(predict_fn, {}, names, batch_size, sharding=sharding, **kwargs)
+    thresholds = {"candidate_threshold": 0.05, "iou_threshold": 0.5}
+    options = {**thresholds, "batch_size": batch_size, "sharding": sharding}
+    return Predictor(predict_fn, {}, names, **options, **kwargs)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -171,9 +173,9 @@ def test_real_network_runs_from_pixels_to_masks():
         jax.random.key(0)
     )
     predict_fn = make_predict_fn(
-        model, jnp.asarray(scenes.tiny_anchors()), 64, DetectOptions(50, 20)
+        model, jnp.asarray(scenes.tiny_anchors()), 64, Eval(top_k=50, max_detections=20)
     )
-    predictor = Predictor(predict_fn, variables, ("a", "b", "c"))
+    predictor = Predictor(predict_fn, variables, ("a", "b", "c"), 1, 0.05, 0.5)
     rng = np.random.default_rng(0)
     found = predictor(rng.integers(0, 255, (48, 80, 3), dtype=np.uint8))
     assert len(found) == 20

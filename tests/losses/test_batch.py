@@ -12,13 +12,14 @@ from tests.reference import boxes as ref_boxes
 from tests.reference import losses as ref
 from tests.reference import masks as ref_masks
 from tests.reference import matching as ref_matching
+from yolact_jax.config import Loss
 from yolact_jax.losses import yolact
 from yolact_jax.ops.anchors import make_anchors
 from yolact_jax.structures import Batch, Predictions
 
 CLASSES, SLOTS, SIDE = 4, 6, 16
 ANCHORS = make_anchors((4, 2), ((12,), (24,)), (1, 0.5, 2), 40, False)
-OPTIONS = yolact.LossOptions()
+OPTIONS = Loss()
 
 
 def make_predictions(num_images, seed=0):

@@ -14,6 +14,7 @@ from tests.helpers.scenes import (
     tiny_model,
 )
 from tests.reference import losses as ref
+from yolact_jax.config import Loss
 from yolact_jax.losses import yolact
 from yolact_jax.losses.masks import MaskSelection, binary_cross_entropy, mask_iou_loss
 from yolact_jax.ops.resize import resize_bilinear
@@ -120,7 +121,7 @@ def batch_losses(predictions, batch, mask_iou_fn=None, **options):
             batch,
             jnp.asarray(tiny_anchors()),
             priority=random_priority(predictions),
-            options=yolact.LossOptions(**options),
+            options=Loss(**options),
             mask_iou_fn=mask_iou_fn,
         )
 

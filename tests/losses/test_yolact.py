@@ -58,6 +58,9 @@ def test_box_loss_ignores_what_is_not_positive():
     np.testing.assert_array_equal(gradient[2:], 0)
 
 
+class_loss = functools.partial(yolact.class_loss, negative_ratio=3)
+
+
 def test_class_loss_takes_three_hardest_negatives_per_positive():
     # Two channels with logits (0, x): hardness log(1 + e^x) grows with x.
     foreground = [2.0, 5.0, 4.0, 3.0, 1.0, 9.0, -9.0]
@@ -65,7 +68,7 @@ def test_class_loss_takes_three_hardest_negatives_per_positive():
     logits = np.stack([np.zeros(7), foreground], 1).astype(np.float32)
     expected = math.log1p(math.exp(2)) - 2
     expected += sum(math.log1p(math.exp(x)) for x in (5, 4, 3))
-    assert float(yolact.class_loss(logits, targets)) == pytest.approx(expected)
+    assert float(class_loss(logits, targets)) == pytest.approx(expected)
     expected -= math.log1p(math.exp(3)) + math.log1p(math.exp(4))
     one = yolact.class_loss(logits, targets, negative_ratio=1)
     assert float(one) == pytest.approx(expected)
@@ -73,7 +76,7 @@ def test_class_loss_takes_three_hardest_negatives_per_positive():
 
 def test_all_background_counts_where_the_ratio_asks_for_more():
     logits = np.array([[0, 3], [0, 4]], np.float32)
-    loss = yolact.class_loss(logits, np.array([0, 1], np.int32))
+    loss = class_loss(logits, np.array([0, 1], np.int32))
     expected = math.log1p(math.exp(3)) + math.log1p(math.exp(4)) - 4
     assert float(loss) == pytest.approx(expected)
 
@@ -82,20 +85,20 @@ def test_all_background_counts_where_the_ratio_asks_for_more():
 def test_class_loss_agrees_with_loops(seed):
     logits, targets = normal(seed, 60, 6, scale=2), random_targets(seed)
     assert 0 < len(ref.hard_negatives(logits, targets)) < (targets == 0).sum()
-    loss = yolact.class_loss(logits, targets)
+    loss = class_loss(logits, targets)
     assert float(loss) == pytest.approx(ref.class_loss(logits, targets), rel=1e-5)
 
 
 def test_class_loss_of_large_logits_is_finite():
     logits = np.array([[1e4, -1e4], [-1e4, 1e4], [0, 1e4]], np.float32)
     targets = np.array([1, 0, 0], np.int32)
-    value, gradient = jax.value_and_grad(yolact.class_loss)(logits, targets)
+    value, gradient = jax.value_and_grad(class_loss)(logits, targets)
     assert float(value) == pytest.approx(2e4 + 2e4 + 1e4)
     assert np.isfinite(gradient).all()
 
 
 def test_no_positive_anchor_gives_no_class_loss():
-    assert float(yolact.class_loss(normal(0, 9, 4), np.zeros(9, np.int32))) == 0
+    assert float(class_loss(normal(0, 9, 4), np.zeros(9, np.int32))) == 0
 
 
 @pytest.mark.parametrize(

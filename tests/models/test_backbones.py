@@ -70,8 +70,8 @@ def test_darknet_block_adds_its_input_without_rectifying():
 
 
 def test_normalisation_follows_the_backbone():
-    assert resnet.ResNet50().normalization is IMAGENET
-    assert darknet.DarkNet53().normalization is UNIT_RANGE
+    assert resnet.ResNet50(64, 0).normalization is IMAGENET
+    assert darknet.DarkNet53(64).normalization is UNIT_RANGE
     image = np.array([[[[200, 100, 10]]]], np.uint8)
     np.testing.assert_allclose(
         normalize_images(image, IMAGENET)[0, 0, 0],

@@ -1,9 +1,12 @@
 """Matching against hand-made layouts and the loop oracle."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
+from tests.helpers.published import MATCHING
 from tests.helpers.transforms import assert_jit_and_vmap_agree
 from tests.reference import boxes as ref_boxes
 from tests.reference import matching as ref
@@ -21,7 +24,8 @@ GRID = np.array(
 )
 
 
-jitted_match = jax.jit(matching.match_anchors)
+match_anchors = functools.partial(matching.match_anchors, **MATCHING)
+jitted_match = jax.jit(match_anchors)
 
 
 def match(boxes, labels, anchors=GRID, crowds=(), **thresholds):
@@ -213,6 +217,4 @@ def test_jit_and_vmap_change_nothing():
         boxes = random_objects(generator, objects), random_objects(generator, crowds)
         images.append(padded(boxes[0], labels, boxes[1], slots, 12))
     batched = [np.stack(arrays) for arrays in zip(*images, strict=True)]
-    assert_jit_and_vmap_agree(
-        lambda *image: matching.match_anchors(*image, GRID), *batched
-    )
+    assert_jit_and_vmap_agree(lambda *image: match_anchors(*image, GRID), *batched)

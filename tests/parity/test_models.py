@@ -3,6 +3,7 @@
 Subsets of the records, on one generated image; python -m parity compares all.
 """
 
+import functools
 import pathlib
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 from parity import detections, network, training
 from parity.images import load_image, synthetic_image
 from parity.models import NAMES, GoldenModel
+from tests.helpers.published import MATCHING
 from yolact_jax import build
 from yolact_jax.ops import matching
 
@@ -67,7 +69,7 @@ def test_matching_of_many_objects():
     anchors = build.make_anchors(GoldenModel("yolact_resnet50").config)
     boxes, labels = golden["B/gt0_boxes"], golden["B/gt0_labels"].astype(np.int32)
     is_object = np.ones(len(boxes), bool)
-    matches = jax.jit(matching.match_anchors)(
+    matches = jax.jit(functools.partial(matching.match_anchors, **MATCHING))(
         boxes, labels, is_object, ~is_object, anchors
     )
     np.testing.assert_array_equal(matches.class_target, golden["B/conf_t"][0])

@@ -1,5 +1,6 @@
 """Operations against outputs recorded from the original implementation."""
 
+import functools
 import pathlib
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.published import MATCHING
 from yolact_jax.losses import yolact
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
@@ -16,7 +18,7 @@ from yolact_jax.ops.resize import resize_bilinear
 
 _PATH = pathlib.Path(__file__).parent.parent / "golden" / "ops.npz"
 
-jitted_match = jax.jit(matching.match_anchors)
+jitted_match = jax.jit(functools.partial(matching.match_anchors, **MATCHING))
 jitted_nms = jax.jit(per_class.fast_nms, static_argnames=("top_k", "max_detections"))
 jitted_crop = jax.jit(mask_ops.crop_masks)
 jitted_resize = jax.jit(resize_bilinear, static_argnames="size")

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.published import MATCHING
 from tests.helpers.scenes import random_priority
 from tests.reference import recorded
+from yolact_jax.config import Loss
 from yolact_jax.losses import yolact
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.ops import boxes as box_ops
@@ -91,7 +93,12 @@ def test_hash_of_the_made_up_values():
 @functools.cache
 def batch_matches():
     batch = make_batch(138)
-    match = jax.jit(jax.vmap(matching.match_anchors, in_axes=(0, 0, 0, 0, None)))
+    match = jax.jit(
+        jax.vmap(
+            functools.partial(matching.match_anchors, **MATCHING),
+            in_axes=(0, 0, 0, 0, None),
+        )
+    )
     return match(
         batch.boxes, batch.labels, batch.is_object, batch.crowd, make_anchors()
     )
@@ -126,7 +133,7 @@ def total_loss(predictions, batch):
         batch,
         jnp.asarray(make_anchors()),
         priority=random_priority(predictions),
-        options=yolact.LossOptions(),
+        options=Loss(),
     )
     return terms.total, terms
 

@@ -64,7 +64,7 @@ def losses_and_gradients():
         np.moveaxis(values(200005, 80, 69, 69), 1, -1),
     )
 
-    batch, options = make_batch(550), build.make_loss_options(config)
+    batch, options = make_batch(550), config.loss
     make_params()  # outside of the trace, which must not leak into its cache
 
     @jax.jit

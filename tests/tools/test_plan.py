@@ -6,17 +6,19 @@ import json
 import jax
 import pytest
 
-from tests.test_configs import load
 from yolact_jax.tools import plan as lib
+from yolact_jax.zoo.specs import spec
 
 
 def tiny_config():
-    config = load("shapes")
-    config.data.input_size = 64
-    config.model.backbone_width = 8
-    config.model.features = 16
-    config.train.batch_size = 8
-    return config
+    return spec("shapes").replace(
+        {
+            "data.input_size": 64,
+            "model.backbone_width": 8,
+            "model.features": 16,
+            "train.batch_size": 8,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,7 @@ def test_plan_counts_state_and_operations(plan):
 
 
 def test_memory_of_another_batch_is_predicted(plan):
-    config = tiny_config()
-    config.train.batch_size = 16
+    config = tiny_config().replace({"train.batch_size": 16})
     more = (16 - plan.batch_size) / plan.num_devices
     predicted = plan.step_bytes + more * plan.image_bytes
     lowered = lib._lower(config, plan.num_classes, 16, lib.make_layout())
@@ -67,8 +68,9 @@ def test_largest_batch_fills_the_device():
 
 
 def test_classes_are_read_from_the_annotations_if_there_are_any(tmp_path):
-    config = load("coco")
-    config.data.validation_annotations = str(tmp_path / "val.json")
+    config = spec("coco").replace(
+        {"data.validation_annotations": str(tmp_path / "val.json")}
+    )
     assert lib.count_classes(config) == 80
     categories = [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}]
     (tmp_path / "val.json").write_text(json.dumps({"categories": categories}))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import scenes
 from tests.training.test_step import assert_trees_close
-from yolact_jax.losses.yolact import LossOptions
+from yolact_jax.config import Loss
 from yolact_jax.training.step import mask_priority
 
 # Parts with many, few and no objects, so that their normalisers differ.
@@ -25,7 +25,7 @@ def steps(batch, count=2, **options):
 def test_with_frozen_batch_norm_parts_equal_the_whole_batch():
     batch = scenes.rectangles(COUNTS)
     # So few masks that it matters which ones are drawn.
-    options = {"freeze_bn": True, "loss_options": LossOptions(max_masks=2)}
+    options = {"freeze_bn": True, "loss_options": Loss(max_masks=2)}
     expected, expected_metrics = steps(batch, **options)
     state, metrics = steps(batch, **options, accumulate_steps=4)
     assert_trees_close(metrics, expected_metrics, rtol=1e-5)

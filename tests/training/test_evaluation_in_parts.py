@@ -20,11 +20,13 @@ NUM_IMAGES = 7
 
 
 def config_in(folder):
-    config = tiny_config(folder)
-    config.data.shapes_validation_images = NUM_IMAGES
-    config.eval.batch_size = 1
-    config.eval.sample_images = 1
-    return config
+    return tiny_config(folder).replace(
+        {
+            "data.shapes_validation_images": NUM_IMAGES,
+            "eval.batch_size": 1,
+            "eval.sample_images": 1,
+        }
+    )
 
 
 def make_state(config, dataset):

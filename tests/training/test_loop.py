@@ -31,9 +31,12 @@ NUM_STEPS = 6
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loop")
-    config = tiny_config(folder)
-    config.train.num_steps = NUM_STEPS
-    config.train.eval_every_steps = 4
+    config = tiny_config(folder).replace(
+        {
+            "train.num_steps": NUM_STEPS,
+            "train.eval_every_steps": 4,
+        }
+    )
     return loop.make_session(config, folder)
 
 
@@ -49,8 +52,8 @@ def train(session):
         return append_row(workdir, step, {"eval/mask_AP": 1 / step})
 
     def train(workdir, **options):
-        config = session.config.copy_and_resolve_references()
-        config.train.update(options)
+        options = {f"train.{name}": value for name, value in options.items()}
+        config = session.config.replace(options)
         return jax.device_get(loop.train(config, workdir))
 
     with pytest.MonkeyPatch.context() as patch:

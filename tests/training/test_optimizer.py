@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from yolact_jax.config import Optimizer
 from yolact_jax.training import optimizer as lib
 
 PUBLISHED = {
@@ -20,7 +21,9 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("step", PUBLISHED)
 def test_default_schedule_is_the_published_one(step):
-    np.testing.assert_allclose(lib.Schedule()(step), PUBLISHED[step], rtol=1e-5)
+    np.testing.assert_allclose(
+        lib.make_schedule(Optimizer())(step), PUBLISHED[step], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_default_schedule_is_the_published_one(step):
     ],
 )
 def test_schedule_scales_with_the_batch(batch_size, rate, steps, num_steps):
-    scaled = lib.scale_to_batch(lib.Schedule(), batch_size)
+    scaled = lib.scale_to_batch(Optimizer(), batch_size)
     assert scaled.learning_rate == pytest.approx(rate)
     assert scaled.decay_steps == steps
     assert scaled.warmup_rate == 1e-4
@@ -41,13 +44,23 @@ def test_schedule_scales_with_the_batch(batch_size, rate, steps, num_steps):
 
 
 def test_schedule_without_warmup_starts_at_the_full_rate():
-    schedule = lib.Schedule(learning_rate=0.5, warmup_steps=0, decay_steps=())
+    schedule = lib.make_schedule(
+        Optimizer(learning_rate=0.5, warmup_steps=0, decay_steps=())
+    )
     assert schedule(0) == 0.5
 
 
 def test_updates_follow_the_recurrence_of_sgd():
-    schedule = lib.Schedule(0.1, 0.1, 0, (2,), 0.5)
-    optimizer = lib.make_optimizer(schedule, momentum=0.9, weight_decay=0.01)
+    options = Optimizer(
+        learning_rate=0.1,
+        warmup_steps=0,
+        decay_steps=(2,),
+        decay_factor=0.5,
+        momentum=0.9,
+        weight_decay=0.01,
+    )
+    schedule = lib.make_schedule(options)
+    optimizer = lib.make_optimizer(schedule, options, freeze_bn=False)
     params = {"conv": {"kernel": jnp.array(2.0), "bias": jnp.array(-1.0)}}
     grads = {"conv": {"kernel": jnp.array(0.3), "bias": jnp.array(0.2)}}
     state = optimizer.init(params)
@@ -64,7 +77,8 @@ def test_updates_follow_the_recurrence_of_sgd():
 
 
 def test_frozen_batch_norm_gets_no_update_not_even_weight_decay():
-    optimizer = lib.make_optimizer(lib.Schedule(), freeze_bn=True)
+    schedule = lib.make_schedule(Optimizer())
+    optimizer = lib.make_optimizer(schedule, Optimizer(), freeze_bn=True)
     params = {
         "bn": {"scale": jnp.ones(3), "bias": jnp.ones(3)},
         "conv": {"kernel": jnp.ones(3), "bias": jnp.ones(3)},
@@ -77,10 +91,8 @@ def test_frozen_batch_norm_gets_no_update_not_even_weight_decay():
 
 
 def test_clipping_limits_the_norm_of_the_gradient():
-    schedule = lib.Schedule(1.0, 1.0, 0, ())
-    optimizer = lib.make_optimizer(
-        schedule, momentum=0.0, weight_decay=0.0, clip_norm=1.0
-    )
+    options = Optimizer(momentum=0.0, weight_decay=0.0, clip_norm=1.0)
+    optimizer = lib.make_optimizer(lambda _: 1.0, options, freeze_bn=False)
     params = {"kernel": jnp.zeros(2)}
     grads = {"kernel": jnp.array([3.0, 4.0])}
     updates, _ = optimizer.update(grads, optimizer.init(params), params)

@@ -14,12 +14,14 @@ from yolact_jax.training.session import load_state
 
 
 def small_config(folder, num_steps):
-    config = tiny_config(folder)
-    config.train.num_steps = num_steps
-    config.train.ema_decay = 0.5
-    config.eval.max_images = 1
-    config.eval.sample_images = 1
-    return config
+    return tiny_config(folder).replace(
+        {
+            "train.num_steps": num_steps,
+            "train.ema_decay": 0.5,
+            "eval.max_images": 1,
+            "eval.sample_images": 1,
+        }
+    )
 
 
 def train_in_one_process(folder, num_steps):

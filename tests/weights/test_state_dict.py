@@ -19,7 +19,7 @@ from yolact_jax.weights.state_dict import load_state_dict, num_classes_of, to_st
 from yolact_jax.zoo import abstract_variables
 
 BACKBONES = {
-    "resnet": ResNet((1, 2, 1, 1), Bottleneck, width=4),
+    "resnet": ResNet((1, 2, 1, 1), Bottleneck, width=4, deformable_interval=0),
     "deformable": ResNet((1, 2, 1, 1), Bottleneck, width=4, deformable_interval=1),
     "darknet": DarkNet((1, 1, 2, 1, 1), width=8),
 }

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from absl import flags
 
+from yolact_jax.config import Augment
+from yolact_jax.data import workers
 from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import AugmentOptions, collate
+from yolact_jax.data.augment.sample import collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import RecordSource
@@ -34,16 +36,18 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
       num_dropped: annotations that found no slot so far.
     """
 
-    def __init__(self, iterator: Any):
-        """Takes a grain iterator."""
+    def __init__(self, iterator: Any, num_workers: int = 0):
+        """Takes a grain iterator, and how many processes load for it."""
         self._iterator = iterator
+        self._num_workers = num_workers
         self.num_dropped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the next batch."""
         if self._iterator is None:
             raise ValueError("The training batches were closed.")
-        batch = next(self._iterator)
+        with workers.watched(self._num_workers):
+            batch = next(self._iterator)
         self._count_dropped(batch)
         return batch
 
@@ -99,10 +103,11 @@ def training_batches(
     input_size: int,
     mask_size: int,
     max_objects: int,
-    augment: AugmentOptions,
+    augment: Augment,
+    mask_target: str = "original",
     seed: int,
     start_step: int = 0,
-    num_workers: int = 0,
+    num_workers: int,
     num_threads: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -120,6 +125,7 @@ def training_batches(
       mask_size: height and width of the masks, pixels.
       max_objects: slots for annotations per image (G).
       augment: which random changes to make.
+      mask_target: see `config.Data`.
       seed: of shuffling and augmentation, in [0, 2**31).
       start_step: the first batch to return, to resume a run.
       num_workers: processes that load; 0 to load in threads of this process.  A script
@@ -135,6 +141,7 @@ def training_batches(
 
     Raises:
       DatasetError: no image has an object.
+      LoaderError: by the iterator, if a worker dies.
       ValueError: an argument is out of range.
     """
     # Imported late: grain imports jax, which readers of single images do not need.
@@ -154,6 +161,7 @@ def training_batches(
         options=augment,
         input_size=input_size,
         mask_size=mask_size,
+        mask_target=mask_target,
         max_objects=max_objects,
     )
     samples = (
@@ -172,10 +180,12 @@ def training_batches(
         _allow_unparsed_flags()
         # A worker needs no more than one batch in the making and one ready.
         options = grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1)
-        loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(options)
+        loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(
+            options, worker_init_fn=workers.end_with_parent
+        )
     else:
         loaded = batches.to_iter_dataset(_read_options(threads))
-    return TrainingBatches(iter(loaded))
+    return TrainingBatches(iter(loaded), num_workers)
 
 
 def _check_processes(batch_size: int, process_index: int, process_count: int) -> None:

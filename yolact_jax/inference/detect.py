@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.nms import candidates
@@ -19,30 +20,30 @@ _MASKS_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class DetectOptions:
-    """Sizes that shape the compiled program; thresholds are arguments instead.
+class Shortcuts:
+    """Faster ways to the same detections.
 
     Attributes:
-      top_k: boxes per class that enter suppression.
-      max_detections: D, detections kept per image; "cross_class" keeps up to `top_k`.
-      nms: one of `NMS_VARIANTS`, see `run_nms`.
-      input_size: side of the network input, pixels, in which "sequential" measures.
-      class_agnostic: whether boxes of different classes suppress each other.
       capacities: numbers of candidates, increasing.  Only the candidates, anchors that
         may pass the score threshold, are scored and sorted, padded to the first
-        number that holds those of every image; all anchors are if none does.
-        Faster, and changes nothing; () always takes all.
+        number that holds those of every image; all anchors are if none does.  () always
+        takes all.
       pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
-        tried first.  Faster, and changes nothing; 0 never tries.
+        tried first; 0 never tries.
     """
 
-    top_k: int = 200
-    max_detections: int = 100
-    nms: str = "fast"
-    input_size: float = 550.0
-    class_agnostic: bool = False
     capacities: tuple[int, ...] = (64, 384, 1024)
     pairs: int = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+    """What all ways to the detections share; thresholds may be traced."""
+
+    options: Eval
+    input_size: int
+    thresholds: dict[str, jax.Array | float]
+    pairs: int
 
 
 def detect(
@@ -51,7 +52,9 @@ def detect(
     *,
     score_threshold: jax.Array | float,
     iou_threshold: jax.Array | float,
-    options: DetectOptions,
+    options: Eval,
+    input_size: int,
+    shortcuts: Shortcuts = Shortcuts(),
 ) -> Detections:
     """Decodes the predictions of a batch and suppresses duplicates.
 
@@ -64,7 +67,10 @@ def detect(
       anchors_cxcywh: [A, 4] float32.
       score_threshold: least score an anchor needs in its best class; may be traced.
       iou_threshold: overlap above which the lower score goes; may be traced.
-      options: static sizes.
+      options: which NMS, and its sizes, which shape the compiled program; thresholds
+        are the arguments above instead.
+      input_size: side of the network input, pixels, in which "sequential" measures.
+      shortcuts: change the time it takes, not the result.
 
     Returns:
       Detections [B, D]; everything is 0 in slots that are not valid.
@@ -73,11 +79,12 @@ def detect(
     boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
     images = (boxes, predictions.class_logits, predictions.coefficients)
     thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+    rules = _Rules(options, input_size, thresholds, shortcuts.pairs)
 
     def among_all() -> Detections:
-        return _detect_among(images, thresholds, options)
+        return _detect_among(images, rules)
 
-    capacities = [c for c in options.capacities if c < anchors_cxcywh.shape[0]]
+    capacities = [c for c in shortcuts.capacities if c < anchors_cxcywh.shape[0]]
     if not capacities:
         return among_all()
     mask = candidates.may_score_above(predictions.class_logits, score_threshold)
@@ -85,7 +92,7 @@ def detect(
     def among_candidates(capacity: int) -> Detections:
         index, valid = jax.vmap(lambda m: candidates.compact(m, capacity))(mask)
         compact = jax.tree.map(jax.vmap(lambda x, i: x[i]), images, (index,) * 3)
-        found = _detect_among(compact, thresholds, options, valid)
+        found = _detect_among(compact, rules, valid)
         anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
         anchor_index = jnp.where(found.valid, anchor_index, 0)
         return found.replace(anchor_index=anchor_index)
@@ -96,15 +103,15 @@ def detect(
     return jax.lax.switch(tier, [*ways, among_all])
 
 
-def _detect_among(images, thresholds, options: DetectOptions, valid=None) -> Detections:
+def _detect_among(images, rules: _Rules, valid=None) -> Detections:
     """Detections [B, D] among all anchors given, or [B, A] valid ones."""
     boxes, logits, coefficients = images
     scores = jax.nn.softmax(logits)[..., 1:]
     if valid is None:
-        kept = _suppress(boxes, scores, thresholds, options)
+        kept = _suppress(boxes, scores, rules)
     else:
         scores = jnp.where(valid[..., None], scores, -1.0)
-        kept = _suppress_candidates(boxes, scores, thresholds, options)
+        kept = _suppress_candidates(boxes, scores, rules)
 
     def pick(values):
         picked = jnp.take_along_axis(values, kept.anchor_index[..., None], axis=1)
@@ -120,39 +127,41 @@ def _detect_among(images, thresholds, options: DetectOptions, valid=None) -> Det
     )
 
 
-def _suppress(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+def _suppress(boxes, scores, rules: _Rules) -> Kept:
     """The plain way: every anchor under every class.  All arrays have a B axis."""
+    options = rules.options
     one_image = functools.partial(
         run_nms,
         options.nms,
-        **thresholds,
+        **rules.thresholds,
         top_k=options.top_k,
         max_detections=options.max_detections,
         agnostic=options.class_agnostic,
-        input_size=options.input_size,
+        input_size=rules.input_size,
     )
     return jax.vmap(one_image)(boxes, scores)
 
 
-def _suppress_candidates(boxes, scores, thresholds, options: DetectOptions) -> Kept:
+def _suppress_candidates(boxes, scores, rules: _Rules) -> Kept:
     """The same, by the best pairs if that is less work and they suffice."""
 
     def plain() -> Kept:
-        return _suppress(boxes, scores, thresholds, options)
+        return _suppress(boxes, scores, rules)
 
+    options = rules.options
     rule = DROPPING_RULES.get(options.nms)
     _, num_anchors, num_classes = scores.shape
     overlaps = num_classes * min(options.top_k, num_anchors) ** 2
-    worth_it = 0 < options.pairs**2 < overlaps
+    worth_it = 0 < rules.pairs**2 < overlaps
     if rule is None or options.class_agnostic or not worth_it:
         return plain()
     one_image = functools.partial(
         best_pairs_nms,
         rule=rule,
-        **thresholds,
+        **rules.thresholds,
         top_k=options.top_k,
         max_detections=options.max_detections,
-        pairs=options.pairs,
+        pairs=rules.pairs,
     )
     kept, exact = jax.vmap(one_image)(boxes, scores)
     return jax.lax.cond(jnp.all(exact), lambda: kept, plain)

@@ -10,8 +10,8 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
+from yolact_jax.config import Eval
 from yolact_jax.inference.detect import (
-    DetectOptions,
     detect,
     full_size_masks,
     rescore_masks,
@@ -40,7 +40,7 @@ def make_predict_fn(
     model: nn.Module,
     anchors_cxcywh: jax.Array,
     input_size: int,
-    options: DetectOptions,
+    options: Eval,
     *,
     sharding: NamedSharding | None = None,
 ) -> Callable[..., Outputs]:
@@ -50,7 +50,7 @@ def make_predict_fn(
       model: a `Yolact`.
       anchors_cxcywh: [A, 4] float32.
       input_size: side of the network input, pixels.
-      options: static sizes.
+      options: which NMS, and its sizes; thresholds are arguments of the result.
       sharding: of B over several devices, each of which runs the program of one
         device on its part; None for one device.
 
@@ -71,6 +71,7 @@ def make_predict_fn(
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             options=options,
+            input_size=input_size,
         )
         if model.mask_iou_net is not None:
             detections = jax.vmap(
@@ -130,20 +131,20 @@ class Predictor:
       variables: parameters and batch statistics, on the device.
       class_names: name of each label.
       batch_size: images per call, over all devices.
-      score_threshold: detections with a lower score are not returned; the published
-        evaluation keeps everything that Fast NMS returns, which is 0.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
       iou_threshold: overlap above which Fast NMS drops the lower score.
+      score_threshold: detections with a lower score are not returned; the published
+        evaluation keeps everything that Fast NMS returns, which is 0.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
     """
 
     predict_fn: Callable[..., Outputs]
     variables: dict
     class_names: tuple[str, ...]
-    batch_size: int = 1
+    batch_size: int
+    candidate_threshold: float
+    iou_threshold: float
     score_threshold: float = 0.0
-    candidate_threshold: float = 0.05
-    iou_threshold: float = 0.5
     sharding: NamedSharding | None = None
 
     def __call__(self, image: np.ndarray) -> Instances:

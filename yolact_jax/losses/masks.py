@@ -47,7 +47,7 @@ def select_masks(
     masks: jax.Array,
     priority: jax.Array,
     *,
-    max_masks: int = 100,
+    max_masks: int,
 ) -> MaskSelection:
     """Assembles the masks of positive anchors, cropped to their objects.
 

@@ -25,7 +25,7 @@ def box_loss(
 
 
 def class_loss(
-    class_logits: jax.Array, class_target: jax.Array, *, negative_ratio: int = 3
+    class_logits: jax.Array, class_target: jax.Array, *, negative_ratio: int
 ) -> jax.Array:
     """Softmax cross entropy with online hard example mining (OHEM).
 

@@ -4,13 +4,13 @@
 `yolact_losses` maps them over the batch, weights and normalises them.
 """
 
-import dataclasses
 from collections.abc import Callable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from yolact_jax.config import Loss
 from yolact_jax.losses.masks import (
     binary_cross_entropy,
     mask_iou_loss,
@@ -30,7 +30,6 @@ from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Batch, Predictions
 
 __all__ = [
-    "LossOptions",
     "Losses",
     "binary_cross_entropy",
     "box_loss",
@@ -45,40 +44,6 @@ __all__ = [
 
 MaskIouFn = Callable[[jax.Array], jax.Array]
 """Scores [N, Hp, Wp] soft masks as [N, C], see `Yolact.mask_ious`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LossOptions:
-    """Weights and limits of the losses; the defaults are the published ones.
-
-    Attributes:
-      class_weight: weight of the classification loss.
-      box_weight: weight of the box loss.
-      mask_weight: weight of the mask loss.
-      semantic_weight: weight of the semantic segmentation loss.
-      mask_iou_weight: weight of the loss of the mask scoring network.
-      min_mask_cells: least area, in cells of the prototypes, of the box that the mask
-        loss of an object is divided by; 0 in the original.
-      min_mask_area: prototype pixels an object needs more than to teach that network.
-      negative_ratio: hard negatives per positive anchor, per image.
-      max_masks: positive anchors per image that enter the mask loss.
-      positive_iou: least overlap of a positive anchor.
-      negative_iou: overlap below which an anchor is background.
-      crowd_iou: share of an anchor inside a crowd above which it is neutral.
-    """
-
-    class_weight: float = 1.0
-    box_weight: float = 1.5
-    mask_weight: float = 6.125
-    semantic_weight: float = 1.0
-    mask_iou_weight: float = 25.0
-    min_mask_cells: float = 0.0
-    min_mask_area: int = 25
-    negative_ratio: int = 3
-    max_masks: int = 100
-    positive_iou: float = 0.5
-    negative_iou: float = 0.4
-    crowd_iou: float = 0.7
 
 
 @flax.struct.dataclass
@@ -106,9 +71,11 @@ def yolact_losses(
     anchors_cxcywh: jax.Array,
     *,
     priority: jax.Array,
-    options: LossOptions,
+    options: Loss,
     axis_name: str | None = None,
     mask_iou_fn: MaskIouFn | None = None,
+    positive_share: jax.Array | float = 1.0,
+    image_share: jax.Array | float = 1.0,
 ) -> Losses:
     """Computes all loss terms of a batch.
 
@@ -126,6 +93,9 @@ def yolact_losses(
       options: weights and limits.
       axis_name: mapped device axis, if any.
       mask_iou_fn: the mask scoring network of YOLACT++, if the model has one.
+      positive_share: positive anchors of the batch over those of a whole that it is a
+        part of, whose losses are the sum over its parts.
+      image_share: the same of the images.
 
     Returns:
       The weighted, normalised terms.
@@ -147,21 +117,22 @@ def yolact_losses(
     if axis_name is not None:
         num_positive = jax.lax.psum(num_positive, axis_name)
         num_images = num_images * jax.lax.axis_size(axis_name)
-    return _weighted(jax.tree.map(jnp.sum, sums), num_positive, num_images, options)
-
-
-def _weighted(sums: Losses, num_positive, num_images, options: LossOptions) -> Losses:
     # Without any object there is nothing to divide by, and the sums are 0.
     per_positive = 1.0 / jnp.maximum(num_positive, 1)
+    sums = jax.tree.map(jnp.sum, sums)
+
+    def weighted(weight: float, term: jax.Array) -> jax.Array:
+        return weight * positive_share * term * per_positive
+
     mask_iou = sums.mask_iou
-    if mask_iou is not None:
-        mask_iou = options.mask_iou_weight * mask_iou * per_positive
     return Losses(
-        box=options.box_weight * sums.box * per_positive,
-        classification=options.class_weight * sums.classification * per_positive,
-        mask=options.mask_weight * sums.mask * per_positive,
-        semantic=options.semantic_weight * sums.semantic / num_images,
-        mask_iou=mask_iou,
+        box=weighted(options.box_weight, sums.box),
+        classification=weighted(options.class_weight, sums.classification),
+        mask=weighted(options.mask_weight, sums.mask),
+        semantic=options.semantic_weight * image_share * sums.semantic / num_images,
+        mask_iou=None
+        if mask_iou is None
+        else weighted(options.mask_iou_weight, mask_iou),
     )
 
 

@@ -69,7 +69,7 @@ class DarkNet(nn.Module):
     """
 
     stage_sizes: Sequence[int]
-    width: int = 64
+    width: int
     axis_name: str | None = None
     remat: bool = False
     dtype: Any = jnp.float32

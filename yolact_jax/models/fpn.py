@@ -25,7 +25,7 @@ class FPN(nn.Module):
       winograd: see `Conv`.
     """
 
-    features: int = 256
+    features: int
     num_downsample: int = 2
     dtype: Any = jnp.float32
     winograd: bool = False

@@ -21,8 +21,8 @@ class ProtoNet(nn.Module):
       winograd: see `Conv`.
     """
 
-    num_prototypes: int = 32
-    features: int = 256
+    num_prototypes: int
+    features: int
     dtype: Any = jnp.float32
     winograd: bool = False
 
@@ -54,8 +54,8 @@ class PredictionHead(nn.Module):
 
     num_classes: int
     anchors_per_cell: int
-    num_prototypes: int = 32
-    features: int = 256
+    num_prototypes: int
+    features: int
     dtype: Any = jnp.float32
     winograd: bool = False
 

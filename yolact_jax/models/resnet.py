@@ -103,8 +103,8 @@ class ResNet(nn.Module):
 
     stage_sizes: Sequence[int]
     block: Any
-    width: int = 64
-    deformable_interval: int = 0
+    width: int
+    deformable_interval: int
     axis_name: str | None = None
     remat: bool = False
     dtype: Any = jnp.float32

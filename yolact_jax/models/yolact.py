@@ -30,9 +30,9 @@ class Yolact(nn.Module):
 
     backbone: nn.Module
     num_classes: int
-    anchors_per_cell: int = 3
-    num_prototypes: int = 32
-    features: int = 256
+    anchors_per_cell: int
+    num_prototypes: int
+    features: int
     freeze_bn: bool = False
     mask_iou_net: nn.Module | None = None
     dtype: Any = jnp.float32

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NUM_LEVELS = 5
-"""Pyramid levels P3..P7."""
+from yolact_jax.config import NUM_LEVELS
 
 
 def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:

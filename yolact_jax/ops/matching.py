@@ -37,9 +37,9 @@ def match_anchors(
     is_crowd: jax.Array,
     anchors_cxcywh: jax.Array,
     *,
-    positive_iou: float = 0.5,
-    negative_iou: float = 0.4,
-    crowd_iou: float = 0.7,
+    positive_iou: float,
+    negative_iou: float,
+    crowd_iou: float,
 ) -> Matches:
     """Matches the objects of one image to anchors, as YOLACT does.
 

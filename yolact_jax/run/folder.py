@@ -7,10 +7,8 @@ import json
 import logging
 import platform
 from pathlib import Path
-from typing import Any
 
-from ml_collections import ConfigDict
-
+from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.files import replacing
 
@@ -50,16 +48,16 @@ class Run:
       category_ids: id of each label in the annotation files.
     """
 
-    config: ConfigDict
+    config: Config
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
 
 
-def save_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+def save_run(workdir: str | Path, config: Config, dataset: Dataset) -> None:
     """Writes config, classes and versions of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _CONFIG_FILE, config.to_dict())
+    _write_json(folder / _CONFIG_FILE, dataclasses.asdict(config))
     classes = {
         "class_names": list(dataset.class_names),
         "category_ids": list(dataset.category_ids),
@@ -91,12 +89,15 @@ def load_run(workdir: str | Path) -> Run:
                 f"`workdir` {folder} has no {name}; it must be a folder in which "
                 f"train.py has run."
             )
-    config = ConfigDict(_read_json(folder / _CONFIG_FILE))
+    try:
+        config = from_config_dict(_read_json(folder / _CONFIG_FILE))
+    except ValueError as error:
+        raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
     classes = _read_json(folder / _DATASET_FILE)
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
 
 
-def check_same_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) -> None:
+def check_same_run(workdir: str | Path, config: Config, dataset: Dataset) -> None:
     """Refuses to go on with another model or other data; logs what else differs.
 
     Args:
@@ -108,12 +109,10 @@ def check_same_run(workdir: str | Path, config: ConfigDict, dataset: Dataset) ->
       ValueError: if the folder is not that of a run, the model differs, or the
         annotations do.
     """
-    load_run(workdir)
-    folder = Path(workdir)
-    old, new = _flat(_read_json(folder / _CONFIG_FILE)), _flat(config.to_dict())
-    changed = [f for f in sorted(old.keys() | new.keys()) if old.get(f) != new.get(f)]
-    for field in changed:
-        change = f"config.{field} was {old.get(field)!r} and is {new.get(field)!r}"
+    folder, new = Path(workdir), config.flat()
+    old = load_run(workdir).config.flat()
+    for field in (f for f in new if old[f] != new[f]):
+        change = f"config.{field} was {old[field]!r} and is {new[field]!r}"
         if field.startswith(("model.", "anchors.")) and field not in _FREE_FIELDS:
             raise ValueError(
                 f"{folder} holds the run of another model: {change}; use another "
@@ -146,15 +145,6 @@ def _log_changed_versions(folder: Path) -> None:
                 new[name],
                 old[name],
             )
-
-
-def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Field names with dots -> values as JSON has them."""
-    return {
-        f"{section}.{name}": json.loads(json.dumps(value))
-        for section, fields in config.items()
-        for name, value in fields.items()
-    }
 
 
 def _read_json(path: Path) -> dict:

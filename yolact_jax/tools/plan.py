@@ -7,15 +7,15 @@ from pathlib import Path
 
 import jax
 from jax.sharding import Sharding
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config, check_batch
 from yolact_jax.data.sources import shapes
 from yolact_jax.structures import Batch
 from yolact_jax.tools.flops import count_flops
 from yolact_jax.training import session
 from yolact_jax.training.multihost.mesh import Layout, make_layout
-from yolact_jax.zoo import abstract_variables
+from yolact_jax.zoo.pretrained import abstract_variables
 
 _COCO_CLASSES = 80
 
@@ -57,7 +57,7 @@ class Plan:
         return int(per_device) * self.num_devices
 
 
-def make_plan(config: ConfigDict) -> Plan:
+def make_plan(config: Config) -> Plan:
     """Compiles the training step of a config for the devices at hand.
 
     Two batch sizes are compiled, to tell what an image adds.
@@ -71,7 +71,7 @@ def make_plan(config: ConfigDict) -> Plan:
     Raises:
       ValueError: if the config cannot work, or JAX was told to do without the CPU.
     """
-    build.validate(config, jax.device_count())
+    check_batch(config.train, jax.device_count())
     layout, num_classes = make_layout(), count_classes(config)
     num_devices = jax.device_count()
     batch_size = config.train.batch_size
@@ -105,7 +105,7 @@ def _other_batch(batch_size: int, least: int) -> int:
     return 2 * batch_size if batch_size % (2 * least) else batch_size // 2
 
 
-def count_classes(config: ConfigDict) -> int:
+def count_classes(config: Config) -> int:
     """Counts the classes of a config; as many as COCO's if its data are not there."""
     if config.data.dataset == "shapes":
         return len(shapes.CLASS_NAMES)
@@ -144,25 +144,25 @@ def format_plan(plan: Plan) -> str:
 
 
 def _lower(
-    config: ConfigDict, num_classes: int, batch_size: int, layout: Layout
+    config: Config, num_classes: int, batch_size: int, layout: Layout
 ) -> jax.stages.Lowered:
     """Traces the step for another batch size, all else being equal."""
-    config = config.copy_and_resolve_references()
-    config.model.freeze_bn = "yes" if build.freezes_bn(config) else "no"
-    config.train.batch_size = batch_size
+    config = config.replace(
+        {"model.freeze_bn": _frozen(config), "train.batch_size": batch_size}
+    )
     step = session.train_step_fn(config, num_classes, jax.random.key(0))
     state = _abstract_state(config, num_classes, layout)
     batch = _abstract_batch(config, batch_size, layout.sharded)
     return session.compile_lazily(step, layout).lower(state, batch)
 
 
-def _abstract_state(config: ConfigDict, num_classes: int, layout: Layout):
+def _abstract_state(config: Config, num_classes: int, layout: Layout):
     make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
     return session.abstract_state(make_state, layout.replicated)
 
 
 def _abstract_batch(
-    config: ConfigDict, batch_size: int, sharding: Sharding | None
+    config: Config, batch_size: int, sharding: Sharding | None
 ) -> Batch:
     size, slots = config.data.input_size, config.data.max_objects
     side = build.prototype_size(config)
@@ -192,28 +192,29 @@ def _step_bytes(lowered: jax.stages.Lowered) -> int:
     )
 
 
-def _step_flops(config: ConfigDict, num_classes: int) -> float:
-    config = _plain(config)
+def _step_flops(config: Config, num_classes: int) -> float:
     # The body of a loop over parts of the batch would count once.
-    config.train.accumulate_steps = 1
+    config = _plain(config).replace({"train.accumulate_steps": 1})
     step = session.train_step_fn(config, num_classes, jax.random.key(0))
     make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
     batch = _abstract_batch(config, config.train.batch_size, sharding=None)
     return count_flops(step, jax.eval_shape(make_state), batch)
 
 
-def _forward_flops(config: ConfigDict, num_classes: int, variables) -> float:
+def _forward_flops(config: Config, num_classes: int, variables) -> float:
     model, size = build.make_model(_plain(config), num_classes), config.data.input_size
     image = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
     return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
 
 
-def _plain(config: ConfigDict) -> ConfigDict:
+def _plain(config: Config) -> Config:
     """Winograd's algorithm needs fewer operations than the published counts."""
-    config = config.copy_and_resolve_references()
-    config.model.freeze_bn = "yes" if build.freezes_bn(config) else "no"
-    config.model.winograd = "no"
-    return config
+    return config.replace({"model.freeze_bn": _frozen(config), "model.winograd": "no"})
+
+
+def _frozen(config: Config) -> str:
+    """What "auto" stands for, which another batch size may not change."""
+    return "yes" if build.freezes_bn(config) else "no"
 
 
 def _num_bytes(tree) -> int:

@@ -1,6 +1,5 @@
 """Gradients of a large batch, from parts of it that fit into memory one by one."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.losses.yolact import LossOptions
+from yolact_jax.config import Loss
 from yolact_jax.ops.matching import match_anchors
 from yolact_jax.structures import Batch
 
@@ -19,6 +18,9 @@ PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
 @flax.struct.dataclass
 class Part:
     """A part of a batch, b of its B images, or all of them.
+
+    Each loss is a sum divided by a count; the losses of a part are divided by its own
+    count, and its share of the count of the batch makes up for that.
 
     Attributes:
       batch: the images and their ground truth.
@@ -32,21 +34,6 @@ class Part:
     priority: jax.Array
     positive_share: jax.Array | float = 1.0
     image_share: jax.Array | float = 1.0
-
-    def weigh(self, options: LossOptions) -> LossOptions:
-        """Scales the weights so that the losses of all parts sum to the batch's.
-
-        Each loss is a sum divided by a count; the losses of a part are divided by its
-        own count, and its share of the count of the batch makes up for that.
-        """
-        return dataclasses.replace(
-            options,
-            box_weight=options.box_weight * self.positive_share,
-            class_weight=options.class_weight * self.positive_share,
-            mask_weight=options.mask_weight * self.positive_share,
-            mask_iou_weight=options.mask_iou_weight * self.positive_share,
-            semantic_weight=options.semantic_weight * self.image_share,
-        )
 
 
 def accumulate(
@@ -82,7 +69,7 @@ def split(
     batch: Batch,
     priority: jax.Array,
     anchors_cxcywh: jax.Array,
-    options: LossOptions,
+    options: Loss,
     num_parts: int,
     axis_name: str | None = None,
 ) -> Part:
@@ -120,7 +107,7 @@ def split(
     )
 
 
-def _count_positives(batch: Batch, anchors_cxcywh, options: LossOptions) -> jax.Array:
+def _count_positives(batch: Batch, anchors_cxcywh, options: Loss) -> jax.Array:
     """Counts the positive anchors of each image, [B] int32."""
 
     def count(*image):

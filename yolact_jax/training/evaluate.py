@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.data.records.dataset import Dataset, RecordSource
 from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_ap import format_table, write_results
@@ -24,7 +24,7 @@ _SAMPLE_SIDE_PX = 320
 
 
 def evaluate_and_report(
-    config: ConfigDict,
+    config: Config,
     dataset: Dataset,
     state: TrainState,
     workdir: str | Path,
@@ -78,7 +78,7 @@ def evaluate_and_report(
 
 
 def _detect_share(
-    config: ConfigDict, dataset: Dataset, state: TrainState, split: str
+    config: Config, dataset: Dataset, state: TrainState, split: str
 ) -> tuple[Predictor, RecordSource, Detected]:
     """Detects in this process's share of the images."""
     source = dataset.source(split)

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config, check_batch
 from yolact_jax.run import checkpoint
 from yolact_jax.run import folder as run_folder
 from yolact_jax.run.best import Evaluations
@@ -50,14 +50,14 @@ class _Keeper:
     evaluations: Evaluations
 
 
-def train(config: ConfigDict, workdir: str | Path) -> TrainState:
+def train(config: Config, workdir: str | Path) -> TrainState:
     """Trains a model, resuming from the newest checkpoint in the folder if any.
 
     Leaves in the folder what ``docs/training.md`` lists: checkpoints, the config,
     metrics, the AP on the validation split, and pictures.
 
     Args:
-      config: see ``configs/coco.py``.
+      config: what to train, on what and how.
       workdir: folder of the run, made if missing.
 
     Returns:
@@ -71,7 +71,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
       WorkdirInUseError: if another process is training in the folder.
       OSError: if the disk is full.
     """
-    build.validate(config, jax.device_count())
+    check_batch(config.train, jax.device_count())
     session = make_session(config, Path(workdir))
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))

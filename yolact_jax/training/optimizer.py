@@ -1,62 +1,63 @@
 """Learning-rate schedule and optimizer: SGD with momentum, as published."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from yolact_jax.config import Optimizer
+
 BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """Linear warm-up, then a learning rate that falls in steps.
+Schedule = Callable[[jax.Array | int], jax.Array]
+"""Learning rate of the update at a step, counted from 0."""
 
-    Attributes:
-      learning_rate: rate after the warm-up.
-      warmup_rate: rate at step 0.
-      warmup_steps: steps after which `learning_rate` is reached.
-      decay_steps: steps at which the rate is multiplied by `decay_factor`.
-      decay_factor: see `decay_steps`.
+
+def make_schedule(options: Optimizer) -> Schedule:
+    """Makes the learning rate: a linear warm-up, then a rate that falls in steps.
+
+    Args:
+      options: learning rate, warm-up and decay.
+
+    Returns:
+      ``schedule(step)``, a float32 scalar.
     """
 
-    learning_rate: float = 1e-3
-    warmup_rate: float = 1e-4
-    warmup_steps: int = 500
-    decay_steps: Sequence[int] = (280_000, 600_000, 700_000, 750_000)
-    decay_factor: float = 0.1
-
-    def __call__(self, step: jax.Array | int) -> jax.Array:
-        """Returns the learning rate of the update at `step`, counted from 0."""
+    def schedule(step: jax.Array | int) -> jax.Array:
         step = jnp.asarray(step)
-        progress = step / max(self.warmup_steps, 1)
-        warm = self.warmup_rate + (self.learning_rate - self.warmup_rate) * progress
-        passed = jnp.sum(step >= jnp.asarray(self.decay_steps, jnp.int32))
-        decayed = self.learning_rate * self.decay_factor ** passed.astype(jnp.float32)
-        warming = (step <= self.warmup_steps) & (passed == 0) & (self.warmup_steps > 0)
-        return jnp.where(warming, warm, decayed)
+        progress = step / max(options.warmup_steps, 1)
+        rise = options.learning_rate - options.warmup_rate
+        warm = options.warmup_rate + rise * progress
+        passed = jnp.sum(step >= jnp.asarray(options.decay_steps, jnp.int32))
+        factor = options.decay_factor ** passed.astype(jnp.float32)
+        has_warmup = options.warmup_steps > 0
+        warming = (step <= options.warmup_steps) & (passed == 0) & has_warmup
+        return jnp.where(warming, warm, options.learning_rate * factor)
+
+    return schedule
 
 
-def scale_to_batch(schedule: Schedule, batch_size: int) -> Schedule:
-    """Scales a schedule meant for batches of 8 to another batch size.
+def scale_to_batch(options: Optimizer, batch_size: int) -> Optimizer:
+    """Scales a learning rate meant for batches of 8 to another batch size.
 
     The rate grows and the steps shrink in proportion (Goyal et al. 2017); the
     warm-up stays as it is.
 
     Args:
-      schedule: schedule for `BASE_BATCH_SIZE`.
+      options: for `BASE_BATCH_SIZE`.
       batch_size: images per update over all devices.
 
     Returns:
-      The schedule for `batch_size`.
+      The options for `batch_size`.
     """
     return dataclasses.replace(
-        schedule,
-        learning_rate=schedule.learning_rate * batch_size / BASE_BATCH_SIZE,
-        decay_steps=tuple(scale_steps(s, batch_size) for s in schedule.decay_steps),
+        options,
+        learning_rate=options.learning_rate * batch_size / BASE_BATCH_SIZE,
+        decay_steps=tuple(scale_steps(s, batch_size) for s in options.decay_steps),
     )
 
 
@@ -66,30 +67,25 @@ def scale_steps(steps: int, batch_size: int) -> int:
 
 
 def make_optimizer(
-    schedule: Schedule,
-    *,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    clip_norm: float = 0.0,
-    freeze_bn: bool = False,
+    schedule: Schedule, options: Optimizer, *, freeze_bn: bool
 ) -> optax.GradientTransformation:
     """Builds SGD with momentum and weight decay on every trained parameter.
 
+    Weight decay reaches biases and batch normalization too, as in the original.
+
     Args:
       schedule: learning rate as a function of the step.
-      momentum: share of the velocity kept at each step.
-      weight_decay: added to the gradient as a multiple of the parameter; biases
-        and batch normalisation included, as in the original.
-      clip_norm: largest global norm of the gradient; 0 does not clip.
-      freeze_bn: leave scale and bias of batch normalisation untouched.
+      options: momentum, weight decay and the largest norm of the gradient.
+      freeze_bn: leave scale and bias of batch normalization untouched.
 
     Returns:
       The optimizer.
     """
+    clip = options.clip_norm
     sgd = optax.chain(
-        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        optax.add_decayed_weights(weight_decay),
-        optax.sgd(schedule, momentum=momentum),
+        optax.clip_by_global_norm(clip) if clip else optax.identity(),
+        optax.add_decayed_weights(options.weight_decay),
+        optax.sgd(schedule, momentum=options.momentum),
     )
     if not freeze_bn:
         return sgd

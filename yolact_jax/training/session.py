@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Sharding, SingleDeviceSharding
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.run import checkpoint
 from yolact_jax.run.best import Evaluations
@@ -21,11 +21,12 @@ from yolact_jax.training.multihost.mesh import Layout, make_layout
 from yolact_jax.training.optimizer import (
     Schedule,
     make_optimizer,
+    make_schedule,
     scale_steps,
     scale_to_batch,
 )
 from yolact_jax.training.step import TrainState, create_state, make_train_step
-from yolact_jax.zoo import initialise_from, load_pretrained
+from yolact_jax.zoo.pretrained import initialise_from, load_pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Session:
       layout: how state and batches lie on the devices of all processes.
     """
 
-    config: ConfigDict
+    config: Config
     workdir: Path
     dataset: Dataset
     num_steps: int
@@ -53,12 +54,12 @@ class Session:
     layout: Layout
 
 
-def make_session(config: ConfigDict, workdir: Path) -> Session:
+def make_session(config: Config, workdir: Path) -> Session:
     """Makes everything a run needs beside its state."""
     # One process prepares the records, if need be, and all read them.
     dataset = processes.first_process_first(lambda: build.make_dataset(config))
     layout = make_layout()
-    schedule, num_steps = make_schedule(config)
+    schedule, num_steps = schedule_of(config)
     num_classes = len(dataset.class_names)
     init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
     step_fn = train_step_fn(config, num_classes, step_key)
@@ -76,40 +77,30 @@ def make_session(config: ConfigDict, workdir: Path) -> Session:
     )
 
 
-def make_schedule(config: ConfigDict) -> tuple[Schedule, int]:
+def schedule_of(config: Config) -> tuple[Schedule, int]:
     """Makes the learning-rate schedule of a config.
 
     Returns:
       The schedule and the number of steps of the run.
     """
-    options = config.optimizer
-    schedule = Schedule(
-        learning_rate=options.learning_rate,
-        warmup_rate=options.warmup_rate,
-        warmup_steps=options.warmup_steps,
-        decay_steps=tuple(options.decay_steps),
-        decay_factor=options.decay_factor,
-    )
-    num_steps = config.train.num_steps
+    options, num_steps = config.optimizer, config.train.num_steps
     if options.scale_with_batch:
-        schedule = scale_to_batch(schedule, config.train.batch_size)
+        options = scale_to_batch(options, config.train.batch_size)
         num_steps = scale_steps(num_steps, config.train.batch_size)
-    return schedule, num_steps
+    return make_schedule(options), num_steps
 
 
-def optimizer_of(config: ConfigDict) -> optax.GradientTransformation:
+def optimizer_of(config: Config) -> optax.GradientTransformation:
     """Makes the optimizer of a config."""
     return make_optimizer(
-        make_schedule(config)[0],
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
-        clip_norm=config.optimizer.clip_norm,
+        schedule_of(config)[0],
+        config.optimizer,
         freeze_bn=build.freezes_bn(config),
     )
 
 
 def initial_state_fn(
-    config: ConfigDict, num_classes: int, key: jax.Array
+    config: Config, num_classes: int, key: jax.Array
 ) -> Callable[[], TrainState]:
     """Returns a function that makes the state before the first step."""
     model = build.make_model(config, num_classes)
@@ -120,14 +111,14 @@ def initial_state_fn(
 
 
 def train_step_fn(
-    config: ConfigDict, num_classes: int, key: jax.Array
+    config: Config, num_classes: int, key: jax.Array
 ) -> Callable[..., Any]:
     """Makes the training step of a config, see `make_train_step`."""
     return make_train_step(
         build.make_model(config, num_classes),
         build.make_anchors(config),
         optimizer_of(config),
-        build.make_loss_options(config),
+        config.loss,
         key=key,
         accumulate_steps=config.train.accumulate_steps,
         average_decay=config.train.ema_decay,
@@ -140,7 +131,7 @@ def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[...,
     return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
 
 
-def with_init_weights(config: ConfigDict, state: TrainState) -> TrainState:
+def with_init_weights(config: Config, state: TrainState) -> TrainState:
     """Puts the weights of ``config.train.init_weights``, if any, into a fresh state.
 
     Raises:
@@ -177,7 +168,7 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
 def load_model(
     workdir: str | None,
     step: int | str | None,
-    config: ConfigDict | None,
+    config: Config | None,
     weights: str | None,
 ) -> tuple[Run, TrainState]:
     """Loads a run, or else pretrained weights into the model of a config.
@@ -207,7 +198,6 @@ def load_model(
             f"--weights {weights} needs --config, for example "
             f"configs/yolact_base.py: the file does not say which model it is for."
         )
-    build.validate(config)
     run, variables = load_pretrained(config, weights)
     variables = jax.device_put(variables, jax.devices()[0])
     return run, TrainState(jnp.int32(0), **variables, opt_state=())

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from yolact_jax.losses.yolact import Losses, LossOptions, yolact_losses
+from yolact_jax.config import Loss
+from yolact_jax.losses.yolact import Losses, yolact_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.accumulation import Part, accumulate, split
@@ -94,11 +95,11 @@ def make_train_step(
     model: nn.Module,
     anchors_cxcywh: jax.Array,
     optimizer: optax.GradientTransformation,
-    options: LossOptions,
+    options: Loss,
     *,
     key: jax.Array,
-    accumulate_steps: int = 1,
-    average_decay: float = 0.0,
+    accumulate_steps: int,
+    average_decay: float,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Binds the constant parts of training to a pure step function.
 
@@ -190,9 +191,11 @@ def _forward(
         part.batch,
         anchors_cxcywh,
         priority=part.priority,
-        options=part.weigh(options),
+        options=options,
         axis_name=axis_name,
         mask_iou_fn=mask_iou_fn_of(model, variables),
+        positive_share=part.positive_share,
+        image_share=part.image_share,
     )
     return losses, updates["batch_stats"]
 

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import photometric
 from yolact_jax.data.augment import sample as augment
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.photometric import ColourChange
-from yolact_jax.data.augment.sample import NO_AUGMENTATION, AugmentOptions
+from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
@@ -103,17 +104,17 @@ def test_largest_boxes_stay_and_crowds_go_first(seven, nine):
 
 
 def test_same_generator_gives_the_same_sample(seven):
-    first, again = (sample(seven, 3, AugmentOptions()) for _ in range(2))
+    first, again = (sample(seven, 3, Augment()) for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
-    other = sample(seven, 4, AugmentOptions())
+    other = sample(seven, 4, Augment())
     assert (first["images"] != other["images"]).any()
 
 
 def test_colours_do_not_change_the_geometry(seven):
     for seed in range(10):
-        plain = sample(seven, seed, AugmentOptions(photometric=False))
-        coloured = sample(seven, seed, AugmentOptions())
+        plain = sample(seven, seed, Augment(photometric=False))
+        coloured = sample(seven, seed, Augment())
         for name in ("boxes", "labels", "masks"):
             np.testing.assert_array_equal(plain[name], coloured[name])
 
@@ -131,12 +132,10 @@ def test_masks_stay_on_their_objects(shapes):
         painted = dataclasses.replace(example)
         painted.__dict__["image"] = codes
         for seed in range(4):
-            found = sample(
-                painted, seed, AugmentOptions(photometric=False), mask_size=96
-            )
+            found = sample(painted, seed, Augment(photometric=False), mask_size=96)
             image = found["images"].astype(int)
             _, kept = augment.choose_view(
-                painted, np.random.default_rng(seed), AugmentOptions(), 96
+                painted, np.random.default_rng(seed), Augment(), 96
             )
             for owner, mask in zip(kept, found["masks"], strict=True):
                 code = np.array([40 * (owner + 1), 0, 255])
@@ -156,7 +155,7 @@ def test_masks_are_not_shifted(shapes):
     for index, example in enumerate(shapes):
         drawn = draw_shapes(0, index, image_size=96)
         for seed in range(4):
-            options = AugmentOptions(expand=False, crop=False, photometric=False)
+            options = Augment(expand=False, crop=False, photometric=False)
             found = sample(example, seed, options, mask_size=32)
             flipped = np.random.default_rng(seed).random() < 0.5
             for mask, small in zip(drawn.masks, found["masks"], strict=True):

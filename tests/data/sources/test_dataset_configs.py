@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.test_configs import load
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import coco_ground_truth
+from yolact_jax.zoo.specs import spec
 
 
 def release_folder(coco, root):
@@ -19,25 +19,30 @@ def release_folder(coco, root):
 
 
 def test_config_names_an_official_release(coco, tmp_path):
-    config = load("coco")
-    config.data.dataset = "coco2017"
-    config.data.source_dir = str(release_folder(coco, tmp_path / "unpacked"))
-    config.data.records_dir = str(tmp_path / "records")
-    build.validate(config)
+    config = spec("coco").replace(
+        {
+            "data.dataset": "coco2017",
+            "data.source_dir": str(release_folder(coco, tmp_path / "unpacked")),
+            "data.records_dir": str(tmp_path / "records"),
+        }
+    )
     dataset = build.make_dataset(config)
     rebuilt = coco_ground_truth(dataset.source("train"))
     assert len(rebuilt["annotations"]) == len(coco.content["annotations"])
-    config.data.source_dir = str(tmp_path / "elsewhere")
+    config = config.replace({"data.source_dir": str(tmp_path / "elsewhere")})
     with pytest.raises(DatasetError, match=r"elsewhere.*train2017 does not exist"):
         build.make_dataset(config)
 
 
 def test_config_of_pascal_trains_from_a_local_folder(tmp_path):
     pytest.importorskip("scipy")
-    config = load("yolact_resnet50_pascal")
-    config.data.records_dir = str(tmp_path / "records")
-    config.data.source_dir = str(sbd_folder(tmp_path / "benchmark_RELEASE"))
-    config.train.batch_size = 2
+    config = spec("yolact_resnet50_pascal").replace(
+        {
+            "data.records_dir": str(tmp_path / "records"),
+            "data.source_dir": str(sbd_folder(tmp_path / "benchmark_RELEASE")),
+            "train.batch_size": 2,
+        }
+    )
     dataset = build.make_dataset(config)
     with build.make_training_batches(config, dataset.source("train"), 0) as batches:
         batch = next(batches)

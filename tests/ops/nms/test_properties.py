@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.published import NMS
 from tests.reference import nms as ref
 from yolact_jax.ops.nms.pairs import best_pairs_nms, rank_among_equals
 from yolact_jax.ops.nms.per_class import per_class_nms
@@ -195,7 +196,12 @@ def test_identical_boxes_leave_one_of_each_class(name):
 @pytest.mark.parametrize(("name", "agnostic"), ALL)
 def test_no_anchors_give_no_detections(name, agnostic):
     kept = run_nms(
-        name, np.zeros((0, 4), np.float32), np.zeros((0, CLASSES)), agnostic=agnostic
+        name,
+        np.zeros((0, 4), np.float32),
+        np.zeros((0, CLASSES)),
+        **NMS,
+        agnostic=agnostic,
+        input_size=550,
     )
     assert kept.scores.shape == (slots(name, 200, 100),)
     assert not kept.valid.any()
@@ -203,7 +209,7 @@ def test_no_anchors_give_no_detections(name, agnostic):
 
 def test_unknown_name_is_explained():
     with pytest.raises(ValueError, match="`name` is 'slow'; it must be one of"):
-        run_nms("slow", *random_case(0))
+        run_nms("slow", *random_case(0), **NMS, input_size=550)
     assert set(NMS_VARIANTS) == {name for name, _ in ALL}
 
 

@@ -1,16 +1,22 @@
 """Cross-class Fast NMS and sequential NMS against loops and the original's record."""
 
+import functools
 import pathlib
 
 import jax
 import numpy as np
 import pytest
 
+from tests.helpers.published import THRESHOLDS
 from tests.reference import nms as ref
-from yolact_jax.ops.nms.per_class import cross_class_nms
-from yolact_jax.ops.nms.sequential import sequential_nms
+from yolact_jax.ops.nms import per_class, sequential
 
 _GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "family_ops.npz"
+
+cross_class_nms = functools.partial(per_class.cross_class_nms, **THRESHOLDS, top_k=200)
+sequential_nms = functools.partial(
+    sequential.sequential_nms, **THRESHOLDS, input_size=550, max_detections=100
+)
 
 
 @pytest.fixture(scope="module")

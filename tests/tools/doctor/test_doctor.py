@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from yolact_jax.config import Config
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.tools.doctor.__main__ import examine, report
 from yolact_jax.tools.doctor.findings import Finding
-from yolact_jax.tools.doctor.network_view import NetworkSizes, best_overlaps
+from yolact_jax.tools.doctor.network_view import best_overlaps
 
 SIDE = 64
 
@@ -67,7 +68,7 @@ class MadeUp:
             "validation_images": self.root / "val",
         }
 
-    def findings(self, **sizes):
+    def findings(self, sizes=None):
         self.write()
         arguments = {
             name if name.startswith("validation") else f"train_{name}": value
@@ -76,7 +77,8 @@ class MadeUp:
         dataset = prepare_coco(
             data_dir=self.root / "records", skip_bad=True, **arguments
         )
-        return list(examine(dataset, NetworkSizes(**{"input_size": 64, **sizes})))
+        changes = {"data.input_size": 64, **(sizes or {})}
+        return list(examine(dataset, Config().replace(changes)))
 
 
 @pytest.fixture
@@ -193,7 +195,7 @@ def test_object_without_a_mask_pixel(made_up):
 def test_more_objects_than_slots(made_up):
     more = [made_up.annotation(9 + i, 2, [8 + i, 8, 24, 24]) for i in range(3)]
     made_up.content["train"]["annotations"] += more
-    found = made_up.findings(max_objects=3)
+    found = made_up.findings({"data.max_objects": 3})
     text = only(found, "warning", "too many objects")
     assert "image 2 (2.jpg) has 4 annotations, of which 1 find none of 3" in text
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import rasterize, views
 from yolact_jax.data.augment.sample import (
     MASKS,
@@ -11,7 +12,6 @@ from yolact_jax.data.augment.sample import (
     render_randomly,
     take,
 )
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 _PASTE_FRACTION = 0.5
@@ -22,9 +22,10 @@ def copy_paste(
     other: Example,
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
+    mask_target: str = "original",
 ) -> Sample:
     """Pastes about half of the objects of one image onto another.
 
@@ -40,6 +41,7 @@ def copy_paste(
       options: which other random changes to make.
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       Fields of `training_sample` without `dropped`; pasted objects come last.
@@ -54,9 +56,9 @@ def copy_paste(
     cover = rasterize.object_masks(segmentations, pasted, other_view, input_size)
     cover = cover.any(axis=0)
     image[cover] = source[cover]
-    sizes = (input_size, mask_size)
-    below = ground_truth(example, view, kept, options, *sizes)
-    above = ground_truth(other, other_view, pasted, options, *sizes)
+    sizes = {"input_size": input_size, "mask_size": mask_size}
+    below = ground_truth(example, view, kept, **sizes, mask_target=mask_target)
+    above = ground_truth(other, other_view, pasted, **sizes, mask_target=mask_target)
     whole = rasterize.object_masks(
         example.annotations.segmentations, kept, view, input_size
     )

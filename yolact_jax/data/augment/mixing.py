@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import sample as augment
 from yolact_jax.data.augment.copy_paste import copy_paste
 from yolact_jax.data.augment.mosaic import mosaic
 from yolact_jax.data.augment.sample import Sample
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 _MOSAIC_TRIALS = 10
@@ -23,9 +23,9 @@ def mixed_sample(
     rng: np.random.Generator,
     *,
     others: Sequence[Example],
-    options: AugmentOptions,
+    options: Augment,
     max_objects: int,
-    **sizes: int,
+    **sizes: int | str,
 ) -> Sample:
     """Augments one example, with a chance to mix in others.
 
@@ -35,7 +35,7 @@ def mixed_sample(
       others: where the other images come from; they have objects.
       options: which random changes to make.
       max_objects: most annotations to keep.
-      **sizes: `input_size` and `mask_size`, pixels.
+      **sizes: `input_size` and `mask_size`, pixels, and `mask_target`.
 
     Returns:
       The fields of `augment.training_sample`; `image_ids` is that of `example`.
@@ -62,8 +62,8 @@ def _happens(probability: float, rng: np.random.Generator) -> bool:
 def _mosaic_with_objects(
     examples: Sequence[Example],
     rng: np.random.Generator,
-    options: AugmentOptions,
-    sizes: dict[str, int],
+    options: Augment,
+    sizes: dict[str, int | str],
 ) -> Sample | None:
     """Draws a mosaic that shows an object; None if several draws show none."""
     for _ in range(_MOSAIC_TRIALS):

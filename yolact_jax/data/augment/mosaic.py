@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.sample import (
     MASKS,
@@ -13,7 +14,6 @@ from yolact_jax.data.augment.sample import (
     render_randomly,
 )
 from yolact_jax.data.augment.view import View
-from yolact_jax.data.augment.views import AugmentOptions
 from yolact_jax.data.example import Example
 
 # (x1, y1, x2, y2), fractions of the network input.
@@ -26,9 +26,10 @@ def mosaic(
     examples: Sequence[Example],
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
+    mask_target: str = "original",
 ) -> Sample:
     """Shows parts of four images around a random point.
 
@@ -41,6 +42,7 @@ def mosaic(
       options: whether to mirror and to change colours.
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       Fields of `training_sample` without `dropped`; the id is that of the first image.
@@ -53,7 +55,16 @@ def mosaic(
         view = window_view(example, window, rng, options)
         area = _pixels(window, input_size)
         canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
-        truths.append(_windowed(example, view, window, options, input_size, mask_size))
+        kept = _centred(example, view, window, options, input_size)
+        truth = ground_truth(
+            example,
+            view,
+            kept,
+            input_size=input_size,
+            mask_size=mask_size,
+            mask_target=mask_target,
+        )
+        truths.append(_windowed(truth, window))
     return {"images": canvas, **join(truths)}
 
 
@@ -61,7 +72,7 @@ def window_view(
     example: Example,
     window: _Window,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
 ) -> View:
     """Draws a view that shows a part of an image in a window of the network input.
 
@@ -89,22 +100,20 @@ def window_view(
     return View(round(left), round(top), side, side, flip_x, flip_y)
 
 
-def _windowed(
-    example: Example,
-    view: View,
-    window: _Window,
-    options: AugmentOptions,
-    input_size: int,
-    mask_size: int,
-) -> Sample:
-    """Ground truth of what is centred in a window, cut to it."""
+def _centred(
+    example: Example, view: View, window: _Window, options: Augment, input_size: int
+) -> np.ndarray:
+    """[n] int64, annotations to keep of what is centred in a window."""
     centres = view.points(example.annotations.centres_px)
     low, high = np.array(window[:2]), np.array(window[2:])
     inside = ((centres > low) & (centres < high)).all(axis=1)
     kept = views.keep(example.annotations, view, input_size, options.min_object_px)
-    kept = kept[inside[kept]]
-    truth = ground_truth(example, view, kept, options, input_size, mask_size)
-    limits = np.array([low, high], np.float32)
+    return kept[inside[kept]]
+
+
+def _windowed(truth: Sample, window: _Window) -> Sample:
+    """Cuts ground truth to a window."""
+    limits = np.array([window[:2], window[2:]], np.float32)
     corners = np.clip(truth["boxes"].reshape(-1, 2, 2), limits[0], limits[1])
     cut = {n: _cut(truth[n], window) for n in MASKS if n in truth}
     return {**truth, **cut, "boxes": corners.reshape(-1, 4)}

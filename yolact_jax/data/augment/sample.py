@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.view import View
-from yolact_jax.data.augment.views import NO_AUGMENTATION, AugmentOptions, choose_view
+from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
 
 Sample = dict[str, np.ndarray]
@@ -20,7 +21,6 @@ __all__ = [
     "GROUND_TRUTH",
     "MASKS",
     "NO_AUGMENTATION",
-    "AugmentOptions",
     "Sample",
     "collate",
     "ground_truth",
@@ -38,10 +38,11 @@ def training_sample(
     example: Example,
     rng: np.random.Generator,
     *,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
     mask_size: int,
     max_objects: int,
+    mask_target: str = "original",
 ) -> Sample:
     """Augments one example.
 
@@ -55,18 +56,26 @@ def training_sample(
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
       max_objects: most annotations to keep.
+      mask_target: see `config.Data`.
 
     Returns:
       `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
       int32; `masks` [n, mask_size, mask_size] uint8; `semantic_masks` [n, s, s] uint8
-      of half the size, unless `options` ask for "center" targets; `crowd` [n] bool;
+      of half the size, with "original" targets; `crowd` [n] bool;
       `image_ids` int64; `dropped` int32, annotations that were too many.
     """
     view, kept = choose_view(example, rng, options, input_size)
     chosen = select(example.annotations, view, kept, max_objects)
     return {
         "images": render_randomly(example, view, rng, options, input_size),
-        **ground_truth(example, view, chosen, options, input_size, mask_size),
+        **ground_truth(
+            example,
+            view,
+            chosen,
+            input_size=input_size,
+            mask_size=mask_size,
+            mask_target=mask_target,
+        ),
         "dropped": np.int32(len(kept) - len(chosen)),
     }
 
@@ -75,9 +84,10 @@ def ground_truth(
     example: Example,
     view: View,
     chosen: np.ndarray,
-    options: AugmentOptions,
+    *,
     input_size: int,
     mask_size: int,
+    mask_target: str = "original",
 ) -> Sample:
     """What a view shows of some annotations.
 
@@ -85,16 +95,16 @@ def ground_truth(
       example: the image.
       view: the view.
       chosen: [n] int64, indices of the annotations.
-      options: how to make the masks.
       input_size: height and width of the network input, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       `boxes`, `labels`, masks, `crowd` and `image_ids` as `training_sample` has them.
     """
     annotations = example.annotations
     outlines = annotations.segmentations
-    if options.mask_target == "center":
+    if mask_target == "center":
         masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
     else:
         sizes = (mask_size, max(mask_size // 2, 1))
@@ -203,7 +213,7 @@ def render_randomly(
     example: Example,
     view: View,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
 ) -> np.ndarray:
     """Renders a view in random colours, if `options` say so; see `render`."""

@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from yolact_jax.config import Augment
 from yolact_jax.data.augment import view as geometry
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Annotations, Example
@@ -14,91 +15,22 @@ from yolact_jax.data.example import Annotations, Example
 _CROP_MODES = 6  # "No crop", four minimum overlaps, "any overlap".
 _TRIALS_PER_MODE = 50
 _MAX_ASPECT = 2.0
+_EXPAND_MAX_RATIO = 4.0  # Largest side of the canvas, in sides of the image.
+_CROP_MIN_SCALE = 0.3  # Smallest side of the part, in sides of what it is cut from.
 _VIEW_TRIALS = 10
 _JITTER_SCALES = (0.1, 2.0)
 # The original discards boxes of at most this many pixels of the network input: its
 # threshold is a fraction of the input, compared with pixels.
 _MIN_EXTENT_PX = 4 / 550
-MASK_TARGETS = ("original", "center")
 
 
-@dataclasses.dataclass(frozen=True)
-class AugmentOptions:
-    """Which random changes training images go through.
-
-    Attributes:
-      photometric: change brightness, contrast, saturation and hue.
-      expand: with probability 1/2 put the image on a larger canvas of mean colour.
-      crop: with probability about 5/6 cut out a part.
-      mirror: with probability 1/2 mirror left and right.
-      flip_vertical: with probability 1/2 mirror top and bottom, for images without an
-        up and down such as those of a microscope.
-      large_scale_jitter: instead of expand and crop, show the image at 0.1 to 2 times
-        the size that fits, without stretching it; off in the original.
-      copy_paste_probability: how often objects of another image are pasted; off in the
-        original.
-      mosaic_probability: how often four images share one sample; off in the original.
-      expand_max_ratio: largest side of the canvas, in sides of the image.
-      crop_min_scale: smallest side of the part, in sides of what it is cut from.
-      mask_target: "original" for masks as the original makes them, or "center": a
-        cell is inside if its centre is.
-      min_object_px: objects of which less than so many pixels of the network input are
-        left, by the area of their box, are left out; 0 in the original.
-    """
-
-    photometric: bool = True
-    expand: bool = True
-    crop: bool = True
-    mirror: bool = True
-    flip_vertical: bool = False
-    large_scale_jitter: bool = False
-    copy_paste_probability: float = 0.0
-    mosaic_probability: float = 0.0
-    expand_max_ratio: float = 4.0
-    crop_min_scale: float = 0.3
-    mask_target: str = "original"
-    min_object_px: float = 0.0
-
-    def __post_init__(self):
-        """Checks the numbers.
-
-        Raises:
-          ValueError: a number is out of range.
-        """
-        if not self.expand_max_ratio >= 1:
-            raise ValueError(
-                f"`expand_max_ratio` is {self.expand_max_ratio}; it must be at least 1."
-            )
-        for name in ("copy_paste_probability", "mosaic_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)}; it must be between 0 and 1."
-                )
-        if self.mask_target not in MASK_TARGETS:
-            raise ValueError(
-                f"`mask_target` is {self.mask_target!r}; it must be one of"
-                f" {MASK_TARGETS}."
-            )
-        if not 0 <= self.min_object_px < np.inf:
-            raise ValueError(
-                f"`min_object_px` is {self.min_object_px}; it must be 0 or more."
-            )
-        if not 0 < self.crop_min_scale < 1:
-            raise ValueError(
-                f"`crop_min_scale` is {self.crop_min_scale}; it must be between 0 and"
-                " 1."
-            )
-
-
-NO_AUGMENTATION = AugmentOptions(
-    photometric=False, expand=False, crop=False, mirror=False
-)
+NO_AUGMENTATION = Augment(photometric=False, expand=False, crop=False, mirror=False)
 
 
 def choose_view(
     example: Example,
     rng: np.random.Generator,
-    options: AugmentOptions,
+    options: Augment,
     input_size: int,
 ) -> tuple[View, np.ndarray]:
     """Draws a view that shows an object.
@@ -123,17 +55,15 @@ def choose_view(
     return view, keep(annotations, view, input_size, options.min_object_px)
 
 
-def random_view(
-    example: Example, rng: np.random.Generator, options: AugmentOptions
-) -> View:
+def random_view(example: Example, rng: np.random.Generator, options: Augment) -> View:
     """Draws canvas and crop, or the jitter of scale; then flips."""
     view = geometry.whole(example.height, example.width)
     if options.large_scale_jitter:
         view = random_jitter(view, rng)
     if options.expand and not options.large_scale_jitter:
-        view = random_expand(view, rng, options.expand_max_ratio)
+        view = random_expand(view, rng, _EXPAND_MAX_RATIO)
     if options.crop and not options.large_scale_jitter:
-        view = random_crop(view, example.annotations, rng, options.crop_min_scale)
+        view = random_crop(view, example.annotations, rng, _CROP_MIN_SCALE)
     flip_x = options.mirror and rng.random() < 0.5
     flip_y = options.flip_vertical and rng.random() < 0.5
     return dataclasses.replace(view, flip_x=flip_x, flip_y=flip_y)
@@ -230,7 +160,7 @@ def keep(
       annotations: of the image.
       view: the view.
       input_size: height and width of the network input, pixels.
-      min_object_px: see `AugmentOptions`.
+      min_object_px: see `Augment`.
 
     Returns:
       [m] int64, indices of those with their centre inside and a box that is not

@@ -130,7 +130,7 @@ def prepare_shapes(
     num_train: int,
     num_validation: int,
     image_size: int = 128,
-    seed: int = 0,
+    seed: int,
 ) -> Dataset:
     """Draws and writes pictures of shapes, unless they are there already.
 

@@ -36,10 +36,10 @@ def fast_nms(
     boxes: jax.Array,
     scores: jax.Array,
     *,
-    score_threshold: jax.Array | float = 0.05,
-    iou_threshold: jax.Array | float = 0.5,
-    top_k: int = 200,
-    max_detections: int = 100,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    top_k: int,
+    max_detections: int,
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better one too much.
 
@@ -64,10 +64,10 @@ def per_class_nms(
     scores: jax.Array,
     *,
     rule: rules.Rule,
-    score_threshold: jax.Array | float = 0.05,
-    iou_threshold: jax.Array | float = 0.5,
-    top_k: int = 200,
-    max_detections: int = 100,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    top_k: int,
+    max_detections: int,
 ) -> Kept:
     """Suppresses boxes of the same class by a rule, and merges the classes.
 
@@ -108,9 +108,9 @@ def cross_class_nms(
     boxes: jax.Array,
     scores: jax.Array,
     *,
-    score_threshold: jax.Array | float = 0.05,
-    iou_threshold: jax.Array | float = 0.5,
-    top_k: int = 200,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    top_k: int,
 ) -> Kept:
     """Does Fast NMS once for all classes, each anchor taking part under its best.
 

@@ -10,10 +10,10 @@ def sequential_nms(
     boxes: jax.Array,
     scores: jax.Array,
     *,
-    score_threshold: jax.Array | float = 0.05,
-    iou_threshold: jax.Array | float = 0.5,
-    input_size: float = 550.0,
-    max_detections: int = 100,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    input_size: float,
+    max_detections: int,
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better kept one too much.
 

@@ -33,12 +33,12 @@ def run_nms(
     boxes: jax.Array,
     scores: jax.Array,
     *,
-    score_threshold: jax.Array | float = 0.05,
-    iou_threshold: jax.Array | float = 0.5,
-    top_k: int = 200,
-    max_detections: int = 100,
+    score_threshold: jax.Array | float,
+    iou_threshold: jax.Array | float,
+    top_k: int,
+    max_detections: int,
     agnostic: bool = False,
-    input_size: float = 550.0,
+    input_size: float,
 ) -> Kept:
     """Suppresses the boxes of one image by the variant of a name.
 

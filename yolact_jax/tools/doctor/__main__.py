@@ -10,7 +10,6 @@ The exit status is 1 if there are problems, with --strict also for warnings, els
 """
 
 import collections
-import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from ml_collections import config_flags
 
 from yolact_jax import build
 from yolact_jax.cli import parse_flags, start_logging
-from yolact_jax.data.augment.sample import AugmentOptions
+from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources.coco_builder import prepare_coco
@@ -52,12 +51,12 @@ _RECORDS_DIR = flags.DEFINE_string(
 )
 
 
-def examine(dataset: Dataset, sizes: network_view.NetworkSizes) -> Iterator[Finding]:
+def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
     """Runs all checks.
 
     Args:
       dataset: prepared with `skip_bad`.
-      sizes: of the network.
+      config: sizes and anchors of the network.
 
     Yields:
       What there is to say, in no order of importance.
@@ -68,7 +67,7 @@ def examine(dataset: Dataset, sizes: network_view.NetworkSizes) -> Iterator[Find
         yield from findings.annotation_findings(split, source)
         yield from findings.class_findings(split, source)
         yield from findings.id_findings(split, source)
-        yield from network_view.network_findings(split, source, sizes)
+        yield from network_view.network_findings(split, source, config)
     yield from findings.duplicate_findings(sources)
 
 
@@ -98,12 +97,12 @@ def report(found: list[Finding], most: int) -> str:
     return "\n".join(lines)
 
 
-def _prepare(records_dir: str) -> Dataset:
+def _prepare(config: Config) -> Dataset:
     """Writes records of whatever is usable."""
     if _ANNOTATIONS.value is None and _CONFIG.value:
-        return build.make_dataset(_CONFIG.value, skip_bad=True, records_dir=records_dir)
+        return build.make_dataset(config)
     return prepare_coco(
-        data_dir=records_dir,
+        data_dir=config.data.records_dir,
         train_annotations=_ANNOTATIONS.value,
         train_images=_IMAGES.value,
         validation_annotations=_VALIDATION_ANNOTATIONS.value,
@@ -113,30 +112,27 @@ def _prepare(records_dir: str) -> Dataset:
     )
 
 
-def _sizes() -> network_view.NetworkSizes:
-    """What the network sees, by the config and the flags."""
-    given = {"input_size": _INPUT_SIZE.value, "max_objects": _MAX_OBJECTS.value}
-    given = {name: value for name, value in given.items() if value is not None}
-    if _CONFIG.value:
-        return dataclasses.replace(
-            network_view.make_network_sizes(_CONFIG.value), **given
-        )
-    return network_view.NetworkSizes(**given)
+def _config(records_dir: str) -> Config:
+    """The config that is given, or else the default one, with the flags in it."""
+    changes = {
+        "data.input_size": _INPUT_SIZE.value,
+        "data.max_objects": _MAX_OBJECTS.value,
+        "data.records_dir": records_dir,
+        "data.skip_bad": True,
+    }
+    given = from_config_dict(_CONFIG.value) if _CONFIG.value else Config()
+    return given.replace({k: v for k, v in changes.items() if v is not None})
 
 
-def _examine_in(records_dir: str) -> list[Finding]:
+def _examine_with(config: Config) -> list[Finding]:
     """Prepares, examines, and draws the sheet."""
     try:
-        sizes = _sizes()
-        dataset = _prepare(records_dir)
-        found = list(examine(dataset, sizes))
+        dataset = _prepare(config)
+        found = list(examine(dataset, config))
         if _SHEET.value:
+            source = dataset.source(dataset.splits[0])
             sheet = contact_sheet.draw_sheet(
-                dataset.source(dataset.splits[0]),
-                sizes,
-                options=_augment_options(),
-                count=_SAMPLES.value,
-                seed=0,
+                source, config, count=_SAMPLES.value, seed=0
             )
             contact_sheet.write_png(pathlib.Path(_SHEET.value), sheet)
     except DatasetError as error:
@@ -144,23 +140,15 @@ def _examine_in(records_dir: str) -> list[Finding]:
     return found
 
 
-def _augment_options() -> AugmentOptions:
-    """The random changes that the sheet shows."""
-    if not _CONFIG.value:
-        return AugmentOptions()
-    return build.make_augment_options(_CONFIG.value)
-
-
 def main(_) -> None:
     """Examines, prints the report, and exits with its status."""
     start_logging()
-    if _CONFIG.value:
+    with tempfile.TemporaryDirectory() as temporary:
         try:
-            build.validate(_CONFIG.value)
+            config = _config(_RECORDS_DIR.value or temporary)
         except ValueError as error:
             sys.exit(f"doctor: {error}")
-    with tempfile.TemporaryDirectory() as temporary:
-        found = _examine_in(_RECORDS_DIR.value or temporary)
+        found = _examine_with(config)
     print(report(found, _MOST.value))
     failing = {"problem", "warning"} if _STRICT.value else {"problem"}
     sys.exit(int(any(finding.level in failing for finding in found)))

@@ -5,12 +5,12 @@ import pathlib
 import cv2
 import numpy as np
 
+from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import AugmentOptions
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import Selected
 from yolact_jax.data.records.dataset import RecordSource
-from yolact_jax.tools.doctor.network_view import NetworkSizes
 
 _TILE_PX = 275
 _COLUMNS = 4
@@ -19,9 +19,8 @@ _OPACITY = 0.5
 
 def draw_sheet(
     source: RecordSource,
-    sizes: NetworkSizes,
+    config: Config,
     *,
-    options: AugmentOptions,
     count: int,
     seed: int,
 ) -> np.ndarray:
@@ -29,8 +28,7 @@ def draw_sheet(
 
     Args:
       source: a split with objects.
-      sizes: of the network.
-      options: which random changes to make.
+      config: sizes of the network, and which random changes to make.
       count: samples.
       seed: of the choice of images and of the augmentation.
 
@@ -52,10 +50,10 @@ def draw_sheet(
             selected[int(rng.integers(len(selected)))],
             rng,
             others=selected,
-            options=options,
-            input_size=sizes.input_size,
-            mask_size=sizes.mask_size,
-            max_objects=sizes.max_objects,
+            options=config.augment,
+            input_size=config.data.input_size,
+            mask_size=build.prototype_size(config),
+            max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
         tile = _draw_tile(sample, source.class_names)

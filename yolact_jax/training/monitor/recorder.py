@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
+from yolact_jax.config import Config
 from yolact_jax.run import metrics as metrics_lib
 from yolact_jax.training.monitor.bad_batches import BadBatches
 from yolact_jax.training.monitor.progress import Progress
@@ -38,7 +38,7 @@ class Recorder:
 
     def __init__(
         self,
-        config: ConfigDict,
+        config: Config,
         workdir: str | Path,
         schedule: Schedule,
         *,

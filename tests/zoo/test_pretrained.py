@@ -7,21 +7,26 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
-from yolact_jax import build, zoo
+from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.run.folder import Run
 from yolact_jax.training import session
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.files import write_safetensors
+from yolact_jax.zoo import pretrained as zoo
 
 
-def tiny_config() -> ConfigDict:
+def tiny_config() -> Config:
     config = importlib.import_module("configs.shapes").get_config()
-    config.data.input_size = 64
-    config.model.backbone_width = 8
-    config.model.features = 8
-    config.model.num_prototypes = 4
+    config = config.replace(
+        {
+            "data.input_size": 64,
+            "model.backbone_width": 8,
+            "model.features": 8,
+            "model.num_prototypes": 4,
+        }
+    )
     return config
 
 
@@ -83,8 +88,7 @@ def test_refuses_a_backbone_alone(tmp_path):
 
 
 def test_refuses_weights_of_another_config(tmp_path):
-    config = tiny_config()
-    config.model.num_prototypes = 5
+    config = tiny_config().replace({"model.num_prototypes": 5})
     with pytest.raises(ValueError, match="does not fit the model of the config"):
         session.load_model(None, None, config, save(tmp_path, 3))
 
@@ -112,7 +116,7 @@ def test_training_starts_from_weights_for_other_classes(tmp_path, caplog):
     config = tiny_config()
     state = fresh_state(5)
     assert session.with_init_weights(config, state) is state
-    config.train.init_weights = save(tmp_path, 3)
+    config = config.replace({"train.init_weights": save(tmp_path, 3)})
     with caplog.at_level("INFO"):
         started = session.with_init_weights(config, state)
     assert "stays as initialised: semantic_seg_conv.bias" in caplog.text

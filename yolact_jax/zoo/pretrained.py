@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from yolact_jax import build
+from yolact_jax.config import Config
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
@@ -22,7 +22,7 @@ _KNOWN_CLASSES = {
 }
 
 
-def load_pretrained(config: ConfigDict, name_or_path: str) -> tuple[Run, dict]:
+def load_pretrained(config: Config, name_or_path: str) -> tuple[Run, dict]:
     """Loads a trained model.
 
     Args:
@@ -93,7 +93,7 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
     write_safetensors(path, to_state_dict(variables), metadata)
 
 
-def abstract_variables(config: ConfigDict, num_classes: int) -> dict:
+def abstract_variables(config: Config, num_classes: int) -> dict:
     """Describes the variables of a model without making them.
 
     Args:

@@ -1,0 +1,240 @@
+"""Turns a config into model, anchors, data and predictor."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import NamedSharding
+
+from yolact_jax.config import Config, Data, Model
+from yolact_jax.data import pipeline
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.records.dataset import Dataset, RecordSource
+from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.data.sources.coco_release import prepare_release
+from yolact_jax.data.sources.sbd_builder import prepare_sbd
+from yolact_jax.data.sources.shapes_builder import prepare_shapes
+from yolact_jax.inference.predictor import Predictor, make_predict_fn, prepare_variables
+from yolact_jax.models import darknet, resnet
+from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.models.yolact import Yolact
+from yolact_jax.ops import anchors as anchor_ops
+
+BACKBONES = {
+    "resnet18": resnet.ResNet18,
+    "resnet50": resnet.ResNet50,
+    "resnet101": resnet.ResNet101,
+    "darknet53": darknet.DarkNet53,
+}
+_OFFICIAL = {
+    "coco2017": functools.partial(prepare_release, "2017"),
+    "coco2014": functools.partial(prepare_release, "2014"),
+    "sbd": prepare_sbd,
+}
+_SPLITS = ("train", "validation")
+_MIN_BATCH_FOR_BN = 6
+
+
+def make_dataset(config: Config) -> Dataset:
+    """Opens the dataset of a config, preparing its records if need be.
+
+    Raises:
+      DatasetError: if files are missing or bad, or a download fails.
+    """
+    data = config.data
+    if data.dataset == "shapes":
+        return prepare_shapes(
+            data_dir=data.records_dir,
+            num_train=data.shapes_train_images,
+            num_validation=data.shapes_validation_images,
+            image_size=data.shapes_image_size,
+            seed=data.shapes_seed,
+        )
+    if data.dataset in _OFFICIAL:
+        return _OFFICIAL[data.dataset](
+            data_dir=data.records_dir,
+            folder=data.source_dir or None,
+            skip_bad=data.skip_bad,
+        )
+    _require_data_files(data)
+    return prepare_coco(
+        data_dir=data.records_dir,
+        train_annotations=data.train_annotations,
+        train_images=data.train_images,
+        validation_annotations=data.validation_annotations,
+        validation_images=data.validation_images,
+        skip_bad=data.skip_bad,
+    )
+
+
+def _require_data_files(data: Data) -> None:
+    """Answers missing files with one sentence, not with one for each."""
+    fields = [f"{s}_{kind}" for s in _SPLITS for kind in ("annotations", "images")]
+    paths = {f: getattr(data, f) for f in fields}
+    missing = {f: path for f, path in paths.items() if not Path(path).exists()}
+    if missing:
+        listed = ", ".join(f"config.data.{f} ({path})" for f, path in missing.items())
+        raise DatasetError(
+            f"The dataset is missing: {listed} not found; unpack it there, or set "
+            f"these fields to where it is; --config.data.dataset coco2017 downloads "
+            f"it, and configs/shapes.py trains without any download."
+        )
+
+
+def prototype_size(config: Config) -> int:
+    """Side of the prototype masks, in pixels: twice that of P3."""
+    return 2 * anchor_ops.level_sizes(config.data.input_size)[0]
+
+
+def make_training_batches(
+    config: Config,
+    source: RecordSource,
+    start_step: int,
+    *,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> pipeline.TrainingBatches:
+    """Opens the endless iterator of training batches, from `start_step` on.
+
+    Args:
+      config: the whole config.
+      source: the training split.
+      start_step: the first batch to return.
+      process_index: which of the processes of the run this is.
+      process_count: processes of the run, each of which loads its rows of the batch.
+
+    Returns:
+      A context manager and iterator of dicts, see `pipeline.training_batches`.
+    """
+    return pipeline.training_batches(
+        source,
+        batch_size=config.train.batch_size,
+        input_size=config.data.input_size,
+        mask_size=prototype_size(config),
+        max_objects=config.data.max_objects,
+        augment=config.augment,
+        mask_target=config.data.mask_target,
+        seed=config.train.seed,
+        start_step=start_step,
+        num_workers=config.data.num_workers,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def freezes_bn(config: Config) -> bool:
+    """Whether batch normalisation keeps its stored statistics while training.
+
+    By itself only for small batches, whose statistics are poor, and only if there are
+    pretrained statistics to keep.
+    """
+    if config.model.freeze_bn == "auto":
+        small = config.train.batch_size < _MIN_BATCH_FOR_BN
+        return small and bool(config.train.init_weights)
+    return config.model.freeze_bn == "yes"
+
+
+def uses_winograd(config: Config) -> bool:
+    """Whether 3x3 convolutions run as `models.winograd`: by itself on a CPU only."""
+    if config.model.winograd == "auto":
+        exact_enough = config.model.compute_dtype == "float32"
+        return exact_enough and jax.default_backend() == "cpu"
+    return config.model.winograd == "yes"
+
+
+def make_model(
+    config: Config, num_classes: int, *, axis_name: str | None = None
+) -> Yolact:
+    """Makes the network of a config.
+
+    Args:
+      config: the whole config.
+      num_classes: C, foreground classes.
+      axis_name: mapped device axis for batch statistics; None under `jit`.
+
+    Returns:
+      The module, without parameters.
+    """
+    dtype = jnp.dtype(config.model.compute_dtype)
+    winograd = uses_winograd(config)
+    backbone = _make_backbone(
+        config.model,
+        axis_name=axis_name,
+        remat=config.model.remat,
+        dtype=dtype,
+        winograd=winograd,
+    )
+    mask_iou_net = (
+        MaskIouNet(num_classes, dtype=dtype) if config.model.mask_iou else None
+    )
+    scales_per_level = len(config.anchors.scales_px[0])
+    return Yolact(
+        backbone,
+        num_classes,
+        anchors_per_cell=scales_per_level * len(config.anchors.aspect_ratios),
+        num_prototypes=config.model.num_prototypes,
+        features=config.model.features,
+        freeze_bn=freezes_bn(config),
+        mask_iou_net=mask_iou_net,
+        dtype=dtype,
+        winograd=winograd,
+    )
+
+
+def _make_backbone(model: Model, **options) -> nn.Module:
+    if model.backbone.startswith("resnet"):
+        options["deformable_interval"] = model.deformable_interval
+    return BACKBONES[model.backbone](width=model.backbone_width, **options)
+
+
+def make_anchors(config: Config) -> np.ndarray:
+    """Makes the anchors of a config, [A, 4] float32 cxcywh."""
+    return anchor_ops.make_anchors(
+        anchor_ops.level_sizes(config.data.input_size),
+        config.anchors.scales_px,
+        config.anchors.aspect_ratios,
+        config.data.input_size,
+        config.anchors.square,
+    )
+
+
+def make_predictor(
+    config: Config,
+    variables: dict,
+    class_names: tuple[str, ...],
+    *,
+    sharding: NamedSharding | None = None,
+) -> Predictor:
+    """Makes a predictor that returns all detections, as evaluation needs.
+
+    Args:
+      config: the whole config.
+      variables: parameters and batch statistics of the model.
+      class_names: name of each label.
+      sharding: of images over several devices, which all have the variables;
+        ``config.eval.batch_size`` images go to each.  None for one device.
+
+    Returns:
+      The predictor.
+    """
+    model = make_model(config, len(class_names))
+    predict_fn = make_predict_fn(
+        model,
+        jnp.asarray(make_anchors(config)),
+        config.data.input_size,
+        config.eval,
+        sharding=sharding,
+    )
+    num_devices = 1 if sharding is None else sharding.num_devices
+    return Predictor(
+        predict_fn,
+        prepare_variables(model, variables, config.data.input_size),
+        tuple(class_names),
+        batch_size=config.eval.batch_size * num_devices,
+        candidate_threshold=config.eval.candidate_threshold,
+        iou_threshold=config.eval.iou_threshold,
+        sharding=sharding,
+    )

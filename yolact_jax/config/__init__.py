@@ -1,0 +1,33 @@
+"""The typed config: sections of checked fields, and the way in and out of it."""
+
+from yolact_jax.config.checks import check_batch
+from yolact_jax.config.data import Augment, Data
+from yolact_jax.config.describe import describe
+from yolact_jax.config.fields import Section
+from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
+from yolact_jax.config.training import Eval, Optimizer, Train
+from yolact_jax.config.whole import (
+    Config,
+    from_config_dict,
+    suggestion,
+    to_config_dict,
+)
+
+__all__ = [
+    "NUM_LEVELS",
+    "Anchors",
+    "Augment",
+    "Config",
+    "Data",
+    "Eval",
+    "Loss",
+    "Model",
+    "Optimizer",
+    "Section",
+    "Train",
+    "check_batch",
+    "describe",
+    "from_config_dict",
+    "suggestion",
+    "to_config_dict",
+]

@@ -1,0 +1,83 @@
+"""What the fields of a config must be to each other."""
+
+from yolact_jax.config.data import Data
+from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
+from yolact_jax.config.training import Train
+
+# Five convolutions of stride 2 without padding need prototypes of 63 pixels.
+_MIN_MASK_IOU_INPUT_SIZE = 249
+
+
+def check_model(data: Data, model: Model) -> None:
+    """Refuses a network that cannot be built.
+
+    Raises:
+      ValueError: naming the field, what it is and what is allowed.
+    """
+    if model.mask_iou and data.input_size < _MIN_MASK_IOU_INPUT_SIZE:
+        raise ValueError(
+            f"config.data.input_size is {data.input_size}; it must be at least "
+            f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
+        )
+    if model.deformable_interval and not model.backbone.startswith("resnet"):
+        raise ValueError(
+            f"config.model.deformable_interval is {model.deformable_interval}; it must "
+            f"be 0, or greater with a ResNet backbone (here {model.backbone})."
+        )
+    if model.winograd == "yes" and model.compute_dtype != "float32":
+        raise ValueError(
+            "config.model.winograd is 'yes'; it must be 'auto' or 'no' unless "
+            "config.model.compute_dtype is 'float32'."
+        )
+
+
+def check_anchors(anchors: Anchors) -> None:
+    """Refuses levels with different numbers of anchors, or without any.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if len({len(level) for level in anchors.scales_px}) != 1 or not all(
+        anchors.scales_px
+    ):
+        raise ValueError(
+            f"config.anchors.scales_px is {anchors.scales_px}; it must be {NUM_LEVELS} "
+            f"tuples of equal length, at least 1, the anchor sides of levels P3 to "
+            f"P{NUM_LEVELS + 2}."
+        )
+    if not anchors.aspect_ratios:
+        raise ValueError(
+            "config.anchors.aspect_ratios is (); it must be at least one number."
+        )
+
+
+def check_loss(loss: Loss) -> None:
+    """Refuses overlaps that make an anchor both positive and background.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if loss.negative_iou > loss.positive_iou:
+        raise ValueError(
+            f"config.loss.negative_iou is {loss.negative_iou}; it must be at most "
+            f"config.loss.positive_iou, {loss.positive_iou}."
+        )
+
+
+def check_batch(train: Train, num_devices: int) -> None:
+    """Refuses a batch that devices, or parts of it, cannot share.
+
+    Args:
+      train: the section.
+      num_devices: devices that share a batch.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    parts = train.accumulate_steps
+    if train.batch_size % (num_devices * parts):
+        reason = f", times config.train.accumulate_steps, {parts}" if parts > 1 else ""
+        raise ValueError(
+            f"config.train.batch_size is {train.batch_size}; it must be a multiple of "
+            f"the {num_devices} devices that share a batch{reason}."
+        )

@@ -1,0 +1,95 @@
+"""Which pictures, and how they are changed: each field once."""
+
+import dataclasses
+
+from yolact_jax.config.fields import Section, field
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Section):
+    """Which pictures, and how the network gets them."""
+
+    dataset: str = field(
+        "coco",
+        "A json file in COCO format with its images, in the four paths below (coco); "
+        "an official dataset, from source_dir; or generated pictures (shapes).",
+        choices=("coco", "coco2017", "coco2014", "sbd", "shapes"),
+    )
+    source_dir: str = field(
+        "", 'Where the archives of the dataset were unpacked; "": download them.'
+    )
+    records_dir: str = field(
+        "data/records", "Folder of prepared records and downloads."
+    )
+    train_annotations: str = field(
+        "data/coco/annotations/instances_train2017.json", "Json file to train on."
+    )
+    train_images: str = field("data/coco/train2017", "Folder of its images.")
+    validation_annotations: str = field(
+        "data/coco/annotations/instances_val2017.json", "Json file to evaluate on."
+    )
+    validation_images: str = field("data/coco/val2017", "Folder of its images.")
+    skip_bad: bool = field(
+        False, "Leave bad images and annotations out, instead of stopping at them."
+    )
+    input_size: int = field(
+        550, "Side of the network input.", unit="pixels", least=32, most=8192
+    )
+    max_objects: int = field(
+        100,
+        "Ground-truth slots per image; the largest objects stay.",
+        above=0,
+        most=100_000,
+    )
+    mask_target: str = field(
+        "original",
+        "Which cells of a mask are inside: as the original resizes masks, twice; or "
+        "those whose center is.",
+        choices=("original", "center"),
+    )
+    num_workers: int = field(
+        0, "Loader processes; 0 uses threads of this one.", most=1024
+    )
+    shapes_train_images: int = field(6000, "Generated images to train on.", above=0)
+    shapes_validation_images: int = field(
+        400, "Generated images to evaluate on.", above=0
+    )
+    shapes_image_size: int = field(
+        128, "Side of the generated images.", unit="pixels", least=32, most=8192
+    )
+    shapes_seed: int = field(0, "Seed of the generated images.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment(Section):
+    """Which random changes training images go through."""
+
+    photometric: bool = field(True, "Change brightness, contrast, saturation and hue.")
+    expand: bool = field(
+        True, "Shrink the image onto a canvas of mean color, half of the time."
+    )
+    crop: bool = field(True, "Cut out a random part, five times out of six.")
+    mirror: bool = field(True, "Mirror left and right, half of the time.")
+    flip_vertical: bool = field(
+        False,
+        "Mirror top and bottom, half of the time, for images without an up and down.",
+    )
+    large_scale_jitter: bool = field(
+        False,
+        "Show the image at 0.1 to 2 times its size, unstretched, instead of expand "
+        "and crop; not in the original.",
+    )
+    copy_paste_probability: float = field(
+        0.0,
+        "How often objects of another image are pasted; not in the original.",
+        most=1,
+    )
+    mosaic_probability: float = field(
+        0.0, "How often four images share one sample; not in the original.", most=1
+    )
+    min_object_px: float = field(
+        0.0,
+        "Objects with a smaller box than this after augmentation are left out; not in "
+        "the original.",
+        unit="square pixels of the network input",
+    )

@@ -1,0 +1,1 @@
+"""Models by name: their configs and their published weights."""
