@@ -85,8 +85,8 @@ def _require_data_files(data: Data) -> None:
 
 
 def prototype_size(config: Config) -> int:
-    """Side of the prototype masks, in pixels: twice that of P3."""
-    return 2 * anchor_ops.level_sizes(config.data.input_size)[0]
+    """Side of the prototype masks, in pixels."""
+    return anchor_ops.prototype_side(config.data.input_size)
 
 
 def make_training_batches(

@@ -1,28 +1,115 @@
 """Files that appear complete or not at all."""
 
 import contextlib
+import itertools
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
+
+_LONGEST_NAME = 200  # bytes, of the 255 that file systems allow
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path that takes the place of `path` when all went well.
+    """Gives a temporary file that takes the place of `path` when all went well.
 
-    After an exception `path` is as it was, and the temporary file is gone.
+    What is written survives a power failure once this returns.  After an exception
+    `path` is as it was, and the temporary file is gone.  A writer that was killed
+    leaves ``.<name>.<number>.tmp``, which goes when `path` is written again.
 
     Args:
       path: the file to write; its folder is made if missing.
 
     Yields:
-      The path to write to, in the same folder: a rename across disks is a copy.
+      The path of an empty file in the same folder, as a rename across disks is a copy.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, held = _new_file_beside(path)
+    with held:
+        try:
+            yield temporary
+            _flush(temporary, os.O_RDWR)
+            temporary.replace(path)
+        except BaseException:  # Not `finally`: after the rename the name is anyone's.
+            temporary.unlink(missing_ok=True)
+            raise
+        with contextlib.suppress(OSError):  # Some systems cannot flush folders.
+            _flush(path.parent, os.O_RDONLY)
+
+
+def write_json(
+    path: str | os.PathLike, content: Any, *, indent: int | None = None
+) -> None:
+    """Writes a JSON file, which appears complete or not at all.
+
+    Args:
+      path: the file to write; its folder is made if missing.
+      content: dicts, lists, strings, numbers, booleans and None.
+      indent: spaces of each level; all on one line if None.
+
+    Raises:
+      ValueError: if a number is not finite.
+    """
     try:
-        yield temporary
-        temporary.replace(path)
+        text = json.dumps(content, allow_nan=False, indent=indent)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be written: {error}.") from error
+    with replacing(path) as temporary:
+        temporary.write_text(f"{text}\n")
+
+
+def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
+    """Makes a file that others leave alone while it is open, by their lock on it."""
+    start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+    for number in itertools.count():
+        temporary = path.with_name(f".{start}.{number}.tmp")
+        _remove_left_over(temporary)
+        # A file or link that is still there is never written to.
+        with contextlib.suppress(FileExistsError):
+            file = open(temporary, "xb")  # noqa: SIM115
+            if _locks(file, temporary) is not False:
+                return temporary, file
+            file.close()
+
+
+def _remove_left_over(temporary: Path) -> None:
+    """Removes the file of a writer that ended without doing so."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+    with (
+        contextlib.suppress(OSError),
+        open(temporary, "r+b", opener=lambda name, _: os.open(name, flags)) as file,
+    ):
+        if _locks(file, temporary):
+            temporary.unlink()
+
+
+def _locks(file: BinaryIO, path: Path) -> bool | None:
+    """Whether `file` is locked now and still that of the path; None if locks fail."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # Some network file systems know no locks.
+        return None
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _flush(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)

@@ -221,3 +221,26 @@ def test_bad_input_is_named():
     truth["annotations"][0]["segmentation"] = []
     with pytest.raises(ValueError, match=r"annotation 0 .* 'segmentation'"):
         evaluation.evaluate_coco(truth, [], [])
+
+
+@pytest.mark.parametrize(
+    ("box", "column", "far"),
+    [((20, 30, 160, 90), 2, 1e9), ((0, 30, 90, 90), 0, -(2**31)), (BOXES[1], 2, 90)],
+)
+def test_a_polygon_that_reaches_far_is_cut_at_the_image(box, column, far):
+    """pycocotools would need 80 bytes for each pixel of its length."""
+    truth = make_truth([make_annotation(box)])
+    (polygon,) = truth["annotations"][0]["segmentation"]
+    for place in {0: (0, 6), 2: (2, 4)}[column]:
+        polygon[place] = far
+    before = copy.deepcopy(truth)
+    metrics = evaluate(truth, [(1, make_instances([box], [0.9]))])
+    assert metrics["mask_AP"] == pytest.approx(1)
+    assert truth == before
+
+
+def test_a_polygon_of_no_numbers_is_refused():
+    truth = make_truth([make_annotation((20, 30, 160, 90))])
+    truth["annotations"][0]["segmentation"][0][0] = float("nan")
+    with pytest.raises(ValueError, match="not a finite number"):
+        evaluate(truth, [])

@@ -83,22 +83,24 @@ def test_failed_training_gives_the_folder_back(tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_file_system_without_locks_is_named_once(code, tmp_path, monkeypatch, caplog):
-    def refuse(file, operation):
+    def refuse(descriptor, *, blocking):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(lock.filelock, "lock_descriptor", refuse)
     with sole_training(tmp_path):
         assert (tmp_path / "run.lock").read_bytes()
     assert len(caplog.records) == 1
     assert f"cannot be locked ({os.strerror(code)})" in caplog.text
 
 
-def test_system_without_locks_is_named_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(lock, "fcntl", None)
-    with sole_training(tmp_path):
+def test_a_link_is_not_written_through(tmp_path):
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("precious")
+    folder.mkdir()
+    (folder / "run.lock").symlink_to(victim)
+    with pytest.raises(OSError, match=r"run\.lock"), sole_training(folder):
         pass
-    assert len(caplog.records) == 1
-    assert "this system has no flock" in caplog.text
+    assert victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"pid": 3}\n'])

@@ -1,16 +1,15 @@
-"""Rows, evaluations, the progress line, TensorBoard, and the picture of a run."""
+"""Rows, evaluations, the progress line and TensorBoard."""
 
 import json
 import struct
 import time
 
-import cv2
 import numpy as np
 import pytest
 
 from yolact_jax.run import metrics
 from yolact_jax.run.best import Evaluations
-from yolact_jax.training.monitor import curves, tensorboard
+from yolact_jax.training.monitor import tensorboard
 from yolact_jax.training.monitor.progress import Progress
 
 
@@ -118,16 +117,3 @@ def test_tensorboard_is_optional(tmp_path, monkeypatch):
         tensorboard.open_writer(tmp_path, "yes", 0)
     tensorboard.write_row(None, {"step": 1, "a": 1.0})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_curves_are_drawn_from_the_rows(tmp_path):
-    for step in range(1, 50):
-        losses = {"train/loss": 10 / step if step != 7 else float("nan")}
-        metrics.append_row(tmp_path, step, losses)
-    curves.write_curves(tmp_path)
-    alone = cv2.imread(str(tmp_path / "curves.png"))
-    metrics.append_row(tmp_path, 49, {"eval/mask_AP": 0.3, "eval/box_AP": float("nan")})
-    curves.write_curves(tmp_path)
-    both = cv2.imread(str(tmp_path / "curves.png"))
-    assert both.shape[1] > 1.9 * alone.shape[1]
-    np.testing.assert_array_equal(both[:, : alone.shape[1]], alone)

@@ -1,5 +1,7 @@
 """Decoding image files to RGB pixels."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -7,7 +9,13 @@ import simplejpeg
 from yolact_jax.data import exif
 from yolact_jax.data.errors import DatasetError
 
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _CMYK_SPACES = ("CMYK", "YCCK")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Lists the images of a folder, by their suffix, in order of name."""
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def decode_image(

@@ -29,6 +29,11 @@ def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...
     return tuple(sizes)
 
 
+def prototype_side(input_size: int) -> int:
+    """Side of the prototype masks for a square input, both in pixels: twice P3's."""
+    return 2 * level_sizes(input_size)[0]
+
+
 def make_anchors(
     level_sizes: Sequence[int],
     scales_px: Sequence[Sequence[float]],

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from yolact_jax.data import rings
 from yolact_jax.results.coco_entries import coco_results, collect_results, write_results
 
 __all__ = [
@@ -59,7 +60,8 @@ def evaluate_coco(
 
     Raises:
       ValueError: If an annotation lacks a field, a result names an image or category
-        that ``ground_truth`` lacks, or ``max_detections`` is below 1.
+        that ``ground_truth`` lacks, a polygon has a coordinate that is not finite, or
+        ``max_detections`` is below 1.
     """
     if max_detections < 1:
         raise ValueError(f"max_detections is {max_detections}, must be at least 1.")
@@ -103,6 +105,7 @@ def format_table(metrics: dict[str, float]) -> str:
 def _index_ground_truth(ground_truth: dict) -> COCO:
     """Indexes a copy, with ids counted from 1: COCOeval takes id 0 for "no match"."""
     annotations = []
+    images = {image["id"]: image for image in ground_truth["images"]}
     for number, annotation in enumerate(ground_truth["annotations"], start=1):
         for field in _REQUIRED_FIELDS:
             if annotation.get(field) in (None, [], {}):
@@ -110,7 +113,12 @@ def _index_ground_truth(ground_truth: dict) -> COCO:
                     f"annotation {annotation.get('id')} of ground_truth has no "
                     f"{field!r}, must have {', '.join(_REQUIRED_FIELDS)}."
                 )
-        annotations.append({"iscrowd": 0} | annotation | {"id": number})
+        entry = {"iscrowd": 0} | annotation | {"id": number}
+        image = images.get(entry["image_id"])
+        if image and isinstance(entry["segmentation"], list):
+            size = image["height"], image["width"]
+            entry["segmentation"] = rings.clipped(entry["segmentation"], size)
+        annotations.append(entry)
     return _index(ground_truth["images"], ground_truth["categories"], annotations)
 
 

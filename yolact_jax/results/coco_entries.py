@@ -3,7 +3,6 @@
 Format: https://cocodataset.org/#format-results.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 from yolact_jax.structures import Instances
 
 
@@ -105,8 +104,7 @@ def write_results(
     directory = pathlib.Path(directory)
     paths = directory / "bbox_detections.json", directory / "mask_detections.json"
     for path, results in zip(paths, (box_results, mask_results), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(list(results), allow_nan=False))
+        write_json(path, list(results))
     return paths
 
 

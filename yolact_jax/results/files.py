@@ -1,6 +1,5 @@
 """Predictions for image files: pictures with masks drawn in, and one json."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.images import decode_image
-from yolact_jax.files import replacing
+from yolact_jax.data.images import IMAGE_SUFFIXES, decode_image, image_files
+from yolact_jax.files import write_json
 from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_entries import coco_results
 from yolact_jax.results.draw import draw_instances, write_png
@@ -18,7 +17,6 @@ from yolact_jax.structures import Instances
 
 _LOGGER = logging.getLogger(__name__)
 DETECTIONS_FILE = "detections.json"
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MIN_PICTURE_SIDE_PX = 480
 
 
@@ -88,7 +86,7 @@ def predict_files(
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     content = {"images": entries, "annotations": annotations, "categories": categories}
-    _write_json(output / DETECTIONS_FILE, content)
+    write_json(output / DETECTIONS_FILE, content)
     return problems
 
 
@@ -105,7 +103,7 @@ def list_images(source: str | Path) -> list[Path]:
         raise ValueError(
             f"`source` {source} does not exist; give an image or a folder."
         )
-    paths = [p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    paths = image_files(source)
     if not paths:
         raise ValueError(
             f"`source` {source} has no image; looked for {', '.join(IMAGE_SUFFIXES)}."
@@ -137,8 +135,3 @@ def _annotations(
     """COCO annotations with a score, boxes and masks in one entry."""
     boxes, masks = coco_results(instances, image_id=image_id, category_ids=category_ids)
     return [box | mask for box, mask in zip(boxes, masks, strict=True)]
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content))

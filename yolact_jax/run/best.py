@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 
 EVALUATIONS_FILE = "evaluations.json"
 
@@ -63,7 +63,5 @@ class Evaluations:
         return max(steps, key=self._mask_ap.get, default=None)
 
     def _write(self) -> None:
-        if not self._writes:
-            return
-        with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self._mask_ap, indent=2) + "\n")
+        if self._writes:
+            write_json(self._path, self._mask_ap, indent=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.records.dataset import Dataset
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 
 _LOGGER = logging.getLogger(__name__)
 _CONFIG_FILE = "config.json"
@@ -57,14 +57,14 @@ def save_run(workdir: str | Path, config: Config, dataset: Dataset) -> None:
     """Writes config, classes and versions of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _CONFIG_FILE, dataclasses.asdict(config))
+    write_json(folder / _CONFIG_FILE, dataclasses.asdict(config), indent=2)
     classes = {
         "class_names": list(dataset.class_names),
         "category_ids": list(dataset.category_ids),
         "fingerprint": dataset.fingerprint,
     }
-    _write_json(folder / _DATASET_FILE, classes)
-    _write_json(folder / _VERSIONS_FILE, versions())
+    write_json(folder / _DATASET_FILE, classes, indent=2)
+    write_json(folder / _VERSIONS_FILE, versions(), indent=2)
 
 
 def versions() -> dict[str, str]:
@@ -149,8 +149,3 @@ def _log_changed_versions(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict:
     return json.loads(path.read_text())
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")

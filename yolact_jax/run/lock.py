@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows.
-    fcntl = None
+import filelock
 
 _LOGGER = logging.getLogger(__name__)
 LOCK_FILE = "run.lock"
@@ -27,21 +24,22 @@ class WorkdirInUseError(OSError):
 def sole_training(workdir: str | Path) -> Iterator[None]:
     """Keeps other trainings out of a folder; those who only read take no notice.
 
-    The operating system holds the lock, ``flock`` on ``run.lock``, and gives it back
-    when this process ends, by SIGKILL too.  The file says who holds it and is empty
-    when all went well; it is never removed, as whoever waits for a file that is gone
-    would hold a lock that nobody else sees.
+    The operating system holds the lock on ``run.lock``, and gives it back when this
+    process ends, by SIGKILL too.  The file says who holds it and is empty when all went
+    well; it is never removed, as whoever waits for a file that is gone would hold a
+    lock that nobody else sees.
 
     Args:
       workdir: folder of the run, made if missing.
 
     Raises:
       WorkdirInUseError: if another training, of this process or another, has it.
+      OSError: if ``run.lock`` is a link, or cannot be written.
     """
     path = Path(workdir) / LOCK_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not truncated when opened: it may tell of the holder. Unbuffered: others read it.
-    with open(path, "ab+", buffering=0) as file:
+    with open(path, "ab+", buffering=0, opener=_open_no_link) as file:
         locked = _lock(file, path.parent)
         _warn_of_unfinished(file, path.parent, locked=locked)
         file.truncate(0)
@@ -53,31 +51,28 @@ def sole_training(workdir: str | Path) -> Iterator[None]:
                 file.truncate(0)
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def _lock(file: BinaryIO, folder: Path) -> bool:
     """Locks the file; returns False, with a warning, where that cannot be done."""
-    if fcntl is None:
-        _warn_of_no_lock(folder, "this system has no flock")
-        return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        free = filelock.lock_descriptor(file.fileno(), blocking=False)
+    except OSError as error:  # Some network file systems know no locks.
+        _LOGGER.warning(
+            "%s cannot be locked (%s): see to it yourself that no other process trains "
+            "in it at the same time.",
+            folder,
+            error.strerror,
+        )
+        return False
+    if not free:
         raise WorkdirInUseError(
             f"{folder} is in use: {_describe(_read_holder(file))} is training in it; "
             f"wait until it ends, stop it, or give another workdir."
-        ) from None
-    except OSError as error:  # Some network file systems know no locks.
-        _warn_of_no_lock(folder, error.strerror)
-        return False
+        )
     return True
-
-
-def _warn_of_no_lock(folder: Path, reason: str) -> None:
-    _LOGGER.warning(
-        "%s cannot be locked (%s): see to it yourself that no other process trains in "
-        "it at the same time.",
-        folder,
-        reason,
-    )
 
 
 def _warn_of_unfinished(file: BinaryIO, folder: Path, *, locked: bool) -> None:
@@ -107,11 +102,11 @@ def _this_process() -> dict[str, str | int]:
 
 def _read_holder(file: BinaryIO) -> dict[str, str | int] | None:
     """Reads what `_this_process` wrote; None if there is nothing, or no whole line."""
-    file.seek(0)
     try:
+        file.seek(0)
         holder = json.loads(file.read())
         return {name: holder[name] for name in ("pid", "host", "started")}
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -12,7 +12,6 @@ The last one writes `pascal_sbd_train.json` and `pascal_sbd_val.json`.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.data.sources.sbd_builder import prepare_sbd
-from yolact_jax.files import replacing
+from yolact_jax.files import write_json
 from yolact_jax.tools import importers
 
 _SBD_FILES = {"train": "pascal_sbd_train.json", "validation": "pascal_sbd_val.json"}
@@ -91,12 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
-    """Writes a json file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content))
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Converts, and says what was written."""
     try:
@@ -104,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except DatasetError as error:
         sys.exit(f"convert: {error}")
     for path, content in files.items():
-        _write(path, content)
+        write_json(path, content)
         counts = [f"{len(content[part])} {part}" for part in content]
         print(f"{path}: {', '.join(counts)}")
 

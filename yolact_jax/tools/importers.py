@@ -16,7 +16,6 @@ from pycocotools import mask as coco_mask
 from yolact_jax.data import images
 from yolact_jax.data.errors import DatasetError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _CIRCLE_CORNERS = 64
 
 # An object: name of its class, and its `segmentation` in COCO format.
@@ -185,7 +184,7 @@ def _import(
     Raises:
       DatasetError: with every problem found.
     """
-    paths = [p for p in sorted(images_dir.iterdir()) if p.suffix.lower() in _SUFFIXES]
+    paths = images.image_files(images_dir)
     stems = {path.stem for path in paths}
     lonely = [file for file in files if file.stem not in stems]
     problems = [

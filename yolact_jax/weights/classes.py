@@ -1,5 +1,7 @@
 """Names and category ids of the classes of the published models."""
 
+from yolact_jax.data.sources import sbd_files
+
 COCO_NAMES = tuple(
     """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat,
     traffic light, fire hydrant, stop sign, parking meter, bench, bird, cat, dog,
@@ -16,9 +18,4 @@ COCO_NAMES = tuple(
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 
-PASCAL_NAMES = tuple(
-    """aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
-    dog, horse, motorbike, person, pottedplant, sheep, sofa, train,
-    tvmonitor""".replace("\n    ", " ").split(", ")
-)
-PASCAL_IDS = tuple(range(1, 21))
+PASCAL_NAMES, PASCAL_IDS = sbd_files.CLASS_NAMES, sbd_files.CATEGORY_IDS

@@ -1,6 +1,6 @@
 import copy
+import os
 import pickle
-import shutil
 import subprocess
 import sys
 
@@ -97,8 +97,8 @@ def test_index_out_of_range_is_an_error(dataset, index):
         dataset.source("train")[index]
 
 
-def test_second_preparation_reuses_the_records(coco, dataset, tmp_path):
-    (coco.images / "nine.jpg").unlink()
+def test_second_preparation_reuses_the_records(coco, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(coco_builder.coco_json, "read_coco", None)
     again = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
     assert again == dataset
     assert open_dataset(dataset.directory) == dataset
@@ -109,17 +109,89 @@ def test_changed_json_never_reuses_old_records(coco, dataset, tmp_path):
     coco.write()
     other = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
     assert other.fingerprint != dataset.fingerprint
-    assert other.fingerprint in str(other.directory)
+    assert other.directory != dataset.directory
     boxes = other.source("train")[1].annotations.boxes_xywh_px
     assert boxes[0, 0] == 5.75
 
 
-def test_other_image_folder_gets_records_of_its_own(coco, dataset, tmp_path):
-    moved = tmp_path / "moved"
-    shutil.copytree(coco.images, moved)
-    arguments = {**coco.arguments(), "train_images": moved}
+def test_a_moved_dataset_is_the_same_and_keeps_its_records(coco, dataset, tmp_path):
+    moved = coco.root.rename(tmp_path / "moved")
+    arguments = {
+        name: moved / path.relative_to(coco.root)
+        for name, path in coco.arguments().items()
+    }
+    assert prepare_coco(data_dir=tmp_path / "records", **arguments) == dataset
+
+
+def test_a_copied_dataset_has_the_same_annotations(coco, dataset, tmp_path):
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for path in coco.images.iterdir():
+        (copied / path.name).write_bytes(path.read_bytes())
+        os.utime(copied / path.name, (1, 1))
+    arguments = {**coco.arguments(), "train_images": copied}
     other = prepare_coco(data_dir=tmp_path / "records", **arguments)
-    assert other.fingerprint != dataset.fingerprint
+    assert other.fingerprint == dataset.fingerprint
+    assert other.directory != dataset.directory
+
+
+@pytest.mark.parametrize(
+    "name", ["nine.jpg", "sub/nine.jpg", "sub\\nine.jpg", "nüün.jpg"]
+)
+def test_a_replaced_image_is_prepared_anew(coco, tmp_path, name):
+    path = coco.images / name.replace("\\", "/")
+    path.parent.mkdir(exist_ok=True)
+    (coco.images / "nine.jpg").rename(path)
+    coco.content["images"][0]["file_name"] = name
+    coco.write()
+    first = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    white = np.full((40, 60, 3), 255, np.uint8)
+    path.write_bytes(simplejpeg.encode_jpeg(white))
+    second = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    assert second.source("train")[0].image.min() == 255
+    assert second.source("train").num_objects.tolist() == [1, 3, 0]
+    assert second.fingerprint == first.fingerprint
+
+
+def test_an_image_that_comes_back_comes_in_again(coco, tmp_path, capsys):
+    arguments = {"data_dir": tmp_path / "records", **coco.arguments(), "skip_bad": True}
+    data = (coco.images / "nine.jpg").read_bytes()
+    (coco.images / "nine.jpg").unlink()
+    for _ in range(2):
+        assert len(prepare_coco(**arguments).source("train")) == 2
+        told = capsys.readouterr().err
+        assert "left out 2 bad annotations or images" in told
+        assert "metadata.json" in told
+    (coco.images / "nine.jpg").write_bytes(data)
+    assert len(prepare_coco(**arguments).source("train")) == 3
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_a_pipe_is_not_read(coco, tmp_path):
+    (coco.images / "nine.jpg").unlink()
+    os.mkfifo(coco.images / "nine.jpg")
+    with pytest.raises(DatasetError, match=r"nine\.jpg: is not a file"):
+        prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+
+
+def test_boxes_as_corners_and_many_crowds_are_told(coco, tmp_path, capsys):
+    for entry in coco.content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["bbox"] = [x, y, x + width, y + height]
+        entry["iscrowd"] = int(entry["id"] != 11)
+    coco.write()
+    for _ in range(2):
+        found = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+        told = capsys.readouterr().err.splitlines()
+        assert told == [f"warning: {text}" for text in found.warnings]
+        assert "train: 5 of 6 annotations are crowds (iscrowd 1)" in told[0]
+        assert "train: 4 of 6 annotations have a `bbox`" in told[1]
+        assert "4 of these would agree as corners" in told[1]
+
+
+def test_a_sound_dataset_gives_no_warning(dataset, capsys):
+    assert dataset.warnings == ()
+    assert capsys.readouterr().err == ""
 
 
 def test_damaged_images_are_all_named_and_nothing_is_left(coco, tmp_path):

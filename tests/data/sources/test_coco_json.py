@@ -40,8 +40,17 @@ BAD_ANNOTATIONS = {
     "crowd flag": ({"iscrowd": 2}, "`iscrowd` 2, not 0 or 1"),
     "no area": ({"area": None}, "`area` None, not a number"),
     "three numbers": ({"bbox": [1, 2, 3]}, "not four numbers x, y, width, height"),
-    "nan box": ({"bbox": [math.nan, 2, 3, 4]}, "not four finite numbers"),
-    "true in box": ({"bbox": [True, 2, 3, 4]}, "not four finite numbers"),
+    "nan box": ({"bbox": [math.nan, 2, 3, 4]}, "which is not a finite number"),
+    "true in box": ({"bbox": [True, 2, 3, 4]}, "which is not a finite number"),
+    "far box": ({"bbox": [1, 2, 1e9, 4]}, "1000000000.0, more than 100 sides away"),
+    "huge box": ({"bbox": [1, 2, 10**400, 4]}, "which is not a finite number"),
+    "huge area": ({"area": 10**400}, "not a number of square pixels"),
+    "huge id": ({"id": 2**63}, "has `id` 9223372036854775808, which does not fit 64"),
+    "minimum of int32": (
+        {"segmentation": [[1, 2, -2147483648, 4, 5, 6]]},
+        "the value -2147483648, more than 100 sides away from the image of 40 x 60",
+    ),
+    "huge point": ({"segmentation": [[1, 2, 10**400, 4, 5, 6]]}, "not a finite"),
     "negative width": ({"bbox": [1, 2, -3, 4]}, "with a negative width or height"),
     "box right of image": (
         {"bbox": [61, 2, 3, 4]},
@@ -52,7 +61,7 @@ BAD_ANNOTATIONS = {
     "odd polygon": ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "of 7 numbers"),
     "infinite point": (
         {"segmentation": [[1, 2, 3, math.inf, 5, 6]]},
-        "a value that is not a finite number",
+        "the value inf, which is not a finite number",
     ),
     "second polygon": ({"segmentation": [[1, 2, 3, 4, 5, 6], [1]]}, "of 1 numbers"),
     "no masks": ({"segmentation": []}, "no `segmentation`: instance masks are needed"),
@@ -100,7 +109,7 @@ def test_bad_annotation_is_named_with_file_id_and_field(coco, kind):
     coco.content["annotations"][1].update(change)
     (problem,) = problems(coco)
     annotation_id = change.get("id", 11)
-    assert problem.startswith(f"instances.json: annotation {annotation_id} ")
+    assert problem.startswith(f"instances.json: annotation {annotation_id!r} ")
     assert expected in problem
     assert problem.endswith(".")
 
@@ -113,7 +122,13 @@ def test_bad_annotation_is_named_with_file_id_and_field(coco, kind):
         ({"height": 0}, "image 300 has `height` 0, not a positive integer"),
         ({"width": "60"}, "image 300 has `width` '60', not a positive integer"),
         ({"file_name": "gone.jpg"}, "image 300 has `file_name` 'gone.jpg', which is"),
-        ({"file_name": None}, "image 300 has `file_name` None, not the name"),
+        ({"file_name": ""}, "image 300 has `file_name` '', which is not in"),
+        ({"file_name": "x" * 300}, "xxx', which is not in"),
+        ({"file_name": "nul\0.jpg"}, "which is not in"),
+        ({"file_name": "half\ud83d.jpg"}, "which is not text"),
+        ({"id": 2**63}, "9223372036854775808, which does not fit 64 bits"),
+        ({"width": 70_000}, "image 300 has `width` 70000, more than 65535 pixels"),
+        ({"file_name": None}, "image 300 has `file_name` None, not a string"),
     ],
 )
 def test_bad_image_is_named_with_id_and_field(coco, change, expected):
@@ -225,3 +240,66 @@ def test_image_in_a_subfolder_is_found(coco):
     coco.content["images"][0]["file_name"] = "sub/nine.jpg"
     coco.write()
     assert len(read(coco).images) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../nine.jpg", "sub/../../nine.jpg", "..\\nine.jpg", "/tmp/a.jpg", "C:\\a.jpg"],
+)
+def test_a_file_outside_the_folder_is_refused(coco, name):
+    (coco.root / "nine.jpg").write_bytes((coco.images / "nine.jpg").read_bytes())
+    coco.content["images"][0]["file_name"] = name
+    (problem,) = problems(coco)
+    assert problem.startswith("instances.json: image 9 has `file_name`")
+    assert "leads out of" in problem
+
+
+def test_a_file_outside_the_folder_can_be_allowed(coco):
+    (coco.images / "nine.jpg").rename(coco.root / "nine.jpg")
+    (coco.images / "seven.jpg").rename(coco.root / "seven.jpg")
+    coco.content["images"][0]["file_name"] = "../nine.jpg"
+    coco.content["images"][1]["file_name"] = str(coco.root / "seven.jpg")
+    coco.write()
+    assert len(read(coco, allow_outside_paths=True).images) == 3
+
+
+def test_dots_that_stay_inside_are_no_problem(coco):
+    (coco.images / "sub").mkdir()
+    coco.content["images"][0]["file_name"] = "sub/../nine.jpg"
+    coco.write()
+    assert len(read(coco).images) == 3
+
+
+def test_a_path_of_windows_is_found(coco):
+    (coco.images / "sub").mkdir()
+    (coco.images / "nine.jpg").rename(coco.images / "sub" / "nine.jpg")
+    coco.content["images"][0]["file_name"] = "sub\\nine.jpg"
+    coco.write()
+    assert read(coco).images[0]["file_name"] == "sub/nine.jpg"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_encodings_that_json_knows_are_read(coco, encoding):
+    coco.content["categories"][0]["name"] = "Hündin"
+    text = json.dumps(coco.content, ensure_ascii=False)
+    coco.file.write_bytes(text.encode(encoding))
+    assert read(coco).categories[1] == (18, "Hündin")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"images": "é"}'.encode("latin-1"), "is not valid json"),
+        (b'{"images": ' + b"9" * 5000 + b"}", "is not valid json"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b"", "is not valid json"),
+        (b'{"images": [], "images": []}', "an object has the key 'images' twice"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_sentence(coco, content, expected):
+    coco.file.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        read(coco)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{coco.file}: ")
+    assert expected in problem

@@ -92,8 +92,22 @@ def test_conversion_to_json_writes_both_splits(folder, capsys):
 
 def test_second_preparation_reuses_the_records(folder):
     first = prepare(folder)
-    (folder / "img" / "2008_000002.jpg").unlink()
     assert prepare(folder) == first
+    moved = folder.rename(folder.parent / "dataset2").parent / "dataset2"
+    elsewhere = moved.parents[1] / "elsewhere" / "dataset"
+    elsewhere.parent.mkdir()
+    moved.rename(elsewhere)
+    again = prepare_sbd(data_dir=first.directory.parents[2], folder=elsewhere)
+    assert again == first
+
+
+def test_a_replaced_image_is_prepared_anew(folder):
+    first = prepare(folder)
+    image = folder / "img" / "2008_000002.jpg"
+    image.write_bytes(image.read_bytes() + b"tail")
+    second = prepare(folder)
+    assert second.directory != first.directory
+    assert second.fingerprint == first.fingerprint
 
 
 def test_all_bad_files_are_named_and_nothing_is_left(folder):

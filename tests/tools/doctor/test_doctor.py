@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from pycocotools import mask as coco_mask
 
 from yolact_jax.config import Config
 from yolact_jax.data.sources.coco_builder import prepare_coco
@@ -135,6 +136,63 @@ def test_box_that_reaches_out(made_up):
     assert "image 2 (2.jpg), annotation 2 " in text
 
 
+BOXES = {
+    "two corners": ([16, 16, 40, 40], True),
+    "fractions of the image": ([0.25, 0.25, 0.375, 0.375], False),
+    "another image size": ([32, 32, 32, 32], False),
+    "center and size": ([28, 28, 24, 24], False),
+}
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_box_that_contradicts_its_outline(made_up, kind):
+    box, is_corners = BOXES[kind]
+    made_up.content["train"]["annotations"][1]["bbox"] = box
+    found = [f for f in made_up.findings() if f.check == "box contradicts outline"]
+    (finding,) = found
+    assert finding.level == "warning"
+    assert "image 2 (2.jpg), annotation 2 " in finding.text
+    assert "spans x from 16.0 to 40.0 and y from 16.0 to 40.0" in finding.text
+    assert ("two corners" in finding.text) == is_corners
+
+
+def test_box_drawn_by_hand_around_a_mask_is_no_contradiction(made_up):
+    mask = np.zeros((SIDE, SIDE), np.uint8, order="F")
+    mask[10:50, 4:40] = 1
+    encoded = coco_mask.encode(mask)
+    made_up.content["train"]["annotations"][1] |= {
+        "segmentation": {**encoded, "counts": encoded["counts"].decode()},
+        "bbox": [2.5, 9, 37, 43],
+    }
+    # Outlines and boxes that overshoot are compared within the image.
+    made_up.content["val"]["annotations"][0] |= {
+        "segmentation": [[-30, 10, 30, 10, 30, 40, -30, 40]],
+        "bbox": [0, 10, 30, 30],
+    }
+    assert {finding.level for finding in made_up.findings()} == {"note"}
+
+
+@pytest.mark.parametrize(("crowds", "level"), [((1,), "note"), ((1, 2), "warning")])
+def test_crowds_are_counted(made_up, crowds, level):
+    for entry in made_up.content["train"]["annotations"]:
+        entry["iscrowd"] = int(entry["id"] in crowds)
+    (finding,) = [f for f in made_up.findings() if f.check == "crowds"]
+    assert finding.level == level
+    expected = (
+        f"train: {len(crowds)} of 2 annotations are crowds (iscrowd 1), which are"
+    )
+    assert finding.text.startswith(expected)
+    assert "set `iscrowd` to 0" in finding.text
+
+
+def test_first_image_without_objects_is_legal(made_up):
+    del made_up.content["train"]["annotations"][0]
+    del made_up.content["val"]["annotations"][:]
+    found = made_up.findings()
+    assert {finding.level for finding in found} == {"note"}
+    assert any("image 2 has most annotations, 1," in finding.text for finding in found)
+
+
 def test_box_wholly_outside(made_up):
     made_up.content["train"]["annotations"][1]["bbox"] = [100, 10, 5, 5]
     text = only(made_up.findings(), "problem", "unusable")
@@ -188,8 +246,9 @@ def test_object_without_a_mask_pixel(made_up):
     annotation = made_up.annotation(2, 2, [16, 16, 24, 24])
     annotation["segmentation"] = [[16, 16, 17, 16, 17, 17]]
     made_up.content["train"]["annotations"][1] = annotation
-    text = only(made_up.findings(), "warning", "invisible")
-    assert "annotations 2 of image 2" in text
+    (invisible,) = [f for f in made_up.findings() if f.check == "invisible"]
+    assert invisible.level == "warning"
+    assert "annotations 2 of image 2" in invisible.text
 
 
 def test_more_objects_than_slots(made_up):
@@ -244,6 +303,19 @@ def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
     done = run(made_up.arguments(), "--input_size=64")
     assert done.returncode == 1
     assert "problem (unusable): val.json: image 3" in done.stdout
+
+
+def test_an_error_keeps_the_findings_before_it(made_up):
+    made_up.content["train"]["annotations"][0]["bbox"] = [16, 16, 40, 40]
+    for entry in made_up.content["train"]["annotations"]:
+        entry["iscrowd"] = 1
+    made_up.write()
+    sheet = made_up.root / "sheet.png"
+    found = run(made_up.arguments(), f"--sheet={sheet}", "--input_size=64")
+    assert "problem (unusable):" in found.stdout  # There is nothing to draw.
+    assert "warning (box contradicts outline):" in found.stdout
+    assert "warning (crowds):" in found.stdout
+    assert found.returncode == 1
 
 
 def test_unreadable_set_is_told_without_a_traceback(made_up):

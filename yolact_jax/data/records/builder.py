@@ -1,5 +1,6 @@
 """The TFDS builder that all datasets of this package derive from."""
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from yolact_jax.data.consistency import Tally
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import leftovers
 from yolact_jax.data.records import record as records
@@ -31,6 +33,7 @@ class RecordsConfig(tfds.core.BuilderConfig):
     Attributes:
       class_names: names of the labels; empty if they are read from the files.
       category_ids: ids of the labels.
+      fingerprint: of the annotations alone; by default `name`.
       skipped: sentences about what was left out before images were read.
       skip_bad: leave out images that cannot be used, instead of raising.
       num_threads: threads that read images; None for one per core.
@@ -38,6 +41,7 @@ class RecordsConfig(tfds.core.BuilderConfig):
 
     class_names: tuple[str, ...] = ()
     category_ids: tuple[int, ...] = ()
+    fingerprint: str = ""
     skipped: tuple[str, ...] = ()
     skip_bad: bool = False
     num_threads: int | None = None
@@ -71,10 +75,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """
         with leftovers.removed(self.data_path.parent):
             super().download_and_prepare(**kwargs)
-        num_skipped = len(self.info.metadata["skipped"])
-        if num_skipped:
-            text = f"{self.name}: left out {num_skipped} bad annotations or images;"
-            print(text, "the metadata of the records list them.", file=sys.stderr)
+        print_warnings(self.info.metadata, self.data_path)
 
     def _split_makers(
         self, dl_manager: tfds.download.DownloadManager
@@ -94,9 +95,10 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         metadata = tfds.core.MetadataDict(
             class_names=list(config.class_names),
             category_ids=list(config.category_ids),
-            fingerprint=config.name,
+            fingerprint=config.fingerprint or config.name,
             skipped=list(config.skipped),
             num_objects={},
+            warnings=[],
         )
         return tfds.core.DatasetInfo(
             builder=self,
@@ -110,7 +112,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     ) -> dict[str, list[Callable[[], Iterator]]]:
         self._bad_images = []
         skipped = list(self.builder_config.skipped)
-        self.info.metadata.update(skipped=skipped, num_objects={})
+        self.info.metadata.update(skipped=skipped, num_objects={}, warnings=[])
+        self._tallies = collections.defaultdict(Tally)
         makers = self._split_makers(dl_manager)
         shards = {split: self._shards(split, makers[split]) for split in makers}
         final = shards[list(shards)[-1]]
@@ -131,6 +134,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         for record in itertools.islice(made, _RECORDS_PER_SHARD):
             if record is not None:
                 num_objects.append(_count_objects(record))
+                self._tallies[split].add(records.annotations_of(record))
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:
@@ -139,6 +143,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         metadata = self.info.metadata
         is_empty = not all(metadata["num_objects"].values())
         metadata["skipped"] += self._bad_images
+        for split, tally in self._tallies.items():
+            metadata["warnings"] += tally.warnings(split)
         if metadata["skipped"] and (is_empty or not self.skip_bad):
             raise DatasetError(metadata["skipped"])
 
@@ -172,6 +178,21 @@ def _count_objects(record: _Record) -> int:
     image_size = np.array([record["width"], record["height"]])
     inside = np.minimum(low + extent, image_size) - np.maximum(low, 0)
     return int(((inside > 0).all(axis=1) & (record["is_crowd"] == 0)).sum())
+
+
+def print_warnings(metadata: Mapping[str, Any], directory: pathlib.Path) -> None:
+    """Says on stderr what was left out, and what looks like a mistake.
+
+    Args:
+      metadata: of the records.
+      directory: of the records.
+    """
+    num_skipped = len(metadata["skipped"])
+    if num_skipped:
+        text = f"left out {num_skipped} bad annotations or images, which"
+        print(text, f"{directory / 'metadata.json'} lists.", file=sys.stderr)
+    for warning in metadata.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def reported(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:

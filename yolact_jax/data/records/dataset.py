@@ -1,6 +1,8 @@
 """Prepared datasets: records on disk, read at random by index."""
 
+import contextlib
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -27,12 +29,20 @@ class RecordSource:
     """
 
     def __init__(self, directory: pathlib.Path, split: str):
-        """Opens nothing but the metadata; the records are opened when first read."""
+        """Opens nothing but the metadata; the records are opened when first read.
+
+        Raises:
+          DatasetError: the metadata are damaged; reading an example raises it, too.
+        """
         self._directory, self._split, self._reader = directory, split, None
-        metadata = tfds.builder_from_directory(directory).info.metadata
-        self.class_names: tuple[str, ...] = tuple(metadata["class_names"])
-        self.category_ids: tuple[int, ...] = tuple(metadata["category_ids"])
-        self.num_objects = np.array(metadata["num_objects"][split], np.int64)
+        dataset = open_dataset(directory)
+        self.class_names = dataset.class_names
+        self.category_ids = dataset.category_ids
+        with _damage_named(directory):
+            info = tfds.builder_from_directory(directory).info
+            self.num_objects = np.array(info.metadata["num_objects"][split], np.int64)
+            if self.num_objects.shape != (info.splits[split].num_examples,):
+                raise ValueError(f"the number of examples of {split!r} differs")
 
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -42,9 +52,10 @@ class RecordSource:
         """Reads example `index`; the image is decoded when first asked for."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
-        if self._reader is None:
-            self._reader = _open_reader(self._directory, self._split)
-        return record.decode_record(self._reader[int(index)])
+        with _damage_named(self._directory, self._split, index):
+            if self._reader is None:
+                self._reader = _open_reader(self._directory, self._split)
+            return record.decode_record(self._reader[int(index)])
 
     def __iter__(self) -> Iterator[Example]:
         """Yields the examples in order."""
@@ -74,9 +85,10 @@ class Dataset:
       directory: where the records are.
       class_names: names of the labels.
       category_ids: ids of the labels in the annotation file.
-      fingerprint: changes whenever the annotations do.
+      fingerprint: changes whenever the annotations do, wherever they are.
       skipped: one sentence for each annotation or image left out as bad.
       splits: the splits it has, of `SPLITS`.
+      warnings: one sentence for each thing that looks like a mistake.
     """
 
     directory: pathlib.Path
@@ -85,6 +97,7 @@ class Dataset:
     fingerprint: str
     skipped: tuple[str, ...]
     splits: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def source(self, split: str) -> RecordSource:
         """Opens a split.
@@ -108,16 +121,63 @@ def open_dataset(directory: pathlib.Path) -> Dataset:
 
     Args:
       directory: of the records, with TFDS's `dataset_info.json` in it.
+
+    Raises:
+      DatasetError: one of the files that describe the records is damaged.
     """
-    metadata = tfds.builder_from_directory(directory).info.metadata
-    return Dataset(
-        directory=directory,
-        class_names=tuple(metadata["class_names"]),
-        category_ids=tuple(metadata["category_ids"]),
-        fingerprint=metadata["fingerprint"],
-        skipped=tuple(metadata["skipped"]),
-        splits=tuple(split for split in SPLITS if split in metadata["num_objects"]),
-    )
+    with _damage_named(directory):
+        metadata = tfds.builder_from_directory(directory).info.metadata
+        return Dataset(
+            directory=directory,
+            class_names=tuple(metadata["class_names"]),
+            category_ids=tuple(metadata["category_ids"]),
+            fingerprint=metadata["fingerprint"],
+            skipped=tuple(metadata["skipped"]),
+            splits=tuple(s for s in SPLITS if s in metadata["num_objects"]),
+            # Records of earlier versions have none.
+            warnings=tuple(metadata.get("warnings", ())),
+        )
+
+
+@contextlib.contextmanager
+def _damage_named(
+    directory: pathlib.Path, split: str = "", index: int = 0
+) -> Iterator[None]:
+    """Turns whatever TFDS and array_record raise into a sentence with the cure.
+
+    Args:
+      directory: of the records.
+      split: of the example that is read; empty while the metadata are.
+      index: of the example.
+    """
+    try:
+        yield
+    except DatasetError:
+        raise
+    except Exception as error:
+        file = _file_of(directory, split, index) if split else _bad_metadata(directory)
+        reason = " ".join(str(error).split())[:200]
+        raise DatasetError(
+            f"{file}: is damaged or missing ({type(error).__name__}: {reason}); delete"
+            f" the folder {directory}, so that the records are prepared again."
+        ) from error
+
+
+def _file_of(directory: pathlib.Path, split: str, index: int) -> pathlib.Path:
+    """The file that holds an example."""
+    info = tfds.builder_from_directory(directory).info.splits[split]
+    place = np.searchsorted(np.cumsum(info.shard_lengths), index, side="right")
+    return directory / sorted(info.filenames)[place]
+
+
+def _bad_metadata(directory: pathlib.Path) -> pathlib.Path:
+    """The first json file that is none, or the folder."""
+    for name in ("dataset_info.json", "features.json", "metadata.json"):
+        try:
+            json.loads((directory / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return directory / name
+    return directory
 
 
 def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Writing records once with a TFDS builder, and finding them the next time."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import os
@@ -13,7 +14,11 @@ from absl import logging
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
+from yolact_jax.data.records.builder import (
+    RecordsBuilder,
+    RecordsConfig,
+    print_warnings,
+)
 from yolact_jax.data.records.dataset import Dataset, open_dataset
 
 
@@ -86,7 +91,7 @@ def prepare_downloaded(
 def find_prepared(
     builder_class: type[RecordsBuilder], name: str, data_dir: pathlib.Path
 ) -> Dataset | None:
-    """Opens the records of earlier, if there are any.
+    """Opens the records of earlier, if there are any, and repeats their warnings.
 
     Args:
       builder_class: that would write them.
@@ -95,7 +100,11 @@ def find_prepared(
     """
     version = str(builder_class.VERSION)
     directory = data_dir / builder_class.name / name / version
-    return open_dataset(directory) if _is_prepared(directory) else None
+    if not _is_prepared(directory):
+        return None
+    dataset = open_dataset(directory)
+    print_warnings(dataclasses.asdict(dataset), directory)
+    return dataset
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
@@ -114,6 +123,23 @@ def fingerprint_of(parts: Iterable[bytes | str]) -> str:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:16]
+
+
+def file_states(folder: pathlib.Path, names: Iterable[str]) -> Iterator[str]:
+    """Says in which state files are, without reading them.
+
+    Args:
+      folder: of the files.
+      names: relative to it; files that are not there are left out.
+
+    Yields:
+      Name, size and time of change; copying a file with its times, or moving it,
+      changes none of them.
+    """
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            state = os.stat(os.path.join(folder, name))
+            yield f"{name} {state.st_size} {state.st_mtime_ns}"
 
 
 @contextlib.contextmanager

@@ -142,40 +142,44 @@ def decode_record(record: bytes) -> Example:
     message = tf_example_pb2.Example()
     message.ParseFromString(record)
     fields = message.features.feature
-    arrays = {
+    values = {
         name: np.frombuffer(_bytes(fields, name), dtype).reshape(-1, *shape)
         for name, (dtype, shape) in _ARRAYS.items()
     }
-    size = (_int(fields, "height"), _int(fields, "width"))
+    values |= {name: _int(fields, name) for name in ("height", "width")}
+    values["rle_counts"] = _bytes(fields, "rle_counts").decode()
     return Example(
         image_id=_int(fields, "image_id"),
         file_name=_bytes(fields, "file_name").decode(),
-        height=size[0],
-        width=size[1],
+        height=values["height"],
+        width=values["width"],
         image_bytes=_bytes(fields, "image"),
-        annotations=Annotations(
-            ids=arrays["annotation_id"],
-            labels=arrays["label"],
-            boxes_xywh_px=arrays["bbox_xywh_px"],
-            areas_px=arrays["area_px"],
-            crowd=arrays["is_crowd"].astype(bool),
-            segmentations=_segmentations(fields, arrays, size),
-        ),
+        annotations=annotations_of(values),
     )
 
 
-def _segmentations(
-    fields: Any, arrays: dict[str, np.ndarray], size: tuple[int, int]
-) -> Segmentations:
-    """Gathers the fields of the segmentations."""
-    return Segmentations(
-        size=size,
-        points_px=arrays["points_px"],
-        ring_sizes=arrays["ring_sizes"],
-        ring_owner=arrays["ring_owner"],
-        rle_owner=arrays["rle_owner"],
-        rle_counts=tuple(_bytes(fields, "rle_counts").split()),
-        rle_was_compressed=arrays["rle_was_compressed"].astype(bool),
+def annotations_of(record: dict[str, Any]) -> Annotations:
+    """Gathers the annotations in the values of a record.
+
+    Args:
+      record: as from `encode_record`.
+    """
+    segmentations = Segmentations(
+        size=(record["height"], record["width"]),
+        points_px=record["points_px"],
+        ring_sizes=record["ring_sizes"],
+        ring_owner=record["ring_owner"],
+        rle_owner=record["rle_owner"],
+        rle_counts=tuple(record["rle_counts"].encode().split()),
+        rle_was_compressed=record["rle_was_compressed"].astype(bool),
+    )
+    return Annotations(
+        ids=record["annotation_id"],
+        labels=record["label"],
+        boxes_xywh_px=record["bbox_xywh_px"],
+        areas_px=record["area_px"],
+        crowd=record["is_crowd"].astype(bool),
+        segmentations=segmentations,
     )
 
 

@@ -72,6 +72,8 @@ def _record(
 def _checked_image(path: Traversable, entry: dict[str, Any]) -> bytes:
     """Reads an image file, making sure that it can be decoded."""
     try:
+        if not path.is_file():  # To read a pipe is to wait for ever.
+            raise DatasetError(f"{path}: is not a file.")
         data = path.read_bytes()
     except (OSError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: cannot be read ({error}).") from error
@@ -88,12 +90,14 @@ def prepare_coco(
     validation_annotations: _PathLike | None,
     validation_images: _PathLike | None,
     skip_bad: bool = False,
+    allow_outside_paths: bool = False,
     num_threads: int | None = None,
 ) -> Dataset:
     """Writes the records of a COCO-format dataset, unless they are there already.
 
-    The records' folder is named by a fingerprint of the annotation files, so changed
-    annotations get records of their own.  Changed image files are not noticed.
+    The records' folder is named by the content of the annotation files and the name,
+    size and time of change of the images, so whatever changes is prepared anew, and
+    what only moves is not.
 
     Args:
       data_dir: folder of all prepared datasets, made if missing.
@@ -102,6 +106,7 @@ def prepare_coco(
       validation_annotations: json file, or None.
       validation_images: folder of images, or None.
       skip_bad: leave out bad annotations and images instead of raising.
+      allow_outside_paths: whether a `file_name` may lead out of the folder.
       num_threads: threads that read images, by default one per core; the records do not
         depend on it.
 
@@ -117,13 +122,15 @@ def prepare_coco(
     )
     _require_all_paths(paths)
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
-    fingerprint = _fingerprint(paths, skip_bad)
-    found = prepare.find_prepared(CocoFolder, fingerprint, data_dir)
+    options = {"skip_bad": skip_bad, "allow_outside_paths": allow_outside_paths}
+    fingerprint, key = _fingerprint_and_key(paths, options)
+    found = prepare.find_prepared(CocoFolder, key, data_dir)
     if found:
         return found
     # What is bad in the json files is told together with what is bad in the images.
-    sets = _read_sets(paths)
-    config = _config(sets, fingerprint, skip_bad)
+    sets = _read_sets(paths, allow_outside_paths)
+    config = _config(sets, key)
+    config.fingerprint, config.skip_bad = fingerprint, skip_bad
     config.num_threads = num_threads
     return prepare.prepare(CocoFolder, config, data_dir)
 
@@ -165,25 +172,28 @@ def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> N
     )
 
 
-def _fingerprint(
-    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], skip_bad: bool
-) -> str:
-    """Names the content of the splits."""
-    parts: list[bytes | str] = [f"skip_bad={skip_bad}"]
+def _fingerprint_and_key(
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], options: dict[str, bool]
+) -> tuple[str, str]:
+    """Names the content of the annotations, and all that the records depend on."""
+    annotations, files = [], [repr(sorted(options.items()))]
     for split, (file, folder) in paths.items():
-        parts += [split, file.read_bytes(), str(folder.resolve())]
-    return prepare.fingerprint_of(parts)
+        content = file.read_bytes()
+        annotations += [split, content]
+        files += [split, *prepare.file_states(folder, coco_json.file_names(content))]
+    fingerprint = prepare.fingerprint_of(annotations)
+    return fingerprint, prepare.fingerprint_of([fingerprint, *files])
 
 
 def _read_sets(
-    paths: dict[str, tuple[pathlib.Path, pathlib.Path]],
+    paths: dict[str, tuple[pathlib.Path, pathlib.Path]], allow_outside_paths: bool
 ) -> dict[str, coco_json.CocoSet]:
     """Reads what is usable of the splits."""
+    read = functools.partial(
+        coco_json.read_coco, skip_bad=True, allow_outside_paths=allow_outside_paths
+    )
     return gathered(
-        {
-            split: functools.partial(coco_json.read_coco, *places, skip_bad=True)
-            for split, places in paths.items()
-        }
+        {split: functools.partial(read, *places) for split, places in paths.items()}
     )
 
 
@@ -206,18 +216,14 @@ def common_categories(
     return first.categories
 
 
-def _config(
-    sets: dict[str, coco_json.CocoSet], fingerprint: str, skip_bad: bool
-) -> CocoConfig:
+def _config(sets: dict[str, coco_json.CocoSet], key: str) -> CocoConfig:
     """Makes the builder's configuration."""
     categories = common_categories(sets.values())
-    skipped = [problem for coco_set in sets.values() for problem in coco_set.skipped]
     return CocoConfig(
-        name=fingerprint,
+        name=key,
         version=str(CocoFolder.VERSION),
         class_names=tuple(name for _, name in categories),
         category_ids=tuple(category_id for category_id, _ in categories),
-        skipped=tuple(skipped),
+        skipped=tuple(text for coco_set in sets.values() for text in coco_set.skipped),
         sets=sets,
-        skip_bad=skip_bad,
     )

@@ -1,15 +1,22 @@
 """Checks of the entries of COCO-format json files, each problem one sentence."""
 
+import itertools
+import pathlib
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.sources.segmentation_checks import (
-    is_finite,
+from yolact_jax.data.numbers import (
+    coordinate_problem,
+    int_problem,
     is_int,
-    segmentation_problem,
+    is_number,
+    shown,
+    side_problem,
+    text_problem,
 )
+from yolact_jax.data.sources.segmentation_checks import segmentation_problem
 
 Entry = dict[str, Any]
 
@@ -39,20 +46,20 @@ def check_categories(entries: list, file: str) -> tuple[tuple[int, str], ...]:
 def _category_problem(entry: Any, names: dict[int, str]) -> str | None:
     """What is wrong with a category, given those before it."""
     if not isinstance(entry, dict):
-        return f"is {entry!r}, not an object with `id` and `name`"
-    if not is_int(entry.get("id")):
-        return f"has `id` {entry.get('id')!r}, not an integer"
-    if not isinstance(entry.get("name"), str):
-        return f"has `name` {entry.get('name')!r}, not a string"
+        return f"is {shown(entry)}, not an object with `id` and `name`"
+    if problem := int_problem(entry.get("id")):
+        return f"has `id` {problem}"
+    if problem := text_problem(entry.get("name")):
+        return f"has `name` {problem}"
     if entry["id"] in names:
         return f"has `id` {entry['id']}, which an earlier category has too"
     if entry["name"] in names.values():
-        return f"has `name` {entry['name']!r}, which an earlier category has too"
+        return f"has `name` {shown(entry['name'])}, which an earlier category has too"
     return None
 
 
 def check_images(
-    entries: list, file: str, folder: Traversable
+    entries: list, file: str, folder: Traversable, allow_outside: bool = False
 ) -> tuple[list[Entry], list[str]]:
     """Splits image entries into good ones and problems.
 
@@ -60,42 +67,85 @@ def check_images(
       entries: the `images` list.
       file: name of the json file, for messages.
       folder: where the image files are.
+      allow_outside: whether a `file_name` may lead out of the folder.
 
     Returns:
-      The good entries in their order, and one sentence for each other entry.
+      The good entries in their order, `file_name` being what the file is called, and
+      one sentence for each other entry.
     """
     present = {path.name for path in folder.iterdir()}
     good, problems, seen = [], [], set()
     for index, entry in enumerate(entries):
-        problem = _image_problem(entry, seen, present, folder)
+        problem = _image_problem(entry, seen)
+        try:
+            name = None if problem else _found(entry, present, folder, allow_outside)
+        except DatasetError as error:
+            problem = str(error)
         if problem:
             problems.append(f"{file}: {_called('image', entry, index)} {problem}.")
         else:
             seen.add(entry["id"])
-            good.append(entry)
+            good.append({**entry, "file_name": name})
     return good, problems
 
 
-def _image_problem(
-    entry: Any, seen: set[int], present: set[str], folder: Traversable
-) -> str | None:
+def _image_problem(entry: Any, seen: set[int]) -> str | None:
     """What is wrong with an image entry, given the ids before it."""
     if not isinstance(entry, dict):
-        return f"is {entry!r}, not an object"
-    if not is_int(entry.get("id")):
-        return f"has `id` {entry.get('id')!r}, not an integer"
+        return f"is {shown(entry)}, not an object"
+    if problem := int_problem(entry.get("id")):
+        return f"has `id` {problem}"
     if entry["id"] in seen:
         return "has an `id` that an earlier image has too"
     for field in ("height", "width"):
-        if not is_int(entry.get(field)) or entry[field] < 1:
-            return f"has `{field}` {entry.get(field)!r}, not a positive integer"
-    name = entry.get("file_name")
-    if not isinstance(name, str) or not name:
-        return f"has `file_name` {name!r}, not the name of a file"
+        if problem := side_problem(entry.get(field)):
+            return f"has `{field}` {problem}"
+    problem = text_problem(entry.get("file_name"))
+    return f"has `file_name` {problem}" if problem else None
+
+
+def _found(
+    entry: Entry, present: set[str], folder: Traversable, allow_outside: bool
+) -> str:
+    """Finds the file of an image, and returns its name relative to the folder.
+
+    Args:
+      entry: with `file_name`.
+      present: names of the files in the folder.
+      folder: where the image files are.
+      allow_outside: whether the name may lead out of the folder.
+
+    Raises:
+      DatasetError: with what the image "has".
+    """
+    name = entry["file_name"]
+    has = f"has `file_name` {shown(name)}, which"
     # File names may have folders in them; most have not, and need no disk access.
-    if name not in present and not (folder / name).is_file():
-        return f"has `file_name` {name!r}, which is not in {folder}"
-    return None
+    if name in present:
+        return name
+    if not allow_outside and _leads_outside(name):
+        raise DatasetError(
+            f"{has} leads out of {folder}; `allow_outside_paths` would allow it"
+        )
+    for candidate in (name, name.replace("\\", "/")):  # As Windows writes it.
+        if _is_file(folder, candidate):
+            return candidate
+    raise DatasetError(f"{has} is not in {folder}")
+
+
+def _leads_outside(name: str) -> bool:
+    """Whether a path, as Windows or others write it, is absolute or goes up too far."""
+    path = pathlib.PureWindowsPath(name)
+    depth = list(itertools.accumulate(-1 if part == ".." else 1 for part in path.parts))
+    return bool(path.anchor) or min(depth, default=0) < 0
+
+
+def _is_file(folder: Traversable, name: str) -> bool:
+    """Whether a file is there; no file has an impossible name."""
+    try:
+        return bool(name) and (folder / name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_annotations(
@@ -139,22 +189,23 @@ def _annotation_problems(
 ) -> Iterator[str]:
     """What is wrong with the ids and flags of an annotation."""
     if not isinstance(entry, dict):
-        yield f"is {entry!r}, not an object"
+        yield f"is {shown(entry)}, not an object"
         return
-    if not is_int(entry.get("id")):
-        yield f"has `id` {entry.get('id')!r}, not an integer"
+    if problem := int_problem(entry.get("id")):
+        yield f"has `id` {problem}"
     elif entry["id"] in seen:
         yield "has an `id` that an earlier annotation has too"
     for field, known in (("image_id", image_ids), ("category_id", category_ids)):
         if not is_int(entry.get(field)) or entry[field] not in known:
             section = "images" if field == "image_id" else "categories"
-            yield f"has `{field}` {entry.get(field)!r}, which is not in `{section}`"
+            found = shown(entry.get(field))
+            yield f"has `{field}` {found}, which is not in `{section}`"
     crowd = entry.get("iscrowd", 0)
     if not isinstance(crowd, int) or crowd not in (0, 1):
-        yield f"has `iscrowd` {crowd!r}, not 0 or 1"
+        yield f"has `iscrowd` {shown(crowd)}, not 0 or 1"
     area = entry.get("area")
-    if not is_finite(area) or area < 0:
-        yield f"has `area` {area!r}, not a number of square pixels"
+    if not is_number(area) or area < 0:
+        yield f"has `area` {shown(area)}, not a number of square pixels"
 
 
 def _shape_problems(entry: Entry, size: tuple[int, int]) -> Iterator[str]:
@@ -162,7 +213,7 @@ def _shape_problems(entry: Entry, size: tuple[int, int]) -> Iterator[str]:
     where = f"of image {entry['image_id']}"
     box_problem = _box_problem(entry.get("bbox"), size)
     if box_problem:
-        yield f"{where} has `bbox` {entry.get('bbox')!r}, {box_problem}"
+        yield f"{where} has `bbox` {shown(entry.get('bbox'))}, {box_problem}"
     problem = segmentation_problem(entry.get("segmentation"), size)
     if problem:
         yield f"{where} has {problem}"
@@ -172,8 +223,8 @@ def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
     """What is wrong with an xywh box; overshoot and zero area are not wrong."""
     if not isinstance(box, list) or len(box) != 4:
         return "not four numbers x, y, width, height"
-    if not all(map(is_finite, box)):
-        return "not four finite numbers"
+    if problem := coordinate_problem(box, size):
+        return f"with the value {problem}"
     x, y, width, height = box
     if width < 0 or height < 0:
         return "with a negative width or height"
@@ -185,4 +236,4 @@ def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
 def _called(kind: str, entry: Any, index: int) -> str:
     """Names an entry by its id if it has one, else by its place in the list."""
     entry_id = entry.get("id") if isinstance(entry, dict) else None
-    return f"{kind} number {index}" if entry_id is None else f"{kind} {entry_id}"
+    return f"{kind} number {index}" if entry_id is None else f"{kind} {shown(entry_id)}"

@@ -141,15 +141,19 @@ def prepare_sbd(
     root = sbd_files.find_root(pathlib.Path(folder).expanduser().absolute())
     lists = [(root / file).read_text() for file in sbd_files.LISTS.values()]
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
-    fingerprint = prepare.fingerprint_of(
-        ["sbd", str(root.resolve()), f"skip_bad={skip_bad}", *lists]
+    fingerprint = prepare.fingerprint_of(["sbd", *lists])
+    names = [name for text in lists for name in text.split()]
+    files = prepare.file_states(
+        root, (file for n in names for file in (f"img/{n}.jpg", f"inst/{n}.mat"))
     )
-    found = prepare.find_prepared(YolactSbd, fingerprint, data_dir)
+    key = prepare.fingerprint_of([fingerprint, f"skip_bad={skip_bad}", *files])
+    found = prepare.find_prepared(YolactSbd, key, data_dir)
     if found:
         return found
     config = SbdConfig(
-        name=fingerprint,
+        name=key,
         version=str(YolactSbd.VERSION),
+        fingerprint=fingerprint,
         skip_bad=skip_bad,
         folder=root,
     )

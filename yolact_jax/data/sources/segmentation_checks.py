@@ -1,10 +1,10 @@
 """Checks of the `segmentation` field of COCO-format annotations."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from yolact_jax.data import rle
+from yolact_jax.data.numbers import coordinate_problem, is_int, shown
 
 
 def segmentation_problem(segmentation: Any, size: tuple[int, int]) -> str | None:
@@ -23,15 +23,17 @@ def segmentation_problem(segmentation: Any, size: tuple[int, int]) -> str | None
         return _rle_problem(segmentation, size)
     if not isinstance(segmentation, list):
         return f"`segmentation` of type {type(segmentation).__name__}, not a list"
-    return next(filter(None, map(_polygon_problem, segmentation)), None)
+    problems = (_polygon_problem(ring, size) for ring in segmentation)
+    return next(filter(None, problems), None)
 
 
-def _polygon_problem(ring: Any) -> str | None:
+def _polygon_problem(ring: Any, size: tuple[int, int]) -> str | None:
     """What is wrong with one polygon."""
     if not isinstance(ring, list):
         return "a polygon in `segmentation` that is not a list of numbers"
-    if not all(map(is_finite, ring)):
-        return "a polygon in `segmentation` with a value that is not a finite number"
+    problem = coordinate_problem(ring, size)
+    if problem:
+        return f"a polygon in `segmentation` with the value {problem}"
     if len(ring) % 2 or len(ring) < 6:
         return (
             f"a polygon in `segmentation` of {len(ring)} numbers; an even number, at"
@@ -45,7 +47,7 @@ def _rle_problem(segmentation: dict[str, Any], size: tuple[int, int]) -> str | N
     stated = segmentation.get("size")
     if stated != list(size):
         return (
-            f"a run-length `segmentation` of `size` {stated!r}, but the image has"
+            f"a run-length `segmentation` of `size` {shown(stated)}, but the image has"
             f" [height, width] {list(size)}"
         )
     try:
@@ -71,13 +73,3 @@ def _counts(counts: Any) -> Iterable[int]:
     if counts and min(counts) < 0:
         raise ValueError("have a negative run length")
     return counts
-
-
-def is_int(value: Any) -> bool:
-    """Tells whether a json value is an integer, and not true or false."""
-    return type(value) is int
-
-
-def is_finite(value: Any) -> bool:
-    """Tells whether a json value is a number, and not nan or infinite."""
-    return type(value) in (int, float) and math.isfinite(value)

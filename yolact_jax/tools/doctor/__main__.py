@@ -10,7 +10,6 @@ The exit status is 1 if there are problems, with --strict also for warnings, els
 """
 
 import collections
-import pathlib
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources.coco_builder import prepare_coco
+from yolact_jax.results.draw import write_png
 from yolact_jax.tools.doctor import contact_sheet, findings, network_view
 from yolact_jax.tools.doctor.findings import Finding
 
@@ -126,17 +126,18 @@ def _config(records_dir: str) -> Config:
 
 def _examine_with(config: Config) -> list[Finding]:
     """Prepares, examines, and draws the sheet."""
+    found: list[Finding] = []
     try:
         dataset = _prepare(config)
-        found = list(examine(dataset, config))
+        found.extend(examine(dataset, config))  # An error leaves those before it.
         if _SHEET.value:
             source = dataset.source(dataset.splits[0])
             sheet = contact_sheet.draw_sheet(
                 source, config, count=_SAMPLES.value, seed=0
             )
-            contact_sheet.write_png(pathlib.Path(_SHEET.value), sheet)
+            write_png(_SHEET.value, sheet)
     except DatasetError as error:
-        return [Finding("problem", "unusable", text) for text in error.problems]
+        found += [Finding("problem", "unusable", text) for text in error.problems]
     return found
 
 

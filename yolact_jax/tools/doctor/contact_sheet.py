@@ -1,7 +1,5 @@
 """A picture of augmented training samples, as the network will see them."""
 
-import pathlib
-
 import cv2
 import numpy as np
 
@@ -80,14 +78,3 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
         name = class_names[sample["labels"][i]]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
-
-
-def write_png(file: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes a picture.
-
-    Args:
-      file: to write.
-      picture: [h, w, 3] uint8 RGB.
-    """
-    data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    file.write_bytes(data.tobytes())

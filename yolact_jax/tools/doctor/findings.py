@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from yolact_jax.data import consistency
 from yolact_jax.data.example import Annotations, Example, Segmentations
 from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.data.rle import counts_from_string
@@ -33,14 +34,16 @@ class Finding:
 
 
 def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
-    """Checks the outlines and boxes of every annotation.
+    """Checks the outlines and boxes of every annotation, and counts the crowds.
 
     Args:
       split: name of the split, for the sentences.
       examples: of the split.
     """
+    tally = consistency.Tally()
     for example in examples:
         annotations = example.annotations
+        tally.add(annotations)
         where = f"{split}: image {example.image_id} ({example.file_name}), annotation"
         for index in np.flatnonzero(outline_areas_px(annotations) == 0):
             text = f"{where} {annotations.ids[index]} has an outline without any area."
@@ -51,6 +54,27 @@ def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Fin
             size = f"{example.height} x {example.width}"
             text = f"{text} out of the image of {size} (height x width)."
             yield Finding("warning", "box outside", text)
+        for text in _contradictions(annotations):
+            yield Finding("warning", "box contradicts outline", f"{where} {text}")
+    if tally.crowds:
+        level = "warning" if tally.mostly_crowds else "note"
+        yield Finding(level, "crowds", f"{split}: {tally.about_crowds}")
+
+
+def _contradictions(annotations: Annotations) -> Iterator[str]:
+    """Says of each box that contradicts its outline what both are."""
+    is_wrong, is_corners = consistency.contradicted(annotations)
+    outlines = consistency.outline_boxes_px(annotations).round(2)
+    for index in np.flatnonzero(is_wrong):
+        x1, y1, x2, y2 = outlines[index].tolist()
+        text = f"{annotations.ids[index]} has `bbox` (x, y, width, height)"
+        text = f"{text} {annotations.boxes_xywh_px[index].tolist()}, but its outline"
+        text = f"{text} spans x from {x1} to {x2} and y from {y1} to {y2}"
+        yield (
+            f"{text}, as if two corners were given."
+            if is_corners[index]
+            else f"{text}."
+        )
 
 
 def outline_areas_px(annotations: Annotations) -> np.ndarray:

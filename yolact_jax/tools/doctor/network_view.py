@@ -55,7 +55,7 @@ def network_findings(
       config: sizes and anchors of the network.
     """
     lost: dict[str, list[str]] = {"dropped": [], "invisible": [], "unmatched": []}
-    num_objects, most = 0, (0, None)
+    num_objects, most = 0, (-1, 0)
     for example in examples:
         num_objects += int((~example.annotations.crowd).sum())
         most = max(most, (len(example.annotations), example.image_id))
