@@ -106,6 +106,7 @@ def measure(
         "max_objects": _MAX_OBJECTS,
         "augment": Augment(),
         "seed": 0,
+        "num_workers": 0,
         "num_threads": 1,
     }
     source = _TimedSource(source, timer)

@@ -1,17 +1,18 @@
 """Mask targets made as the original makes them, but without its full-size masks.
 
-The original draws each mask at the size of the image, cuts and mirrors it, resizes it to
-the size of the network input with OpenCV's bilinear arithmetic on bytes, which favours
-the background, and from there to the size of the prototypes, where more than half counts
-as inside.  A cell so depends on 2 x 2 pixels of the input, and each of these on 2 x 2
-pixels of the image.  Those are looked up here, for 64 rows at a time in the bits of a
-word; the result is the same to the bit.
+The original draws each mask at the size of the image, cuts and mirrors it, resizes
+it to the size of the network input with OpenCV's bilinear arithmetic on bytes, which
+favors the background, and from there to the size of the prototypes, where more than
+half counts as inside.  A cell so depends on 2 x 2 pixels of the input, and each of
+these on 2 x 2 pixels of the image.  Those are looked up here, for 64 rows at a time in
+the bits of a word; the result is the same to the bit.
 """
 
 import dataclasses
 import functools
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from yolact_jax.data.augment.transitions import transitions
@@ -62,7 +63,7 @@ def original_masks(
         row = height - row
     top = height - view.top - view.height if view.flip_y else view.top
     spans = _spans(grids, taps[1] + top, row, height)
-    # The span that holds the bits of each column of each annotation; 0 if there is none.
+    # The span that holds the bits of a column of an annotation; 0 if there is none.
     where = np.zeros((len(selected), width + 1), np.int64)
     where.reshape(-1)[place[::-2]] = np.arange(len(place) // 2, 0, -1)
     _unite(spans, place[::2])
@@ -299,12 +300,18 @@ def _unpacked(
     grids: _Grids, slot: np.ndarray, cell: np.ndarray, inside: np.ndarray, count: int
 ) -> list[np.ndarray]:
     """[count, size, size] uint8 for each size, of columns [words, k] uint64."""
-    columns = np.ascontiguousarray(inside.T).view(np.uint8)
-    bits = np.unpackbits(columns, axis=1, bitorder="little")
-    masks = np.zeros((count, len(grids.layer), bits.shape[1]), np.uint8)
-    masks[slot, cell] = bits
-    stops = np.cumsum(grids.sizes)
-    return [
-        masks[:, stop - size : stop, :size].transpose(0, 2, 1)
-        for size, stop in zip(grids.sizes, stops, strict=True)
-    ]
+    if not count:
+        return [np.zeros((0, size, size), np.uint8) for size in grids.sizes]
+    sizes = np.array(grids.sizes)
+    stops = np.cumsum(sizes)
+    columns = np.zeros((count * stops[-1], grids.words * _WORD_BITS), np.uint8)
+    # The columns of one size after those of another, to turn over each at once.
+    line = cell + ((stops - sizes) * (count - 1))[grids.layer[cell]]
+    line += slot * sizes[grids.layer[cell]]
+    bits = np.ascontiguousarray(inside.T).view(np.uint8)
+    columns[line] = np.unpackbits(bits, axis=1, bitorder="little")
+    results = []
+    for size, stop in zip(grids.sizes, (count * stops).tolist(), strict=True):
+        rows = cv2.transpose(columns[stop - count * size : stop])[:size]
+        results.append(rows.reshape(size, count, size).swapaxes(0, 1))
+    return results

@@ -142,7 +142,7 @@ def _crossing_y(x1, y1, x2, y2, edge: np.ndarray, column: np.ndarray) -> np.ndar
 def _run_transitions(
     segmentations: Segmentations, selected: np.ndarray, needed: np.ndarray
 ) -> tuple[np.ndarray, ...] | None:
-    """[t] int64 slots, parts, columns and rows of run-length masks, if there are any."""
+    """[t] int64 slots, parts, columns and rows of run-length masks, if any."""
     slot = _slots(segmentations.rle_owner, selected)
     wanted = np.flatnonzero(slot >= 0)
     if not len(wanted) or not needed.any():
