@@ -4,9 +4,9 @@
 
 `--golden` has `init.pth`, the weights to start from, see `recipe_nuclei.py`; `--data`
 the nuclei of `configs/nuclei.py`.  Each variant changes one thing of the recipe; each
-seed is a run of its own.  Rows go to a file in `benchmarks/results` as runs end, and runs
-that are in it already are left out, so the same command goes on after an interruption.
-One process at a time.
+seed is a run of its own.  Rows go to a file in `benchmarks/results` as runs end, and
+runs that are in it already are left out, so the same command goes on after an
+interruption.  One process at a time.
 """
 
 import csv

@@ -25,7 +25,7 @@ def view_of(mask: np.ndarray, view) -> np.ndarray:
 
 
 def resized_target(seen: np.ndarray, input_size: int, size: int) -> np.ndarray:
-    """[size, size] uint8: as bytes to the input size, as float from there; above half."""
+    """[size, size] uint8: as bytes to the input size, then as float; above half."""
     seen = np.ascontiguousarray(seen, np.uint8)
     square = cv2.resize(seen, (input_size, input_size)).astype(np.float32)
     # Two taps an axis, half-pixel centres, clamped: PyTorch's bilinear.

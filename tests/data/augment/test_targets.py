@@ -39,7 +39,7 @@ def random_view(rng):
 
 
 def random_case(rng, objects):
-    """Annotations of one or two rings each, and two run-length ones; and their masks."""
+    """Annotations of one or two rings, and two run-length ones; and their masks."""
     height, width = rng.integers(20, 200, 2).tolist()
     owners = np.repeat(np.arange(objects), rng.integers(1, 3, objects)).tolist()
     rings = [random_ring(rng, height, width) for _ in owners]
