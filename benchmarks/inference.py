@@ -24,7 +24,7 @@ from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, forward_gflops, load_config
 from yolact_jax import build
 from yolact_jax.inference.detect import detect, full_size_masks
-from yolact_jax.inference.predictor import make_predict_fn, prepare_variables
+from yolact_jax.inference.engine import make_predict_fn, prepare_variables
 from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.normalize import normalize_images

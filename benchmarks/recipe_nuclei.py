@@ -77,6 +77,7 @@ def make_model(config: Config) -> Yolact:
         _BLOCKS,
         Bottleneck,
         width=config.model.backbone_width,
+        deformable_interval=0,
         winograd=build.uses_winograd(config),
     )
     return build.make_model(config, 1).clone(backbone=backbone)
@@ -123,6 +124,8 @@ def train(config: Config, init_weights: Path) -> Iterator[dict[str, float]]:
         optimizer_of(config),
         config.loss,
         key=jax.random.key(config.train.seed),
+        accumulate_steps=1,
+        average_decay=0.0,
     )
     layout = make_layout(jax.devices()[:1])
     step = compile_lazily(step, layout)

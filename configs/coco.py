@@ -2,8 +2,8 @@
 
     python train.py --config configs/coco.py --workdir runs/coco
 
-The other configs start from this one and change a few fields.  The data section
-expects the unpacked archives of https://cocodataset.org/#download:
+Its fields are the defaults that `yolact_jax/config` lists and explains; the other
+configs change a few.  The data section expects the unpacked archives of https://cocodataset.org/#download:
 
     data/coco/annotations/instances_{train,val}2017.json
     data/coco/{train,val}2017/*.jpg

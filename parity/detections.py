@@ -17,7 +17,6 @@ from yolact_jax.inference.detect import (
     full_size_masks,
     rescore_masks,
 )
-from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.structures import Detections, Predictions
 
@@ -55,6 +54,27 @@ def _detect_fn(model: GoldenModel, nms: str):
         return one, full_size_masks(one, prototypes, image_size, _CANVAS)
 
     return run
+
+
+def whole_pixels(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Scales boxes to an image, orders their corners, truncates to whole pixels.
+
+    Only the low end of the top-left and the high end of the bottom-right corner are
+    clamped, as in the original, so a box wholly outside stays outside.
+
+    Args:
+      boxes: [..., 4] float32.
+      height: of the image, pixels.
+      width: of the image, pixels.
+
+    Returns:
+      [..., 4] float32 holding whole numbers.
+    """
+    size = np.array([width, height], np.float32)
+    points = np.reshape(np.asarray(boxes), (*boxes.shape[:-1], 2, 2)) * size
+    corners = np.sort(points, axis=-2)
+    low, high = np.maximum(corners[..., 0, :], 0), np.minimum(corners[..., 1, :], size)
+    return np.trunc(np.concatenate([low, high], axis=-1))
 
 
 def check_detections(
@@ -142,7 +162,7 @@ def _check_variant(detections, masks, golden, name, stage, image_size) -> list[R
     # In our order recorded scores must not rise by more than scores may err.
     recorded_scores = golden[f"{name}_score"][here][np.argsort(slots)]
     rises = np.diff(recorded_scores, prepend=np.inf)
-    boxes_px = np.asarray(box_ops.to_pixels(jnp.asarray(detections.boxes), *image_size))
+    boxes_px = whole_pixels(detections.boxes, *image_size)
     rows = [
         Row(f"{stage}: set", float(max(lost, extra)), 1.0, "swaps"),
         Row(f"{stage}: order", float(rises.max(initial=0)), _SCORE_TOLERANCE, ""),

@@ -13,8 +13,8 @@ from yolact_jax.models.layers import Conv
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops import matching
-from yolact_jax.ops.nms import per_class
 from yolact_jax.ops.nms.sequential import sequential_nms
+from yolact_jax.ops.nms.variants import run_nms
 from yolact_jax.ops.resize import resize_bilinear
 
 _BOX_OPS = (
@@ -124,16 +124,16 @@ def _check_nms(golden) -> list[Row]:
     for prefix, boxes in (("", "boxes"), ("degenerate_", "degenerate_boxes")):
         for top_k in (200, 30) if not prefix else (200,):
             suffix = "" if prefix else f"_top{top_k}"
-            for name, function in (
-                ("fast", functools.partial(per_class.fast_nms, max_detections=100)),
-                ("cross", per_class.cross_class_nms),
-            ):
-                kept = function(
+            for name, variant in (("fast", "fast"), ("cross", "cross_class")):
+                kept = run_nms(
+                    variant,
                     golden[f"nms/{boxes}"],
                     scores,
                     score_threshold=0.0,
                     iou_threshold=0.5,
                     top_k=top_k,
+                    max_detections=100,
+                    input_size=550,
                 )
                 key = f"nms/{prefix}{name}{suffix}"
                 rows.append(_same_detections(f"{name} NMS", kept, golden, key))

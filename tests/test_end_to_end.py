@@ -16,6 +16,7 @@ from yolact_jax.run import checkpoint
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
 from yolact_jax.training.session import load_state
+from yolact_jax.zoo.load import load as load_model
 from yolact_jax.zoo.specs import spec
 
 
@@ -119,8 +120,7 @@ def test_missing_checkpoint_and_folder_are_explained(run, tmp_path):
 
 def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
     _, workdir, _ = run
-    loaded, state = load_state(workdir)
-    predictor = build.make_predictor(loaded.config, state.variables, loaded.class_names)
+    predictor = load_model(workdir)
     source = tmp_path / "images"
     source.mkdir()
     rng = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
         cv2.imwrite(str(source / name), image)
     (source / "broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:500])
     output = tmp_path / "out"
-    arguments = {"category_ids": loaded.category_ids, "score_threshold": 0.0}
+    arguments = {"score_threshold": 0.0}
     problems = predict_files(predictor, source, output, **arguments)
     assert len(problems) == 1
     assert "broken.jpg" in problems[0]
@@ -144,6 +144,8 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
     assert len(content["categories"]) == 5
     for annotation in content["annotations"]:
         assert annotation["segmentation"]["size"] == [50, 70]
+        assert annotation["iscrowd"] == 0
+        assert annotation["area"] > 0
         assert 0 <= annotation["score"] <= 1
     with pytest.raises(ValueError, match=r"has a detections\.json already"):
         predict_files(predictor, source, output, **arguments)

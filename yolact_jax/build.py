@@ -1,7 +1,9 @@
 """Turns a config into model, anchors, data and predictor."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +12,18 @@ from flax import linen as nn
 from jax.sharding import NamedSharding
 
 from yolact_jax.config import Config, Data, Model
-from yolact_jax.data import pipeline
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.records.dataset import Dataset, RecordSource
-from yolact_jax.data.sources.coco_builder import prepare_coco
-from yolact_jax.data.sources.coco_release import prepare_release
-from yolact_jax.data.sources.sbd_builder import prepare_sbd
-from yolact_jax.data.sources.shapes_builder import prepare_shapes
-from yolact_jax.inference.predictor import Predictor, make_predict_fn, prepare_variables
+from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.results.predictor import Predictor
+
+# Predicting needs neither TFDS nor grain, which take seconds to import.
+if TYPE_CHECKING:
+    from yolact_jax.data import pipeline
+    from yolact_jax.data.records.dataset import Dataset, RecordSource
 
 BACKBONES = {
     "resnet18": resnet.ResNet18,
@@ -29,52 +31,70 @@ BACKBONES = {
     "resnet101": resnet.ResNet101,
     "darknet53": darknet.DarkNet53,
 }
-_OFFICIAL = {
-    "coco2017": functools.partial(prepare_release, "2017"),
-    "coco2014": functools.partial(prepare_release, "2014"),
-    "sbd": prepare_sbd,
-}
 _SPLITS = ("train", "validation")
 _MIN_BATCH_FOR_BN = 6
 
 
-def make_dataset(config: Config) -> Dataset:
+def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     """Opens the dataset of a config, preparing its records if need be.
+
+    Args:
+      config: the whole config.
+      splits: "train", "validation" or both: which must be there.  One that is not
+        asked for is left out if its files are missing.
+
+    Returns:
+      The dataset.
 
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
     """
+    from yolact_jax.data.sources import (
+        coco_builder,
+        coco_release,
+        sbd_builder,
+        shapes_builder,
+    )
+
     data = config.data
+    official = {
+        "coco2017": functools.partial(coco_release.prepare_release, "2017"),
+        "coco2014": functools.partial(coco_release.prepare_release, "2014"),
+        "sbd": sbd_builder.prepare_sbd,
+    }
     if data.dataset == "shapes":
-        return prepare_shapes(
+        return shapes_builder.prepare_shapes(
             data_dir=data.records_dir,
             num_train=data.shapes_train_images,
             num_validation=data.shapes_validation_images,
             image_size=data.shapes_image_size,
             seed=data.shapes_seed,
         )
-    if data.dataset in _OFFICIAL:
-        return _OFFICIAL[data.dataset](
+    if data.dataset in official:
+        return official[data.dataset](
             data_dir=data.records_dir,
             folder=data.source_dir or None,
             skip_bad=data.skip_bad,
         )
-    _require_data_files(data)
-    return prepare_coco(
+    return coco_builder.prepare_coco(
         data_dir=data.records_dir,
-        train_annotations=data.train_annotations,
-        train_images=data.train_images,
-        validation_annotations=data.validation_annotations,
-        validation_images=data.validation_images,
         skip_bad=data.skip_bad,
+        allow_outside_paths=data.allow_outside_paths,
+        **_data_files(data, splits),
     )
 
 
-def _require_data_files(data: Data) -> None:
-    """Answers missing files with one sentence, not with one for each."""
-    fields = [f"{s}_{kind}" for s in _SPLITS for kind in ("annotations", "images")]
-    paths = {f: getattr(data, f) for f in fields}
-    missing = {f: path for f, path in paths.items() if not Path(path).exists()}
+def _data_files(data: Data, splits: Sequence[str]) -> dict[str, str | None]:
+    """Files and folders of all splits; answers missing ones with one sentence."""
+    files: dict[str, str | None] = {}
+    missing: dict[str, str] = {}
+    for split in _SPLITS:
+        fields = [f"{split}_annotations", f"{split}_images"]
+        paths = {field: getattr(data, field) for field in fields}
+        absent = {f: p for f, p in paths.items() if not (p and Path(p).exists())}
+        files |= dict.fromkeys(fields) if absent else paths
+        if split in splits:
+            missing |= absent
     if missing:
         listed = ", ".join(f"config.data.{f} ({path})" for f, path in missing.items())
         raise DatasetError(
@@ -82,6 +102,7 @@ def _require_data_files(data: Data) -> None:
             f"these fields to where it is; --config.data.dataset coco2017 downloads "
             f"it, and configs/shapes.py trains without any download."
         )
+    return files
 
 
 def prototype_size(config: Config) -> int:
@@ -91,12 +112,12 @@ def prototype_size(config: Config) -> int:
 
 def make_training_batches(
     config: Config,
-    source: RecordSource,
+    source: "RecordSource",
     start_step: int,
     *,
     process_index: int = 0,
     process_count: int = 1,
-) -> pipeline.TrainingBatches:
+) -> "pipeline.TrainingBatches":
     """Opens the endless iterator of training batches, from `start_step` on.
 
     Args:
@@ -109,6 +130,8 @@ def make_training_batches(
     Returns:
       A context manager and iterator of dicts, see `pipeline.training_batches`.
     """
+    from yolact_jax.data import pipeline
+
     return pipeline.training_batches(
         source,
         batch_size=config.train.batch_size,
@@ -204,35 +227,48 @@ def make_anchors(config: Config) -> np.ndarray:
 def make_predictor(
     config: Config,
     variables: dict,
-    class_names: tuple[str, ...],
+    class_names: Sequence[str],
     *,
+    category_ids: Sequence[int] = (),
     sharding: NamedSharding | None = None,
 ) -> Predictor:
-    """Makes a predictor that returns all detections, as evaluation needs.
+    """Makes a predictor; nothing is traced or compiled before its first use.
 
     Args:
       config: the whole config.
       variables: parameters and batch statistics of the model.
       class_names: name of each label.
+      category_ids: dataset category id of each label; 1, 2, 3 and so on by default.
       sharding: of images over several devices, which all have the variables;
         ``config.eval.batch_size`` images go to each.  None for one device.
 
     Returns:
       The predictor.
     """
-    model = make_model(config, len(class_names))
+
+    def make() -> Engine:
+        return make_engine(config, variables, len(class_names), sharding=sharding)
+
+    return Predictor(make, class_names, category_ids)
+
+
+def make_engine(
+    config: Config,
+    variables: dict,
+    num_classes: int,
+    *,
+    sharding: NamedSharding | None = None,
+) -> Engine:
+    """Makes what runs a model on images; arguments as for `make_predictor`."""
+    model = make_model(config, num_classes)
+    input_size = config.data.input_size
     predict_fn = make_predict_fn(
-        model,
-        jnp.asarray(make_anchors(config)),
-        config.data.input_size,
-        config.eval,
-        sharding=sharding,
+        model, make_anchors(config), input_size, config.eval, sharding=sharding
     )
     num_devices = 1 if sharding is None else sharding.num_devices
-    return Predictor(
+    return Engine(
         predict_fn,
-        prepare_variables(model, variables, config.data.input_size),
-        tuple(class_names),
+        prepare_variables(model, variables, input_size),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,

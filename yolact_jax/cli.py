@@ -1,13 +1,194 @@
-"""What every command does before its work: logging, flags, kept programs."""
+"""What all commands share: flags, the config, logging, and errors as one sentence."""
 
+import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
-from absl import app
+from absl import flags
 from absl import logging as absl_logging
+from ml_collections import ConfigDict, config_flags
+
+# What a wrong file, disk, machine or value can cause, and no traceback should answer.
+_FORESEEN = (
+    ValueError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    jax.errors.JaxRuntimeError,
+)
+
+CHOOSING = ("config", "workdir", "weights")
+"""Flags that say which config a command works with."""
+
+
+class Ended(Exception):
+    """A command ended for a reason that it puts into words itself.
+
+    Attributes:
+      exit_status: of the process.
+    """
+
+    def __init__(self, message: str, exit_status: int = 1):
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command of the command line.
+
+    Attributes:
+      name: as the user types it.
+      doc: what ``--help`` prints above the flags; the first line is its summary.
+      define_flags: defines the flags.
+      run: does the work with the parsed flags; returns the exit status, None for 0.
+      find_config: for commands with ``--config``: takes the values of the flags
+        `CHOOSING` that were given, and returns the config that the
+        ``--config.section.field`` flags change, or None if there is none.
+      argument: the flag whose value may come first without its name, if any.
+    """
+
+    name: str
+    doc: str
+    define_flags: Callable[[flags.FlagValues], Any]
+    run: Callable[[Any], int | None]
+    find_config: Callable[[dict[str, str]], ConfigDict | None] | None = None
+    argument: str | None = None
+
+
+def execute(command: Command, arguments: Sequence[str], program: str) -> int:
+    """Runs a command; an error that can be foreseen becomes one sentence on stderr.
+
+    Args:
+      command: what to run.
+      arguments: the command line behind the name of the command.
+      program: what errors start with.
+
+    Returns:
+      The exit status: 0, 1 for an error, 128 plus the number of a signal.
+    """
+    start_logging()
+    try:
+        values = parse(command, arguments)
+        if values is None:
+            return 0
+        return command.run(values) or 0
+    except Ended as ended:
+        print(f"{program}: {ended}", file=sys.stderr)
+        return ended.exit_status
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Who read the output has gone; nothing can be said to them any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (*_FORESEEN, flags.Error) as error:
+        print(f"{program}: {in_words(error)}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        # JAX has no type of its own for a backend that is missing.
+        if "backend" not in str(error):
+            raise
+        print(f"{program}: {in_words(error)}", file=sys.stderr)
+        return 1
+
+
+def in_words(error: Exception) -> str:
+    """Words an error for the terminal: what is wrong, with which file."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"not enough memory. {error}".rstrip()
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply."
+    if isinstance(error, RuntimeError):
+        return " ".join(str(error).split())[:400]
+    return str(error)
+
+
+def parse(command: Command, arguments: Sequence[str]) -> Any:
+    """Parses the flags of a command.
+
+    Args:
+      command: what they are for.
+      arguments: the command line behind the name of the command.
+
+    Returns:
+      An object with the value of each flag as an attribute, ``config`` among them for
+      commands that have one; None if the user asked for help, which is printed.
+
+    Raises:
+      ValueError: naming the first flag that is unknown or has a wrong value.
+    """
+    values = flags.FlagValues()
+    command.define_flags(values)
+    if {"--help", "-h", "-help"} & set(arguments):
+        print(f"{command.doc.strip()}\n\nFlags:\n{values.get_help()}")
+        return None
+    words = list(arguments)
+    if command.argument and words and not words[0].startswith("-"):
+        words[0] = f"--{command.argument}={words[0]}"
+    if command.find_config:
+        taken = {name: _take(words, name) for name in CHOOSING}
+        words = taken["config"][1]
+        given = {name: value for name, (value, _) in taken.items() if value is not None}
+        config = command.find_config(given)
+        if config is not None:
+            _define_config(values, config, words)
+        else:
+            flags.DEFINE_string("config", None, "", flag_values=values)
+            _refuse_overrides(words)
+    rest = values([command.name, *words])[1:]
+    if rest:
+        raise ValueError(f"unknown argument {rest[0]}; flags start with --.")
+    # Loader processes read absl's own flags.
+    flags.FLAGS.mark_as_parsed()
+    return values
+
+
+def _take(words: list[str], name: str) -> tuple[str | None, list[str]]:
+    """Takes ``--name value`` or ``--name=value`` out of a command line."""
+    rest, value = [], None
+    stream = iter(words)
+    for word in stream:
+        flag, equals, given = word.partition("=")
+        if word.startswith("-") and flag.lstrip("-") == name:
+            value = given if equals else next(stream, "")
+        else:
+            rest.append(word)
+    return value, rest
+
+
+def _define_config(
+    values: flags.FlagValues, config: ConfigDict, words: list[str]
+) -> None:
+    """Defines ``--config.section.field`` for the fields that the words set."""
+    try:
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=["", *words]
+        )
+    except (AttributeError, KeyError) as error:
+        # ml_collections may wrap its own KeyError, which has the helpful text.
+        while error.args and isinstance(error.args[0], Exception):
+            error = error.args[0]
+        hint = " ".join(str(error.args[0] if error.args else error).split())
+        raise ValueError(f"the config has no such field: {hint}") from None
+
+
+def _refuse_overrides(words: Sequence[str]) -> None:
+    for word in words:
+        if word.lstrip("-").startswith("config."):
+            raise ValueError(
+                f"{word.partition('=')[0]} needs --config, a name or a file, or "
+                f"--workdir, the folder of a run."
+            )
 
 
 def start_logging(*, quiet: bool = False) -> None:
@@ -27,44 +208,24 @@ def start_logging(*, quiet: bool = False) -> None:
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
-    """Leaves out the tracebacks of failed saves, which the scripts put into words."""
+    """Leaves out the tracebacks of failed saves, which the commands put into words."""
     is_of_save = record.name == "asyncio" or "/orbax/" in record.pathname
     return not (is_of_save and record.levelno >= logging.ERROR)
-
-
-def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line, explaining an override of a field that is not there.
-
-    Args:
-      argv: the command line, the program first.
-
-    Returns:
-      The arguments that are no flags, the program first.
-    """
-    program = Path(argv[0]).name
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        flag, _, value = argument.lstrip("-").partition("=")
-        path = (value or following).partition(":")[0]
-        if argument.startswith("-") and flag == "config" and not Path(path).is_file():
-            sys.exit(f"{program}: the config file {path} does not exist.")
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as error:
-        # ml_collections may wrap its own KeyError, which has the helpful text.
-        while error.args and isinstance(error.args[0], Exception):
-            error = error.args[0]
-        hint = " ".join(str(error.args[0] if error.args else error).split())
-        sys.exit(f"{program}: the config has no such field: {hint}")
 
 
 def keep_compiled_programs() -> None:
     """Turns JAX's persistent compilation cache on, unless it is set up already.
 
     The folder is ``yolact_jax/xla`` in the user's cache folder, ``$XDG_CACHE_HOME`` or
-    ``~/.cache``.  JAX's own settings win: ``JAX_COMPILATION_CACHE_DIR`` names another
-    folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off.
+    ``~/.cache``; without a home there is no cache.  JAX's own settings win:
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder,
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    try:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(root) / "yolact_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    except RuntimeError:
+        return
+    folder = Path(root) / "yolact_jax" / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))

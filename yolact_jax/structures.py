@@ -18,6 +18,7 @@ label ``c`` is channel ``c + 1``.  Padding is marked by a boolean ``valid``.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import flax.struct
 import jax
@@ -98,37 +99,43 @@ class Detections:
 
 
 @dataclasses.dataclass(frozen=True)
-class Instances:
-    """Detected objects of one image on the host, best first, no padding.
+class PackedMasks:
+    """Masks of one image on the host, eight pixels a byte.
 
     Attributes:
-      boxes_px: [n, 4] float32, ``(x1, y1, x2, y2)`` in pixels, inside the image.
-      scores: [n] float32 in [0, 1].
-      labels: [n] int32.
-      masks: [n, height, width] bool, at the size of the image.
-      mask_scores: [n] float32, at least 0, what to rank masks by (YOLACT++), or None.
+      rows: [n, height, ceil(width / 8)] uint8, as `numpy.packbits` makes them of rows.
+      width: of the image, pixels.
     """
 
-    boxes_px: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray
-    mask_scores: np.ndarray | None = None
+    rows: np.ndarray
+    width: int
+
+    @classmethod
+    def pack(cls, masks: np.ndarray) -> "PackedMasks":
+        """Packs [n, height, width] bool masks."""
+        return cls(np.packbits(masks, axis=-1), masks.shape[-1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image, pixels."""
+        return self.rows.shape[1], self.width
 
     def __len__(self) -> int:
-        """Returns the number of objects."""
-        return len(self.scores)
+        return len(self.rows)
 
-    def take(self, index: np.ndarray) -> "Instances":
-        """Selects or orders objects by a mask or indices, as NumPy does."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Instances(
-            **{k: None if v is None else v[index] for k, v in fields.items()}
-        )
+    def __getitem__(self, index) -> "PackedMasks":
+        return PackedMasks(self.rows[index], self.width)
 
-    def ranked_by_mask(self) -> "Instances":
-        """Puts the scores of the masks, if there are any, in place of the others."""
-        if self.mask_scores is None:
-            return self
-        order = np.argsort(-self.mask_scores, kind="stable")
-        return dataclasses.replace(self, scores=self.mask_scores).take(order)
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Unpacks one [height, width] bool mask after the other."""
+        return (_unpacked(rows, self.width) for rows in self.rows)
+
+    def unpack(self) -> np.ndarray:
+        """Unpacks all to [n, height, width] bool."""
+        return _unpacked(self.rows, self.width)
+
+
+def _unpacked(rows: np.ndarray, width: int) -> np.ndarray:
+    if not rows.size:  # `unpackbits` refuses an axis without elements.
+        return np.zeros((*rows.shape[:-1], width), bool)
+    return np.unpackbits(rows, axis=-1, count=width).view(bool)

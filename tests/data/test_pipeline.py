@@ -1,4 +1,3 @@
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -8,7 +7,7 @@ from yolact_jax.config import Augment
 from yolact_jax.data import pipeline
 from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.pipeline import examples_in_order, training_batches
+from yolact_jax.data.pipeline import training_batches
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 from yolact_jax.structures import Batch
@@ -224,36 +223,3 @@ def test_closed_batches_say_so(source):
     batches.close()
     with pytest.raises(ValueError, match="were closed"):
         next(batches)
-
-
-def test_examples_come_in_order_with_decoded_images(source):
-    found = list(examples_in_order(source, num_ahead=3))
-    assert [index for index, _ in found] == list(range(10))
-    assert [example.image_id for _, example in found] == list(range(1, 11))
-    assert all("image" in example.__dict__ for _, example in found)
-    assert [index for index, _ in examples_in_order(source, start=8)] == [8, 9]
-    assert list(examples_in_order(source, start=10)) == []
-
-
-def test_a_reader_may_stop_early(source):
-    with contextlib.closing(examples_in_order(source)) as examples:
-        assert next(examples)[0] == 0
-
-
-def test_damaged_image_is_an_error_where_it_comes(source):
-    class Damaged:
-        def __len__(self):
-            return 3
-
-        def __getitem__(self, index):
-            example = source[index]
-            return (
-                dataclasses.replace(example, image_bytes=b"")
-                if index == 1
-                else (example)
-            )
-
-    examples = examples_in_order(Damaged())
-    assert next(examples)[0] == 0
-    with pytest.raises(DatasetError, match=r"00000002\.jpg"):
-        next(examples)

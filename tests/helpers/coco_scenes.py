@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yolact_jax.structures import Instances
+from yolact_jax.results.instances import Instances
 
 SIDE = 160
 BOXES = [(0, 0, 20, 20), (30, 30, 90, 90), (20, 20, 150, 150)]

@@ -6,7 +6,8 @@ import numpy as np
 from yolact_jax.inference.detect import rescore_masks
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.results.coco_entries import coco_results
-from yolact_jax.structures import Detections, Instances
+from yolact_jax.results.instances import Instances
+from yolact_jax.structures import Detections
 
 
 def test_score_of_a_mask_is_box_score_times_predicted_iou():
@@ -58,5 +59,5 @@ def test_pictures_rank_by_the_scores_of_the_masks():
     assert ranked.labels.tolist() == [1, 0]
     plain = make_instances(None)
     assert plain.ranked_by_mask() is plain
-    assert plain.take(np.array([False, True])).labels.tolist() == [1]
-    assert plain.take(np.array([False, True])).mask_scores is None
+    assert plain[np.array([False, True])].labels.tolist() == [1]
+    assert plain[np.array([False, True])].mask_scores is None

@@ -233,7 +233,7 @@ def test_jit_and_vmap_change_nothing():
     deltas = normal(0, 3, 60, 4)
     pairs = [
         (yolact.box_loss, deltas, deltas[::-1], targets > 0),
-        (yolact.class_loss, normal(1, 3, 60, 6), targets),
+        (class_loss, normal(1, 3, 60, 6), targets),
         (
             call_mask_loss,
             *(np.stack(x) for x in zip(*map(mask_case, (1, 2, 3)), strict=True)),

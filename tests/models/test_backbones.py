@@ -69,7 +69,7 @@ def test_darknet_block_adds_its_input_without_rectifying():
     assert float(-maps[-1].min()) < float(maps[-1].max())
 
 
-def test_normalisation_follows_the_backbone():
+def test_normalization_follows_the_backbone():
     assert resnet.ResNet50(64, 0).normalization is IMAGENET
     assert darknet.DarkNet53(64).normalization is UNIT_RANGE
     image = np.array([[[[200, 100, 10]]]], np.uint8)

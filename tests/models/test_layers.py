@@ -57,7 +57,7 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_frozen_batch_norm_normalises_by_the_stored_statistics(conv):
+def test_frozen_batch_norm_normalizes_by_the_stored_statistics(conv):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 20, 20, 32)).astype(np.float32)
     module = ConvNorm(conv, FrozenBatchNorm())

@@ -2,7 +2,6 @@
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -122,29 +121,6 @@ def test_box_without_extent_encodes_to_minus_infinity():
     assert np.isfinite(np.delete(deltas, 2)).all()
 
 
-@pytest.mark.parametrize(
-    ("box", "pixels"),
-    [
-        pytest.param((0.1, 0.2, 0.5, 0.6), (6, 9, 32, 28), id="truncated"),
-        pytest.param((0.5, 0.6, 0.1, 0.2), (6, 9, 32, 28), id="swapped corners"),
-        pytest.param((-0.3, -0.1, 1.5, 1.1), (0, 0, 64, 48), id="clipped"),
-        pytest.param((1.25, 0.0, 1.5, 1.0), (80, 0, 64, 48), id="outside right"),
-        pytest.param((-0.5, 0.0, -0.3, 1.0), (0, 0, -19, 48), id="outside left"),
-        pytest.param((0.25, 0.25, 0.25, 0.25), (16, 12, 16, 12), id="point"),
-    ],
-)
-def test_pixels_of_named_boxes(box, pixels):
-    result = box_ops.to_pixels(np.array(box, np.float32), 48, 64)
-    assert result.dtype == jnp.float32
-    assert tuple(result.tolist()) == pixels
-    assert ref.to_pixels(np.array(box, np.float32), 48, 64) == pixels
-
-
-def test_pixels_agree_with_loops():
-    expected = [ref.to_pixels(box, 479, 641) for box in A]
-    np.testing.assert_array_equal(box_ops.to_pixels(A, 479, 641), expected)
-
-
 def test_jit_and_vmap_change_nothing():
     boxes, others = random_boxes(4, 3, 7), random_boxes(5, 3, 9)
     anchors = random_anchors(6, 3, 7)
@@ -157,6 +133,5 @@ def test_jit_and_vmap_change_nothing():
         (box_ops.pairwise_coverage, boxes, others),
         (box_ops.encode, boxes, anchors),
         (box_ops.decode, deltas, anchors),
-        (box_ops.to_pixels, boxes, np.array([33, 480, 9]), np.array([99, 640, 7])),
     ):
         assert_jit_and_vmap_agree(function, *arrays, rtol=1e-5, atol=1e-5)

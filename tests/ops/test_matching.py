@@ -89,7 +89,7 @@ def test_object_without_any_overlap_takes_the_first_anchor():
     assert targets.tolist() == [5, 0]
 
 
-def test_higher_overlap_claims_a_shared_favourite():
+def test_higher_overlap_claims_a_shared_favorite():
     # Both objects prefer anchor 0; object 1 overlaps it more, object 0 gets anchor 1
     # although that overlap (1/8) is far below both thresholds.
     anchors = anchors_of((0, 0, 0.5, 0.5), (0, 0, 0.125, 0.125))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parity.detections import whole_pixels
 from tests.helpers.published import MATCHING
 from yolact_jax.losses import yolact
 from yolact_jax.ops import boxes as box_ops
@@ -63,7 +64,7 @@ def test_encoding_of_boxes_without_extent(golden):
 def test_pixel_coordinates(golden, size):
     x1, x2 = golden["sanitize/x1"], golden["sanitize/x2"]
     boxes = np.stack([x1, x2, x2, x1], -1)
-    pixels = np.asarray(box_ops.to_pixels(boxes, size, size)).T
+    pixels = whole_pixels(boxes, size, size).T
     expected = golden[f"sanitize/size{size}_pad0_cast1"]
     np.testing.assert_array_equal(pixels[[0, 2]], expected)
     np.testing.assert_array_equal(pixels[[1, 3]], expected)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parity.detections import whole_pixels
 from tests.helpers.published import MATCHING
 from tests.helpers.scenes import random_priority
 from tests.reference import recorded
@@ -225,7 +226,7 @@ def test_detections():
 def test_masks_and_pixels_of_detections():
     _, boxes, coefficients = detections()
     boxes, coefficients = boxes[:5], coefficients[:5]
-    pixels = box_ops.to_pixels(boxes, 480, 640)
+    pixels = whole_pixels(boxes, 480, 640)
     assert pixels.astype(int).tolist() == [
         [207, 115, 284, 174],
         [235, 123, 292, 163],

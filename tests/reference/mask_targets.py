@@ -28,7 +28,7 @@ def resized_target(seen: np.ndarray, input_size: int, size: int) -> np.ndarray:
     """[size, size] uint8: as bytes to the input size, then as float; above half."""
     seen = np.ascontiguousarray(seen, np.uint8)
     square = cv2.resize(seen, (input_size, input_size)).astype(np.float32)
-    # Two taps an axis, half-pixel centres, clamped: PyTorch's bilinear.
+    # Two taps an axis, half-pixel centers, clamped: PyTorch's bilinear.
     scale = np.float32(input_size / size)
     at = scale * (np.arange(size, dtype=np.float32) + np.float32(0.5))
     at = np.maximum(at - np.float32(0.5), 0)

@@ -22,9 +22,9 @@ def forced_anchors(table):
     table = [list(row) for row in table]
     claims = {}
     for _ in range(len(table)):
-        favourites = [first_argmax(row) for row in table]
-        best = first_argmax([row[i] for row, i in zip(table, favourites, strict=True)])
-        anchor = favourites[best]
+        favorites = [first_argmax(row) for row in table]
+        best = first_argmax([row[i] for row, i in zip(table, favorites, strict=True)])
+        anchor = favorites[best]
         claims[anchor] = best
         for row in table:
             row[anchor] = -1.0

@@ -15,12 +15,12 @@ from tests.helpers.coco_scenes import (
     rectangle_mask,
 )
 from tests.reference import coco_ap
-from yolact_jax.results import coco_ap as evaluation
+from yolact_jax.results import coco_ap as coco_ap_lib
 
 
 def evaluate(truth, predictions, category_ids=(7,), **kwargs):
-    results = evaluation.collect_results(predictions, category_ids=category_ids)
-    return evaluation.evaluate_coco(truth, *results, **kwargs)
+    results = coco_ap_lib.collect_results(predictions, category_ids=category_ids)
+    return coco_ap_lib.evaluate_coco(truth, *results, **kwargs)
 
 
 def test_perfect_predictions_have_ap_one_at_every_size():
@@ -78,7 +78,7 @@ def test_detections_on_a_crowd_are_neither_hit_nor_miss():
 
 def test_no_detections_give_zero_and_absent_sizes_nan():
     truth = make_truth([make_annotation(BOXES[0])])
-    metrics = evaluation.evaluate_coco(truth, [], [])
+    metrics = coco_ap_lib.evaluate_coco(truth, [], [])
     assert metrics["mask_AP"] == metrics["box_AP"] == metrics["box_APs"] == 0.0
     assert math.isnan(metrics["mask_APm"])
     assert math.isnan(metrics["box_APl"])
@@ -121,7 +121,7 @@ def test_per_class_ap_uses_category_ids_of_labels():
     assert metrics["box_AP/dog"] == 0.0
     assert math.isnan(metrics["box_AP/cow"])
     assert metrics["box_AP"] == pytest.approx(0.5)
-    table = evaluation.format_table(metrics)
+    table = coco_ap_lib.format_table(metrics)
     assert table.splitlines()[-1].split() == ["cow", "-", "-"]
 
 
@@ -183,9 +183,9 @@ def test_agrees_with_plain_loops_on_random_scenes(seed, max_detections):
 def test_inputs_are_not_modified_and_nothing_is_printed(capsys):
     truth = make_truth([make_annotation(box) for box in BOXES])
     instances = make_instances(BOXES, [0.9, 0.8, 0.7])
-    results = evaluation.coco_results(instances, image_id=1, category_ids=[7])
+    results = coco_ap_lib.coco_results(instances, image_id=1, category_ids=[7])
     before = copy.deepcopy((truth, results))
-    evaluation.evaluate_coco(truth, *results)
+    coco_ap_lib.evaluate_coco(truth, *results)
     assert (truth, results) == before
     assert capsys.readouterr().out == ""
 
@@ -200,7 +200,7 @@ def test_missing_iscrowd_counts_as_no_crowd():
 def test_table_shows_percent_and_dashes_for_nan():
     truth = make_truth([make_annotation(BOXES[0])])
     metrics = evaluate(truth, [(1, make_instances([(0, 0, 20, 12)], [0.9]))])
-    assert evaluation.format_table(metrics).splitlines() == [
+    assert coco_ap_lib.format_table(metrics).splitlines() == [
         "           AP   AP50   AP75    APs    APm    APl",
         "box     30.00 100.00   0.00  30.00      -      -",
         "mask    30.00 100.00   0.00  30.00      -      -",
@@ -211,16 +211,16 @@ def test_bad_input_is_named():
     truth = make_truth([make_annotation(BOXES[0])])
     entry = {"image_id": 1, "category_id": 7, "bbox": [0, 0, 2, 2], "score": 1.0}
     with pytest.raises(ValueError, match="image_id 99 of box result 1"):
-        evaluation.evaluate_coco(truth, [entry, entry | {"image_id": 99}], [])
+        coco_ap_lib.evaluate_coco(truth, [entry, entry | {"image_id": 99}], [])
     with pytest.raises(ValueError, match="category_id 8 of box result 0"):
-        evaluation.evaluate_coco(truth, [entry | {"category_id": 8}], [])
+        coco_ap_lib.evaluate_coco(truth, [entry | {"category_id": 8}], [])
     with pytest.raises(ValueError, match="max_detections is 0"):
-        evaluation.evaluate_coco(truth, [], [], max_detections=0)
+        coco_ap_lib.evaluate_coco(truth, [], [], max_detections=0)
     with pytest.raises(ValueError, match="image_ids has 5"):
-        evaluation.evaluate_coco(truth, [], [], image_ids=[1, 5])
+        coco_ap_lib.evaluate_coco(truth, [], [], image_ids=[1, 5])
     truth["annotations"][0]["segmentation"] = []
     with pytest.raises(ValueError, match=r"annotation 0 .* 'segmentation'"):
-        evaluation.evaluate_coco(truth, [], [])
+        coco_ap_lib.evaluate_coco(truth, [], [])
 
 
 @pytest.mark.parametrize(

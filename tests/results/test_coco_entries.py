@@ -8,11 +8,14 @@ from pycocotools import mask as coco_mask
 
 from tests.helpers.coco_scenes import BOXES, make_instances
 from yolact_jax.results import coco_entries
+from yolact_jax.results.instances import Instances
 
 
 def test_entries_are_plain_json_and_masks_survive():
     instances = make_instances([(3, 5, 13, 25)], [0.5])
-    instances.masks[0, 40:60, 50:55] = True
+    more = instances.masks.copy()
+    more[0, 40:60, 50:55] = True
+    instances = Instances(instances.boxes_px, instances.scores, instances.labels, more)
     boxes, masks = coco_entries.coco_results(instances, image_id=5, category_ids=[7])
     expected = {"image_id": 5, "category_id": 7, "score": 0.5}
     assert boxes == [expected | {"bbox": [3.0, 5.0, 10.0, 20.0]}]

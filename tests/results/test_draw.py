@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.results import draw
-from yolact_jax.structures import Instances
+from yolact_jax.results.instances import Instances
 
 NAMES = ["cat", "dog"]
 PLAIN = {"boxes": False, "labels": False}
@@ -93,7 +93,7 @@ def test_low_scores_and_surplus_instances_are_left_out():
 
 def test_box_is_drawn_inside_its_pixels():
     instances = make_instances([(20, 10, 60, 50)], [0.9])
-    instances.masks[:] = False
+    instances.packed.rows[:] = 0
     picture = draw.draw_instances(gray(), instances, NAMES, labels=False)
     changed = (picture != 100).any(-1)
     expected = np.zeros((60, 80), bool)
@@ -108,7 +108,7 @@ def test_box_is_drawn_inside_its_pixels():
 )
 def test_label_is_inside_the_picture(box):
     instances = make_instances([box], [0.9])
-    instances.masks[:] = False
+    instances.packed.rows[:] = 0
     picture = draw.draw_instances(gray(), instances, NAMES, boxes=False)
     ys, xs = np.nonzero((picture != 100).any(-1))
     assert np.ptp(ys) + 1 >= 12
@@ -120,7 +120,7 @@ def test_label_is_inside_the_picture(box):
 @pytest.mark.parametrize("box", [(0, 8, 20, 14), (70, 5, 80, 14)])
 def test_label_is_whole_in_a_flat_picture(box):
     instances = make_instances([box], [0.9], size=(14, 80))
-    instances.masks[:] = False
+    instances.packed.rows[:] = 0
     picture = draw.draw_instances(gray(14), instances, NAMES, boxes=False)
     changed = (picture != 100).any(-1)
     assert changed.any(1).sum() == 12
@@ -130,7 +130,7 @@ def test_label_is_whole_in_a_flat_picture(box):
 def test_labels_of_one_place_do_not_cover_each_other():
     boxes = [(50, 50, 110, 110)] * 4
     instances = make_instances(boxes, [0.9, 0.8, 0.7, 0.6], size=(160, 200))
-    instances.masks[:] = False
+    instances.packed.rows[:] = 0
     picture = draw.draw_instances(gray(160, 200), instances, NAMES, boxes=False)
     alone = draw.draw_instances(
         gray(160, 200), instances, NAMES, boxes=False, max_instances=1
@@ -172,7 +172,7 @@ def test_image_is_not_modified():
     assert (image == 100).all()
 
 
-def test_grid_centres_pictures_of_different_sizes():
+def test_grid_centers_pictures_of_different_sizes():
     pictures = [np.full((h, w, 3), h, np.uint8) for h, w in [(4, 6), (2, 3), (8, 4)]]
     grid = draw.image_grid(pictures, 2, margin=2, background=(9, 8, 7))
     assert grid.shape == (4 + 2 + 8, 6 + 2 + 3, 3)
@@ -190,7 +190,7 @@ def test_png_keeps_every_pixel_and_leaves_no_temporary_file(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
     path = tmp_path / "picture.png"
     path.write_text("old")
-    draw.write_png(path, image)
+    draw.write_picture(path, image)
     read = cv2.imread(str(path))[..., ::-1]
     np.testing.assert_array_equal(read, image)
     assert list(tmp_path.iterdir()) == [path]
@@ -211,12 +211,12 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"images\[1\] is uint8 \(60, 80\)"):
         draw.image_grid([gray(), gray()[..., 0]], 2)
     with pytest.raises(ValueError, match="image is float64"):
-        draw.write_png(tmp_path / "x.png", np.zeros((2, 2, 3)))
+        draw.write_picture(tmp_path / "x.png", np.zeros((2, 2, 3)))
 
 
 def test_crowded_pictures_have_no_labels_unless_asked_for():
-    for count, labelled in ((25, True), (26, False)):
+    for count, labeled in ((25, True), (26, False)):
         instances = make_instances([[10, 20, 30, 40]] * count, [0.9] * count)
         default = draw.draw_instances(gray(), instances, NAMES)
         with_labels = draw.draw_instances(gray(), instances, NAMES, labels=True)
-        assert np.array_equal(default, with_labels) == labelled
+        assert np.array_equal(default, with_labels) == labeled

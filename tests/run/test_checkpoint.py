@@ -1,7 +1,9 @@
 """Checkpoints are whole or not there; damaged ones are found out and put aside."""
 
 import resource
+import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +18,12 @@ STATE = {
 
 def state_of(step):
     kernel = jnp.asarray(STATE["params"]["kernel"] + step)
-    return {"params": {"kernel": kernel}, "count": jnp.int32(step)}
+    momentum = jax.random.normal(jax.random.key(step), kernel.shape)
+    return {
+        "params": {"kernel": kernel},
+        "momentum": {"kernel": momentum},
+        "count": jnp.int32(step),
+    }
 
 
 def save_steps(folder, steps, **options):
@@ -35,27 +42,42 @@ def largest_file(folder):
     return max(files, key=lambda path: path.stat().st_size)
 
 
-def flip_a_bit(folder):
-    path = largest_file(folder)
+def flip_a_bit(folder, item="variables"):
+    path = largest_file(folder / item)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
+def flip_a_bit_of_the_optimizer(folder):
+    flip_a_bit(folder, "rest")
+
+
 def cut_short(folder):
-    path = largest_file(folder)
+    path = largest_file(folder / "variables")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def remove_data(folder):
-    largest_file(folder).unlink()
+def remove_variables(folder):
+    largest_file(folder / "variables").unlink()
+
+
+def remove_optimizer(folder):
+    shutil.rmtree(folder / "rest")
 
 
 def damage_record(folder):
     (folder / "_CHECKPOINT_METADATA").write_text('{"half')
 
 
-DAMAGES = [flip_a_bit, cut_short, remove_data, damage_record]
+DAMAGES = [
+    flip_a_bit,
+    flip_a_bit_of_the_optimizer,
+    cut_short,
+    remove_variables,
+    remove_optimizer,
+    damage_record,
+]
 
 
 def contents(folder):
@@ -101,16 +123,19 @@ def test_damaged_checkpoint_is_not_loaded(damage, tmp_path):
         checkpoint.restore(manager, state_of(0))
 
 
-def test_values_are_compared_with_what_was_written(tmp_path):
+@pytest.mark.parametrize(
+    ("item", "named"), [("variables", "params/kernel"), ("rest", "count")]
+)
+def test_values_are_compared_with_what_was_written(item, named, tmp_path):
     # Files of another state, whole in themselves: only the checksums tell.
     save_steps(tmp_path / "a", [1])
     save_steps(tmp_path / "b", [2])
-    ours = tmp_path / "a" / "checkpoints" / "1" / "default"
+    ours = tmp_path / "a" / "checkpoints" / "1" / item
     ours.rename(tmp_path / "old")
-    (tmp_path / "b" / "checkpoints" / "2" / "default").rename(ours)
+    (tmp_path / "b" / "checkpoints" / "2" / item).rename(ours)
     with (
         checkpoint.open_for_reading(tmp_path / "a") as manager,
-        pytest.raises(ValueError, match=r"the values of count are not those written"),
+        pytest.raises(ValueError, match=f"the values of {named} are not those written"),
     ):
         checkpoint.restore(manager, state_of(0))
 
@@ -131,7 +156,7 @@ def test_without_a_whole_checkpoint_nothing_is_changed(tmp_path):
 def test_another_shape_is_refused_by_name_and_nothing_changed(tmp_path):
     save_steps(tmp_path, [1, 2])
     before = contents(tmp_path)
-    like = {"params": {"kernel": jnp.zeros((300, 100))}, "count": jnp.int32(0)}
+    like = state_of(0) | {"params": {"kernel": jnp.zeros((300, 100))}}
     message = (
         r"Checkpoint 2 .* does not fit the model of the config: its params/kernel is "
         r"float32 \[300, 200\], the model's float32 \[300, 100\]"
@@ -139,8 +164,9 @@ def test_another_shape_is_refused_by_name_and_nothing_changed(tmp_path):
     with checkpoint.open_manager(tmp_path) as manager:
         with pytest.raises(ValueError, match=message):
             checkpoint.restore_newest(manager, like)
+        like = {k: v for k, v in state_of(0).items() if k != "count"}
         with pytest.raises(ValueError, match=r"count is int32 \[\], the model's miss"):
-            checkpoint.restore_newest(manager, {"params": state_of(0)["params"]})
+            checkpoint.restore_newest(manager, like)
     assert contents(tmp_path) == before
 
 

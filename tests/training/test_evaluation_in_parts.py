@@ -12,7 +12,7 @@ from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
 from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.results.coco_ap import collect_results, evaluate_coco
-from yolact_jax.training import evaluate as report
+from yolact_jax.training import evaluate as evaluate_lib
 from yolact_jax.training import session
 from yolact_jax.training.multihost import processes
 
@@ -39,7 +39,7 @@ def evaluate(folder) -> dict:
     config = config_in(folder)
     dataset = processes.first_process_first(lambda: build.make_dataset(config))
     state = make_state(config, dataset)
-    return report.evaluate_and_report(config, dataset, state, folder)
+    return evaluate_lib.evaluate_and_report(config, dataset, state, folder)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,11 @@ def on_one_device(tmp_path_factory):
     variables = make_state(config, dataset).inference_variables
     predictor = build.make_predictor(config, variables, dataset.class_names)
     detected = collect_results(
-        ((example.image_id, predictor(example.image)) for example in source),
+        (
+            (example.image_id, instances)
+            for example in source
+            for _, instances in predictor.detect_unordered([example.image])
+        ),
         category_ids=source.category_ids,
     )
     metrics = evaluate_coco(coco_ground_truth(source), *detected)

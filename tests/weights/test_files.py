@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.weights import classes
-from yolact_jax.weights import hub as fetch
+from yolact_jax.weights import hub as hub_lib
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
 
 TENSORS = {
@@ -63,7 +63,7 @@ def test_a_path_is_found_and_a_name_is_downloaded(tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
     path = tmp_path / "x.pth"
     path.touch()
-    assert fetch.find_weights(str(path)) == path
+    assert hub_lib.find_weights(str(path)) == path
     calls = []
 
     def download(repository, file):
@@ -71,8 +71,8 @@ def test_a_path_is_found_and_a_name_is_downloaded(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    assert fetch.find_weights("yolact_plus_base") == path
-    assert fetch.find_weights("resnet101_reducedfc") == path
+    assert hub_lib.find_weights("yolact_plus_base") == path
+    assert hub_lib.find_weights("resnet101_reducedfc") == path
     assert calls == [
         ("dbolya/yolact-plus-base", "yolact_plus_base_54_800000.pth"),
         ("dbolya/yolact-initial-weights", "resnet101_reducedfc.pth"),
@@ -87,10 +87,10 @@ def test_says_what_to_do_without_a_network(monkeypatch):
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
     with pytest.raises(ValueError, match=r"without a network, fetch yolact_base_54_8"):
-        fetch.find_weights("yolact_base")
+        hub_lib.find_weights("yolact_base")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ValueError, match=r"pip install .*weights"):
-        fetch.find_weights("yolact_base")
+        hub_lib.find_weights("yolact_base")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_says_what_to_do_without_a_network(monkeypatch):
 )
 def test_refuses_names_without_weights(name, reason):
     with pytest.raises(ValueError, match=reason):
-        fetch.find_weights(name)
+        hub_lib.find_weights(name)
 
 
 def test_classes_are_complete():

@@ -16,7 +16,7 @@ from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.weights.state_dict import load_state_dict, num_classes_of, to_state_dict
-from yolact_jax.zoo import abstract_variables
+from yolact_jax.zoo.pretrained import abstract_variables
 
 BACKBONES = {
     "resnet": ResNet((1, 2, 1, 1), Bottleneck, width=4, deformable_interval=0),

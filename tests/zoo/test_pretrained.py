@@ -1,6 +1,5 @@
 """From a file of weights to a model and back, through the functions users call."""
 
-import importlib
 import pathlib
 
 import jax
@@ -8,18 +7,18 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.run.folder import Run
 from yolact_jax.training import session
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.files import write_safetensors
+from yolact_jax.zoo import load as front
 from yolact_jax.zoo import pretrained as zoo
+from yolact_jax.zoo.specs import spec
 
 
 def tiny_config() -> Config:
-    config = importlib.import_module("configs.shapes").get_config()
-    config = config.replace(
+    return spec("shapes").replace(
         {
             "data.input_size": 64,
             "model.backbone_width": 8,
@@ -27,7 +26,6 @@ def tiny_config() -> Config:
             "model.num_prototypes": 4,
         }
     )
-    return config
 
 
 def make_variables(num_classes: int, seed: int = 0) -> dict:
@@ -46,18 +44,18 @@ def save(folder: pathlib.Path, num_classes: int, names=None) -> str:
 
 def test_exported_run_comes_back_with_its_classes(tmp_path):
     path = save(tmp_path, 3)
-    run, state = session.load_model(None, None, tiny_config(), path)
+    loaded = front.load_parts(path, config=tiny_config())
+    run = loaded.run
     assert run.class_names == ("thing 0", "thing 1", "thing 2")
     assert run.category_ids == (10, 11, 12)
     expected = flatten_dict(make_variables(3))
-    for key, array in flatten_dict(state.variables).items():
+    for key, array in flatten_dict(loaded.variables).items():
         np.testing.assert_array_equal(array, expected[key])
 
 
 def test_loaded_weights_predict(tmp_path):
-    run, state = session.load_model(None, None, tiny_config(), save(tmp_path, 3))
-    predictor = build.make_predictor(run.config, state.variables, run.class_names)
-    instances = predictor(np.zeros((40, 50, 3), np.uint8))
+    predictor = front.load(save(tmp_path, 3), config=tiny_config())
+    instances = predictor.predict(np.zeros((40, 50, 3), np.uint8))
     assert instances.masks.shape[1:] == (40, 50)
 
 
@@ -90,21 +88,7 @@ def test_refuses_a_backbone_alone(tmp_path):
 def test_refuses_weights_of_another_config(tmp_path):
     config = tiny_config().replace({"model.num_prototypes": 5})
     with pytest.raises(ValueError, match="does not fit the model of the config"):
-        session.load_model(None, None, config, save(tmp_path, 3))
-
-
-@pytest.mark.parametrize(
-    ("workdir", "config", "weights", "message"),
-    [
-        (None, None, None, "either --workdir"),
-        ("runs/x", None, "x.pth", "either --workdir"),
-        (None, None, "x.pth", "needs --config"),
-        (None, tiny_config(), "x.pth", "neither a file nor a published name"),
-    ],
-)
-def test_refuses_half_a_model(workdir, config, weights, message):
-    with pytest.raises(ValueError, match=message):
-        session.load_model(workdir, None, config, weights)
+        front.load(save(tmp_path, 3), config=config)
 
 
 def fresh_state(num_classes: int) -> TrainState:
@@ -131,7 +115,7 @@ def test_training_starts_from_weights_for_other_classes(tmp_path, caplog):
 def test_every_trained_published_model_has_a_config():
     from yolact_jax.weights.hub import PUBLISHED
 
-    folder = pathlib.Path(__file__).parent.parent / "configs"
+    folder = pathlib.Path(__file__).parents[2] / "configs"
     trained = [name for name in PUBLISHED if name.startswith("yolact_")]
     assert len(trained) == 6
     assert all((folder / f"{name}.py").exists() for name in trained)

@@ -32,6 +32,9 @@ class Data(Section):
     skip_bad: bool = field(
         False, "Leave bad images and annotations out, instead of stopping at them."
     )
+    allow_outside_paths: bool = field(
+        False, "Let file names in the json lead out of the folder of images."
+    )
     input_size: int = field(
         550, "Side of the network input.", unit="pixels", least=32, most=8192
     )

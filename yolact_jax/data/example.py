@@ -66,7 +66,7 @@ class Annotations:
         return boxes
 
     @functools.cached_property
-    def centres_px(self) -> np.ndarray:
+    def centers_px(self) -> np.ndarray:
         """[n, 2] float64, (x, y) of the centres of the boxes, pixels."""
         return self.boxes_xywh_px[:, :2] + self.boxes_xywh_px[:, 2:] / 2
 
@@ -82,6 +82,8 @@ class Example:
       width: of the image, pixels.
       image_bytes: the image file as it was.
       annotations: the annotations.
+      orientation: how to turn the pixels of the file, EXIF's 1..8.
+      orientation_told: whether the dataset tells the orientation; else it is a guess.
     """
 
     image_id: int
@@ -90,6 +92,8 @@ class Example:
     width: int
     image_bytes: bytes = dataclasses.field(repr=False)
     annotations: Annotations = dataclasses.field(repr=False)
+    orientation: int = 1
+    orientation_told: bool = True
 
     @functools.cached_property
     def image(self) -> np.ndarray:
@@ -99,7 +103,5 @@ class Example:
           DatasetError: the stored file is damaged.
         """
         return images.decode_image(
-            self.image_bytes,
-            name=self.file_name,
-            expected_size=(self.height, self.width),
+            self.image_bytes, name=self.file_name, orientation=self.orientation
         )

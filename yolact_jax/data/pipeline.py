@@ -1,6 +1,5 @@
 """Padded training batches, a pure function of (seed, step), and ordered reading."""
 
-import contextlib
 import functools
 import logging
 import os
@@ -18,7 +17,6 @@ from yolact_jax.data.augment.sample import collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import RecordSource
-from yolact_jax.data.records.ordered_map import ordered_map
 
 _LOGGER = logging.getLogger(__name__)
 # More threads would wait for each other, and hold more batches in memory.
@@ -238,31 +236,3 @@ def _require_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
-
-
-def examples_in_order(
-    source: Sequence[Example], *, start: int = 0, num_ahead: int = 4
-) -> Iterator[tuple[int, Example]]:
-    """Reads a source in order, decoding images ahead in threads.
-
-    Args:
-      source: the split.
-      start: the first index.
-      num_ahead: examples to have ready.
-
-    Yields:
-      (index, example) with the image decoded.
-    """
-    indices = range(start, len(source))
-    read = functools.partial(_decoded, source)
-    examples = ordered_map(read, indices, num_ahead=num_ahead)
-    # Closing this closes the threads, too.
-    with contextlib.closing(examples):
-        yield from zip(indices, examples, strict=True)
-
-
-def _decoded(source: Sequence[Example], index: int) -> Example:
-    """Reads an example and decodes its image."""
-    example = source[index]
-    _ = example.image
-    return example

@@ -96,36 +96,3 @@ def decode(deltas: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
     # overlaps tie, as those of a small box with the anchors around it do.
     top_left = center - size / 2
     return jnp.concatenate([top_left, top_left + size], axis=-1)
-
-
-def to_pixels(
-    boxes: jax.Array, height: jax.Array | float, width: jax.Array | float
-) -> jax.Array:
-    """Scales boxes to an image, orders their corners, truncates to whole pixels.
-
-    Only the low end of the top-left and the high end of the bottom-right corner are
-    clamped, as in the original, so a box wholly outside stays outside.
-
-    Args:
-      boxes: [..., 4] float32.
-      height: image height in pixels, a scalar.
-      width: image width in pixels, a scalar.
-
-    Returns:
-      [..., 4] float32 holding whole numbers.
-    """
-    x1, y1, x2, y2 = jnp.moveaxis(boxes, -1, 0)
-    x1, x2, y1, y2 = x1 * width, x2 * width, y1 * height, y2 * height
-    low_x, high_x = jnp.minimum(x1, x2), jnp.maximum(x1, x2)
-    low_y, high_y = jnp.minimum(y1, y2), jnp.maximum(y1, y2)
-    return jnp.trunc(
-        jnp.stack(
-            [
-                jnp.maximum(low_x, 0),
-                jnp.maximum(low_y, 0),
-                jnp.minimum(high_x, width),
-                jnp.minimum(high_y, height),
-            ],
-            axis=-1,
-        )
-    )

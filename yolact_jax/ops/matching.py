@@ -110,24 +110,24 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
         return jnp.max(row_best) > -jnp.inf
 
     def serve(carry):
-        claimed_by, favourite, row_best, rounds = carry
+        claimed_by, favorite, row_best, rounds = carry
         row = jnp.argmax(row_best)
-        anchor = favourite[row]
+        anchor = favorite[row]
         free = claimed_by[anchor] < 0
         remaining = jnp.where(claimed_by < 0, overlaps[row], -jnp.inf)
         next_anchor = jnp.argmax(remaining).astype(jnp.int32)
         claimed_by = claimed_by.at[jnp.where(free, anchor, num_anchors)].set(
             row.astype(jnp.int32), mode="drop"
         )
-        favourite = favourite.at[row].set(next_anchor)
+        favorite = favorite.at[row].set(next_anchor)
         # A row is out of the game once served, or when no anchor is left for it.
         row_best = row_best.at[row].set(
             jnp.where(free, -jnp.inf, remaining[next_anchor])
         )
-        return claimed_by, favourite, row_best, rounds + 1
+        return claimed_by, favorite, row_best, rounds + 1
 
     row_best = jnp.where(is_object, jnp.max(overlaps, axis=1), -jnp.inf)
-    favourite = jnp.argmax(overlaps, axis=1).astype(jnp.int32)
+    favorite = jnp.argmax(overlaps, axis=1).astype(jnp.int32)
     claimed_by = jnp.full((num_anchors,), -1, jnp.int32)
-    carry = (claimed_by, favourite, row_best, 0)
+    carry = (claimed_by, favorite, row_best, 0)
     return jax.lax.while_loop(unserved, serve, carry)[0]

@@ -8,10 +8,10 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from yolact_jax.files import write_json
-from yolact_jax.structures import Instances
+from yolact_jax.results.instances import Instances
+from yolact_jax.results.outlines import run_lengths
 
 
 def coco_results(
@@ -45,14 +45,15 @@ def coco_results(
         ranked = instances.mask_scores is not None
         mask_scores = instances.mask_scores if ranked else instances.scores
     boxes, masks = [], []
-    for i, box in enumerate(instances.boxes_px):
+    pairs = zip(instances.boxes_px, instances.packed, strict=True)
+    for i, (box, mask) in enumerate(pairs):
         x1, y1, x2, y2 = (float(v) for v in box)
         if x2 <= x1 or y2 <= y1:
             continue
         category_id = int(category_ids[int(instances.labels[i])])
         entry = {"image_id": int(image_id), "category_id": category_id}
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        segmentation = _encode_mask(instances.masks[i])
+        segmentation = run_lengths(mask)
         boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
         masks.append(
             entry | {"segmentation": segmentation, "score": float(mask_scores[i])}
@@ -115,12 +116,3 @@ def _check_labels(labels: np.ndarray, num_classes: int, image_id: int) -> None:
             f"label {bad[0]} of image {image_id} is not in category_ids, which has "
             f"labels 0 to {num_classes - 1}."
         )
-
-
-def _encode_mask(mask: np.ndarray) -> dict:
-    """Run-length codes a [height, width] bool mask, counts as str for JSON."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "size": [int(side) for side in code["size"]],
-        "counts": code["counts"].decode("ascii"),
-    }

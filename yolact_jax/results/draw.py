@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from yolact_jax.files import replacing
-from yolact_jax.structures import Instances
+
+if TYPE_CHECKING:
+    from yolact_jax.results.instances import Instances
 
 _HEX_COLORS = (
     "f44336 e91e63 9c27b0 673ab7 3f51b5 2196f3 03a9f4 00bcd4 009688 4caf50"
@@ -16,15 +20,16 @@ _HEX_COLORS = (
 PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
 """[19, 3] uint8 RGB, the Material Design colours that the original draws with."""
 
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
-_MAX_LABELLED = 25
+_MAX_LABELED = 25
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_instances(
     image: np.ndarray,
-    instances: Instances,
-    class_names: Sequence[str],
+    instances: "Instances",
+    class_names: Sequence[str] | None = None,
     *,
     score_threshold: float = 0.3,
     max_instances: int | None = None,
@@ -36,13 +41,15 @@ def draw_instances(
 ) -> np.ndarray:
     """Draws instances over their image, the highest score on top.
 
+        >>> picture = yolact_jax.draw(image, result, mask_alpha=0.6)
+
     Lines and text grow with the picture. Small images gain from ``scale``: at 3, one of
     128 pixels is drawn at 384, with sharp text and smooth outlines.
 
     Args:
       image: [h, w, 3] uint8 RGB, not modified.
       instances: Objects of the image, boxes and masks at its size.
-      class_names: Name of every label.
+      class_names: Name of every label; None takes those of the instances.
       score_threshold: Instances with a lower score are left out.
       max_instances: How many are drawn at most, best first; None draws all.
       color_by: "rank" gives every instance another of the 19 colours, "class" gives
@@ -60,6 +67,7 @@ def draw_instances(
       ValueError: If the image is not uint8 RGB, a mask has another size, a label has no
         name, or ``color_by`` is unknown.
     """
+    class_names = class_names or instances.class_names or _numbers(instances.labels)
     _check(image, instances, class_names, color_by)
     order = np.argsort(-instances.scores, kind="stable")
     order = order[instances.scores[order] >= score_threshold][:max_instances]
@@ -67,14 +75,16 @@ def draw_instances(
     picture = _enlarge(image, scale)
     keys = range(len(order)) if color_by == "rank" else classes
     colors = [PALETTE[_PALETTE_STRIDE * int(k) % len(PALETTE)] for k in keys]
-    for i, color in reversed([*zip(order, colors, strict=True)]):
-        _paint_mask(picture, instances.masks[i], color, mask_alpha)
+    # One unpacked mask at a time, the best on top.
+    masks = instances.packed[order[::-1]]
+    for mask, color in zip(masks, reversed(colors), strict=True):
+        _paint_mask(picture, mask, color, mask_alpha)
     boxes_px = np.round(instances.boxes_px[order] * scale).astype(int).tolist()
     if boxes:
         for box, color in reversed([*zip(boxes_px, colors, strict=True)]):
             _draw_box(picture, box, color)
     if labels is None:
-        labels = len(order) <= _MAX_LABELLED
+        labels = len(order) <= _MAX_LABELED
     if labels:
         named = zip(classes, scores, strict=True)
         texts = [f"{class_names[label]} {score:.2f}" for label, score in named]
@@ -125,22 +135,40 @@ def image_grid(
     return grid
 
 
-def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes [h, w, 3] uint8 RGB to a PNG file, which appears complete or not at all.
+def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Writes [h, w, 3] uint8 RGB to a file, which appears complete or not at all.
+
+    Args:
+      path: ends in .png, .jpg or .jpeg.
+      image: the picture.
 
     Raises:
-      ValueError: If the image is not uint8 RGB.
+      ValueError: If the image is not uint8 RGB, or the path ends in something else.
     """
-    _check_rgb(image, "image")
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    data = encode_picture(image, Path(path).suffix)
     with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
+
+
+def encode_picture(image: np.ndarray, suffix: str) -> bytes:
+    """Encodes [h, w, 3] uint8 RGB as what a suffix of `write_picture` says."""
+    _check_rgb(image, "image")
+    if suffix.lower() not in _PICTURE_SUFFIXES:
+        raise ValueError(
+            f"`path` ends in {suffix!r}; it must end in {', '.join(_PICTURE_SUFFIXES)}."
+        )
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return data.tobytes()
+
+
+def _numbers(labels: np.ndarray) -> list[str]:
+    return [str(label) for label in range(labels.max(initial=-1) + 1)]
 
 
 def _check(image, instances, class_names, color_by) -> None:
     _check_rgb(image, "image")
-    if instances.masks.shape[1:] != image.shape[:2] and len(instances):
-        size, allowed = instances.masks.shape[1:], image.shape[:2]
+    size, allowed = instances.packed.size, image.shape[:2]
+    if size != allowed and len(instances):
         raise ValueError(f"instances.masks are {size}, must be {allowed} as the image.")
     bad = [int(i) for i in instances.labels if not 0 <= i < len(class_names)]
     if bad:

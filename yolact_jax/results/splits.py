@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from yolact_jax.data.records.dataset import RecordSource, coco_ground_truth
-from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_ap import evaluate_coco
 from yolact_jax.results.coco_entries import collect_results
+from yolact_jax.results.predictor import Predictor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def detect_images(
     boxes, masks = collect_results(
         (
             (image_ids[number], instances)
-            for number, instances in predictor.stream_unordered(images())
+            for number, instances in predictor.detect_unordered(images())
         ),
         category_ids=source.category_ids,
     )

@@ -1,8 +1,8 @@
-"""Saving and restoring training states: every call of Orbax is in this file.
+"""Saving and restoring training states: with `layout` the only users of Orbax.
 
 A checkpoint is written under a temporary name and renamed when it is complete. With it
 goes a record of its arrays (type, shape, checksum), which tells a damaged checkpoint
-from a whole one, and from one of another model.
+from a whole one, and from one of another model. `layout` says what its folder holds.
 """
 
 import contextlib
@@ -17,18 +17,15 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from yolact_jax.run import layout
 from yolact_jax.run.array_digest import changed_array, describe, require_same_shapes
 from yolact_jax.run.disk_errors import ADVICE, cause_of
+from yolact_jax.run.variables import CHECKPOINTS, DamagedCheckpointError, choose_step
 
 CheckpointManager = ocp.CheckpointManager
 
 _LOGGER = logging.getLogger(__name__)
-_FOLDER = "checkpoints"
 _BAD_FOLDER = "bad_checkpoints"
-
-
-class DamagedCheckpointError(ValueError):
-    """A checkpoint cannot be read, or not all of it is as it was written."""
 
 
 class SaveError(OSError):
@@ -88,8 +85,8 @@ def _open(
     workdir: str | Path, options: ocp.CheckpointManagerOptions
 ) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
-        Path(workdir).absolute() / _FOLDER,
-        item_handlers=ocp.StandardCheckpointHandler(),
+        Path(workdir).absolute() / CHECKPOINTS,
+        item_handlers=layout.handlers(),
         options=options,
     )
 
@@ -102,7 +99,8 @@ def save(
     Args:
       manager: from `open_manager`.
       step: updates done.
-      state: pytree of arrays, each whole on this host.
+      state: a dataclass or dict of pytrees of arrays, each whole on this host; its
+        fields "params", "batch_stats" and "average" are the variables.
       notes: what else belongs to the state; what JSON can hold.
 
     Raises:
@@ -113,8 +111,8 @@ def save(
     record = {"arrays": describe(state, checksums=True), "notes": notes or {}}
     # As a string: Orbax's own JSON knows no nan.
     metadata = {"record": json.dumps(record)}
-    args = ocp.args.StandardSave(state)
     with _explained(manager):
+        args = layout.save_args(state)
         manager.save(step, args=args, custom_metadata=metadata, force=True)
 
 
@@ -155,25 +153,21 @@ def remove_unfinished(manager: ocp.CheckpointManager) -> list[str]:
     return [folder.name for folder in folders]
 
 
-def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:
+def restore(
+    manager: ocp.CheckpointManager, like: Any, step: int | str | None = None
+) -> Any:
     """Restores the pytree of one checkpoint.
 
     Args:
       manager: from `open_manager` or `open_for_reading`.
       like: the structure: arrays, or abstract arrays with the shardings wanted.
-      step: which checkpoint; the latest if None.
+      step: which checkpoint, see `choose_step`.
 
     Raises:
       ValueError: if there is no such checkpoint, it is damaged, or of another model.
     """
-    steps = sorted(manager.all_steps())
-    step = manager.latest_step() if step is None else step
-    if step not in steps:
-        raise ValueError(
-            f"`step` {step} is not among the checkpoints of {manager.directory}; "
-            f"there are {steps or 'none'}."
-        )
-    return _read(manager, step, like)[0]
+    chosen = choose_step(Path(manager.directory).parent, step)
+    return _read(manager, chosen, like)[0]
 
 
 def restore_newest(manager: ocp.CheckpointManager, like: Any) -> tuple[Any, dict]:
@@ -217,19 +211,51 @@ def _read(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, di
     what = f"Checkpoint {step} in {manager.directory}"
     record = _read_record(manager, step, what)
     require_same_shapes(record["arrays"], describe(like), what)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    with _reading(what):
+        state = layout.restored(manager, step, like, what)
+    _require_unchanged(record["arrays"], state, what)
+    return state, record["notes"]
+
+
+def read_old_variables(workdir: str | Path, step: int) -> dict:
+    """Reads the variables of a checkpoint in which one Orbax item holds everything.
+
+    Args:
+      workdir: folder of the run.
+      step: one of its checkpoints.
+
+    Returns:
+      The fields of the state that hold variables, as dicts of NumPy arrays.
+
+    Raises:
+      DamagedCheckpointError: if it cannot be read.
+    """
+    with open_for_reading(workdir) as manager:
+        what = f"Checkpoint {step} in {manager.directory}"
+        record = _read_record(manager, step, what)["arrays"]
+        with _reading(what):
+            variables = layout.restored_old_variables(manager, step)
+    record = {k: v for k, v in record.items() if k.split("/")[0] in variables}
+    _require_unchanged(record, variables, what)
+    return variables
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
     try:
-        state = manager.restore(step, args=ocp.args.StandardRestore(abstract))
-    except jax.errors.JaxRuntimeError:
-        raise  # The device's fault, such as too little memory.
+        yield
+    except (DamagedCheckpointError, jax.errors.JaxRuntimeError):
+        raise  # The second is the device's fault, such as too little memory.
     except Exception as error:
         raise DamagedCheckpointError(f"{what} is damaged: {cause_of(error)}") from error
-    changed = changed_array(record["arrays"], describe(state, checksums=True))
+
+
+def _require_unchanged(record: dict, arrays: Any, what: str) -> None:
+    changed = changed_array(record, describe(arrays, checksums=True))
     if changed is not None:
         raise DamagedCheckpointError(
             f"{what} is damaged: the values of {changed} are not those written."
         )
-    return state, record["notes"]
 
 
 def _read_record(manager: ocp.CheckpointManager, step: int, what: str) -> dict:

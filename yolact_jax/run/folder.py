@@ -7,10 +7,13 @@ import json
 import logging
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolact_jax.config import Config, from_config_dict
-from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.files import write_json
+
+if TYPE_CHECKING:  # TFDS takes a second to import.
+    from yolact_jax.data.records.dataset import Dataset
 
 _LOGGER = logging.getLogger(__name__)
 _CONFIG_FILE = "config.json"
@@ -53,7 +56,7 @@ class Run:
     category_ids: tuple[int, ...]
 
 
-def save_run(workdir: str | Path, config: Config, dataset: Dataset) -> None:
+def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
     """Writes config, classes and versions of a run into its folder, which is made."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,7 @@ def load_run(workdir: str | Path) -> Run:
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
 
 
-def check_same_run(workdir: str | Path, config: Config, dataset: Dataset) -> None:
+def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
     """Refuses to go on with another model or other data; logs what else differs.
 
     Args:
@@ -123,7 +126,7 @@ def check_same_run(workdir: str | Path, config: Config, dataset: Dataset) -> Non
     _log_changed_versions(folder)
 
 
-def _check_same_data(folder: Path, dataset: Dataset) -> None:
+def _check_same_data(folder: Path, dataset: "Dataset") -> None:
     old = _read_json(folder / _DATASET_FILE)["fingerprint"]
     if old != dataset.fingerprint:
         raise ValueError(

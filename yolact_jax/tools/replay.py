@@ -1,27 +1,15 @@
-"""Repeats one step of a run: ``python -m yolact_jax.tools.replay --workdir runs/x``.
-
-``--step 1234`` says which; the default is the first step whose update was skipped.
-Prints every loss term and the norm of the gradient, and what is wrong with the
-parameters before the step, and with the boxes of the batch, by image.
-
-The state before the step is made from the newest checkpoint before it by training over
-the steps between, on the same batches; so it is that of the run, bit for bit on a CPU.
-``--nearest`` saves that time and takes the checkpoint as it is.
-"""
+"""One step of a run again: its losses, and what is wrong with state and batch."""
 
 import itertools
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
 from jax import numpy as jnp
 
 from yolact_jax import build
-from yolact_jax.cli import keep_compiled_programs, parse_flags, start_logging
 from yolact_jax.run import checkpoint
 from yolact_jax.run.folder import load_run
 from yolact_jax.training.monitor.bad_batches import load_bad_batch, saved_steps
@@ -143,27 +131,3 @@ def _bad_images(arrays: dict[str, np.ndarray]) -> list[str]:
         elif not (high > low).all():
             sentences.append(f"image {image_id} has a box without area.")
     return sentences
-
-
-def main(argv: list[str]) -> None:
-    """Parses flags and repeats a step."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown argument {argv[1]}")
-    start_logging()
-    keep_compiled_programs()
-    values = flags.FLAGS
-    try:
-        terms, findings = replay(values.workdir, values.step, nearest=values.nearest)
-    except ValueError as error:
-        sys.exit(f"replay: {error}")
-    for name, value in terms.items():
-        verdict = "" if np.isfinite(value) else "   <- not finite"
-        print(f"{name:<18}{value:>14.6g}{verdict}")
-    print("\n".join(findings) or "State and boxes of the batch look right.")
-
-
-if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-    flags.DEFINE_integer("step", None, "Step to repeat; default: the first skipped.")
-    flags.DEFINE_bool("nearest", False, "Use the nearest checkpoint as it is.")
-    app.run(main, flags_parser=parse_flags)

@@ -8,12 +8,12 @@ import jax
 from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.records.dataset import Dataset, RecordSource
-from yolact_jax.inference.predictor import Predictor
 from yolact_jax.results.coco_ap import format_table, write_results
-from yolact_jax.results.draw import draw_instances, image_grid, write_png
+from yolact_jax.results.draw import image_grid, write_picture
+from yolact_jax.results.predictor import Predictor
 from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
 from yolact_jax.run.metrics import append_row
-from yolact_jax.training.multihost import processes
+from yolact_jax.training.multihost import exchange, processes
 from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.training.step import TrainState
 
@@ -56,9 +56,10 @@ def evaluate_and_report(
     predictor, source, detected = processes.on_all_processes(
         _detect_share, config, dataset, state, split
     )
-    parts = processes.gather(detected)
+    gathered = exchange.gather(vars(detected), workdir)
 
     def report() -> dict[str, float | None]:
+        parts = [Detected(**part) for part in gathered]
         metrics, *results = evaluate_detected(
             source, parts, max_detections=config.eval.max_detections
         )
@@ -71,10 +72,11 @@ def evaluate_and_report(
         _LOGGER.info("AP at step %d on %s:\n%s", step, split, format_table(metrics))
         if config.eval.sample_images:
             grid = draw_samples(predictor, source, config.eval.sample_images)
-            write_png(output / SAMPLES_FILE, grid)
+            write_picture(output / SAMPLES_FILE, grid)
         return row
 
-    return processes.value_of_first_process(processes.on_first_process(report))
+    row = processes.on_first_process(report)
+    return exchange.value_of_first_process(row, workdir)
 
 
 def _detect_share(
@@ -109,12 +111,7 @@ def draw_samples(predictor: Predictor, source, count: int):
     """
     images = [source[i].image for i in range(min(count, len(source)))]
     pictures = [
-        draw_instances(
-            image,
-            instances,
-            predictor.class_names,
-            scale=_SAMPLE_SIDE_PX / max(image.shape[:2]),
-        )
-        for image, instances in zip(images, predictor.stream(images), strict=True)
+        found.draw(scale=_SAMPLE_SIDE_PX / max(found.packed.size))
+        for found in predictor.stream(images)
     ]
     return image_grid(pictures, _SAMPLE_COLUMNS)

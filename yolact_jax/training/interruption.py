@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from yolact_jax.cli import Ended
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(Exception):
+class Interrupted(Ended):
     """A run was stopped by a signal, and saved.
 
     Attributes:
@@ -19,8 +21,7 @@ class Interrupted(Exception):
 
     def __init__(self, message: str, number: signal.Signals):
         """Takes the sentence for the user and the signal."""
-        super().__init__(message)
-        self.exit_status = 128 + number
+        super().__init__(message, 128 + number)
 
 
 def _always() -> bool:

@@ -1,7 +1,7 @@
 """From a config to all that a run needs: optimizer, step, state, data."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.run import checkpoint
-from yolact_jax.run.best import Evaluations
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.training.multihost import processes
 from yolact_jax.training.multihost.mesh import Layout, make_layout
@@ -26,7 +25,7 @@ from yolact_jax.training.optimizer import (
     scale_to_batch,
 )
 from yolact_jax.training.step import TrainState, create_state, make_train_step
-from yolact_jax.zoo.pretrained import initialise_from, load_pretrained
+from yolact_jax.zoo.pretrained import initialize_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +139,7 @@ def with_init_weights(config: Config, state: TrainState) -> TrainState:
     if not config.train.init_weights:
         return state
     host = jax.device_get(state.variables)
-    variables = initialise_from(host, config.train.init_weights)
+    variables = initialize_from(host, config.train.init_weights)
     variables = jax.tree.map(
         lambda new, old: jax.device_put(new, old.sharding), variables, state.variables
     )
@@ -165,44 +164,6 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
     )
 
 
-def load_model(
-    workdir: str | None,
-    step: int | str | None,
-    config: Config | None,
-    weights: str | None,
-) -> tuple[Run, TrainState]:
-    """Loads a run, or else pretrained weights into the model of a config.
-
-    Args:
-      workdir: folder of a run, or None.
-      step: which checkpoint of the run, see `load_state`.
-      config: with `weights`, the config of the model.
-      weights: a published name or a file, or None.
-
-    Returns:
-      The run and the state; with `weights`, a state at step 0 without optimizer.
-
-    Raises:
-      ValueError: if not exactly one of `workdir` and `weights` is given, or it cannot
-        be loaded.
-    """
-    if (workdir is None) == (weights is None):
-        raise ValueError(
-            "give either --workdir, the folder of a run, or --weights together with "
-            "--config."
-        )
-    if weights is None:
-        return load_state(workdir, step)
-    if config is None:
-        raise ValueError(
-            f"--weights {weights} needs --config, for example "
-            f"configs/yolact_base.py: the file does not say which model it is for."
-        )
-    run, variables = load_pretrained(config, weights)
-    variables = jax.device_put(variables, jax.devices()[0])
-    return run, TrainState(jnp.int32(0), **variables, opt_state=())
-
-
 def load_state(
     workdir: str | Path, step: int | str | None = None
 ) -> tuple[Run, TrainState]:
@@ -210,8 +171,7 @@ def load_state(
 
     Args:
       workdir: folder of the run.
-      step: which checkpoint, or "best" for the one with the highest mask AP on the
-        validation split; the latest if None or "latest".
+      step: which checkpoint, see `choose_step`.
 
     Returns:
       The run and the state.
@@ -223,27 +183,4 @@ def load_state(
     make_state = initial_state_fn(run.config, len(run.class_names), jax.random.key(0))
     like = abstract_state(make_state, SingleDeviceSharding(jax.devices()[0]))
     with checkpoint.open_for_reading(workdir) as manager:
-        chosen = _choose_step(workdir, step, manager.all_steps())
-        return run, checkpoint.restore(manager, like, chosen)
-
-
-def _choose_step(
-    workdir: str | Path, step: int | str | None, steps: Sequence[int]
-) -> int | None:
-    """Turns "best", "latest" or digits into a step, None for the latest."""
-    if step == "best":
-        best = Evaluations(workdir).best(among=steps)
-        if best is None:
-            raise ValueError(
-                f"`step` is best, but no checkpoint of {workdir} was evaluated while "
-                f"training; give one of {sorted(steps)}, or latest."
-            )
-        return best
-    if step in (None, "latest"):
-        return None
-    try:
-        return int(step)
-    except ValueError:
-        raise ValueError(
-            f"`step` is {step!r}; it must be one of {sorted(steps)}, latest or best."
-        ) from None
+        return run, checkpoint.restore(manager, like, step)

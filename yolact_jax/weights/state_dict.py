@@ -104,7 +104,7 @@ def load_state_dict(
             array = np.asarray(tensors[key], np.float32)
             new[path] = np.ascontiguousarray(torch_names.from_torch(path, array))
         else:
-            new[path] = _initialised(old, key, source)
+            new[path] = _initialized(old, key, source)
     return unflatten_dict(new), report
 
 
@@ -199,7 +199,7 @@ def _some(keys: Sequence[str]) -> str:
     return f"{named} and {rest} more" if rest > 0 else named
 
 
-def _initialised(array: Any, key: str, source: str) -> Any:
+def _initialized(array: Any, key: str, source: str) -> Any:
     if isinstance(array, jax.ShapeDtypeStruct):
         raise ValueError(
             f"{source} has only a part of the model and lacks {key}, among others; it "

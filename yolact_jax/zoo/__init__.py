@@ -1,1 +1,1 @@
-"""Models by name: their configs and their published weights."""
+"""Trained models by name, from files of weights, and from runs."""

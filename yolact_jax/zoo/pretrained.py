@@ -53,7 +53,7 @@ def load_pretrained(config: Config, name_or_path: str) -> tuple[Run, dict]:
     return run, variables
 
 
-def initialise_from(variables: dict, name_or_path: str) -> dict:
+def initialize_from(variables: dict, name_or_path: str) -> dict:
     """Replaces initial variables by pretrained ones, as far as there are any.
 
     Args:

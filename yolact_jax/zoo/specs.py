@@ -177,7 +177,7 @@ def _telling_where(path: Path, run: Callable[[], Any]) -> Any:
     """Runs code of a config file; any error becomes a sentence with its line."""
     try:
         return run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.data.test_pipeline import assert_equal, take
 from yolact_jax.config import Augment
-from yolact_jax.data.augment import sample as augment
-from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment import sample as sample_lib
+from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.copy_paste import copy_paste, uncovered
 from yolact_jax.data.augment.mixing import mixed_sample
@@ -36,7 +36,7 @@ def source(tmp_path_factory):
     ).source("train")
 
 
-def colour_of(number):
+def color_of(number):
     """Colours that differ by 50 in some channel; none is near the mean colour."""
     return np.array([number % 6 * 50, number // 6 * 50, 255])
 
@@ -50,7 +50,7 @@ def painted(source):
         labels = np.arange(len(drawn.labels), dtype=np.int32) + index % 4 * 6
         picture = np.zeros((SIDE, SIDE, 3), np.uint8)
         for label, mask in zip(labels, drawn.masks, strict=True):
-            picture[mask] = colour_of(label)
+            picture[mask] = color_of(label)
         annotations = dataclasses.replace(example.annotations, labels=labels)
         example = dataclasses.replace(example, annotations=annotations)
         # Bypass the file: the image is looked up in the instance first.
@@ -64,7 +64,7 @@ def agreements(sample):
     """IoU of each mask with the pixels of its colour, where these are many."""
     image = sample["images"].astype(int)
     for label, mask in zip(sample["labels"], sample["masks"], strict=True):
-        seen = np.abs(image - colour_of(label)).max(axis=-1) < 20
+        seen = np.abs(image - color_of(label)).max(axis=-1) < 20
         union = seen | mask.astype(bool)
         if union.sum() > 150:
             yield (seen & mask.astype(bool)).sum() / union.sum()
@@ -94,18 +94,18 @@ def test_mosaic_masks_are_where_their_objects_are(painted):
 
 def test_mosaic_shows_every_image_in_its_quarter(painted):
     """With one colour per image, quarters are of one colour each: no gap, no border."""
-    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
+    colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
     for seed in range(8):
         rng = np.random.default_rng(seed)
         examples = []
-        for colour, example in zip(colours, painted[:4], strict=True):
+        for color, example in zip(colors, painted[:4], strict=True):
             example = dataclasses.replace(example)
-            example.__dict__["image"] = np.full((SIDE, SIDE, 3), colour, np.uint8)
+            example.__dict__["image"] = np.full((SIDE, SIDE, 3), color, np.uint8)
             examples.append(example)
         image = mosaic(examples, rng, options=MIRROR, **SIZES)["images"].astype(int)
         corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
-        assert np.abs(corners - colours).max() <= 1
-        exact = [(np.abs(image - colour).max(axis=-1) <= 1) for colour in colours]
+        assert np.abs(corners - colors).max() <= 1
+        exact = [(np.abs(image - color).max(axis=-1) <= 1) for color in colors]
         # Views have whole pixels of the image: a line of mean colour may show.
         assert np.sum(exact) > SIDE**2 - 4 * SIDE
         for place in exact:
@@ -189,7 +189,7 @@ def test_cover_cuts_masks_and_boxes():
 
 
 def test_jitter_neither_stretches_nor_loses_the_image():
-    whole = geometry.whole(60, 100)
+    whole = view_lib.whole(60, 100)
     scales = []
     for seed in range(300):
         view = random_jitter(whole, np.random.default_rng(seed))
@@ -211,7 +211,7 @@ def test_jitter_takes_the_place_of_expand_and_crop(source):
     for seed in range(20):
         first, second = (np.random.default_rng(seed) for _ in range(2))
         view = views.random_view(source[0], first, options)
-        assert view == random_jitter(geometry.whole(SIDE, SIDE), second)
+        assert view == random_jitter(view_lib.whole(SIDE, SIDE), second)
 
 
 def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
@@ -228,7 +228,7 @@ def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
 
 def test_nothing_changes_when_all_is_off(source):
     for seed in range(3):
-        expected = augment.training_sample(
+        expected = sample_lib.training_sample(
             source[0],
             np.random.default_rng(seed),
             options=Augment(),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.data.augment import photometric
-from yolact_jax.data.augment.photometric import ColourChange
+from yolact_jax.data.augment.photometric import ColorChange
 
 
 def slow_hsv_change(image, saturation, hue_degrees):
@@ -45,15 +45,15 @@ def noise(low=40):
 
 
 CHANGES = [
-    ColourChange(),
-    ColourChange(brightness=-31.5),
-    ColourChange(contrast=1.45, brightness=12),
-    ColourChange(saturation=0.5),
-    ColourChange(saturation=1.5),
-    ColourChange(hue_degrees=17.0),
-    ColourChange(hue_degrees=-17.0),
-    ColourChange(20.0, 1.5, 1.4, -9.0),
-    ColourChange(20.0, 0.55, 1.4, 9.0),
+    ColorChange(),
+    ColorChange(brightness=-31.5),
+    ColorChange(contrast=1.45, brightness=12),
+    ColorChange(saturation=0.5),
+    ColorChange(saturation=1.5),
+    ColorChange(hue_degrees=17.0),
+    ColorChange(hue_degrees=-17.0),
+    ColorChange(20.0, 1.5, 1.4, -9.0),
+    ColorChange(20.0, 0.55, 1.4, 9.0),
 ]
 
 
@@ -69,7 +69,7 @@ def test_nothing_is_clipped_on_the_way():
     """Bright pixels come back when contrast lowers what brightness had raised."""
     image = np.full((4, 4, 3), 250, np.uint8)
     image[..., 0] = 240
-    change = ColourChange(30.0, 0.5, 1.0, 0.001)
+    change = ColorChange(30.0, 0.5, 1.0, 0.001)
     np.testing.assert_array_equal(
         photometric.apply(image, change)[0, 0], [135, 140, 140]
     )
@@ -77,7 +77,7 @@ def test_nothing_is_clipped_on_the_way():
 
 def test_no_change_is_exact_and_input_is_left_alone():
     image, original = noise(0), noise(0)
-    np.testing.assert_array_equal(photometric.apply(image, ColourChange()), original)
+    np.testing.assert_array_equal(photometric.apply(image, ColorChange()), original)
     photometric.apply(image, CHANGES[-1])
     np.testing.assert_array_equal(image, original)
 

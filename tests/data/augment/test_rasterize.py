@@ -111,7 +111,7 @@ views = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(views, st.integers(0, 1000), st.integers(3, 25))
-def test_runs_are_the_pixels_under_the_mapped_centres(view, seed, size):
+def test_runs_are_the_pixels_under_the_mapped_centers(view, seed, size):
     height, width = 20, 30
     rng = np.random.default_rng(seed)
     full = rng.random((2, height, width)) < rng.random((2, 1, 1))

@@ -6,9 +6,9 @@ import pytest
 
 from yolact_jax.config import Augment
 from yolact_jax.data.augment import photometric
-from yolact_jax.data.augment import sample as augment
-from yolact_jax.data.augment import view as geometry
-from yolact_jax.data.augment.photometric import ColourChange
+from yolact_jax.data.augment import sample as sample_lib
+from yolact_jax.data.augment import view as view_lib
+from yolact_jax.data.augment.photometric import ColorChange
 from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes import draw_shapes
@@ -41,7 +41,7 @@ def shapes(tmp_path_factory):
 
 def sample(example, seed=0, options=NO_AUGMENTATION, **changes):
     rng = np.random.default_rng(seed)
-    return augment.training_sample(
+    return sample_lib.training_sample(
         example, rng, options=options, **{**SIZES, **changes}
     )
 
@@ -113,12 +113,12 @@ def test_same_generator_gives_the_same_sample(seven):
     assert (first["images"] != other["images"]).any()
 
 
-def test_colours_do_not_change_the_geometry(seven):
+def test_colors_do_not_change_the_geometry(seven):
     for seed in range(10):
         plain = sample(seven, seed, Augment(photometric=False))
-        coloured = sample(seven, seed, Augment())
+        colored = sample(seven, seed, Augment())
         for name in ("boxes", "labels", "masks"):
-            np.testing.assert_array_equal(plain[name], coloured[name])
+            np.testing.assert_array_equal(plain[name], colored[name])
 
 
 def test_masks_stay_on_their_objects(shapes):
@@ -136,7 +136,7 @@ def test_masks_stay_on_their_objects(shapes):
         for seed in range(4):
             found = sample(painted, seed, Augment(photometric=False), mask_size=96)
             image = found["images"].astype(int)
-            _, kept = augment.choose_view(
+            _, kept = sample_lib.choose_view(
                 painted, np.random.default_rng(seed), Augment(), 96
             )
             for owner, mask in zip(kept, found["masks"], strict=True):
@@ -162,26 +162,26 @@ def test_masks_are_not_shifted(shapes):
             flipped = np.random.default_rng(seed).random() < 0.5
             for mask, small in zip(drawn.masks, found["masks"], strict=True):
                 mask = mask[:, ::-1] if flipped else mask
-                offsets.append(centre(small) * 3 - centre(mask))
+                offsets.append(center(small) * 3 - center(mask))
     assert np.abs(np.mean(offsets, axis=0)).max() < 0.1
 
 
-def centre(mask):
+def center(mask):
     rows, columns = np.nonzero(mask)
     return np.array([rows.mean() + 0.5, columns.mean() + 0.5])
 
 
-def test_mean_colour_surrounds_an_expanded_image(seven):
-    view = geometry.View(-60, -40, 180, 120)
-    drawn = augment.render(seven.image, view, ColourChange(brightness=30.0), 90)
-    border = np.rint(geometry.MEAN_RGB)
+def test_mean_color_surrounds_an_expanded_image(seven):
+    view = view_lib.View(-60, -40, 180, 120)
+    drawn = sample_lib.render(seven.image, view, ColorChange(brightness=30.0), 90)
+    border = np.rint(view_lib.MEAN_RGB)
     np.testing.assert_array_equal(drawn[:29], np.broadcast_to(border, (29, 90, 3)))
     assert (drawn[30:60, 30:60] != border).any()
 
 
 def test_collate_pads_with_zeros(seven, nine):
     samples = [sample(seven), sample(nine)]
-    batch = augment.collate(samples, 5)
+    batch = sample_lib.collate(samples, 5)
     assert batch["valid"].tolist() == [
         [True] * 3 + [False] * 2,
         [True] * 2 + [False] * 3,
@@ -196,19 +196,19 @@ def test_collate_pads_with_zeros(seven, nine):
     np.testing.assert_array_equal(batch["images"][1], samples[1]["images"])
 
 
-def test_colours_change_alike_before_and_after_resizing():
+def test_colors_change_alike_before_and_after_resizing():
     """Shrunken views are coloured after resizing, which has fewer pixels."""
     picture = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     picture = cv2.resize(picture, (480, 360), interpolation=cv2.INTER_CUBIC)
-    change = ColourChange(20.0, 0.8, 1.3, 10.0)
+    change = ColorChange(20.0, 0.8, 1.3, 10.0)
     for view in (
-        geometry.View(-50, -70, 900, 800, flip_x=True),
-        geometry.whole(360, 480),
+        view_lib.View(-50, -70, 900, 800, flip_x=True),
+        view_lib.whole(360, 480),
     ):
         rows, columns = view.visible(360, 480)
-        coloured = photometric.apply(picture[rows, columns], change)
+        colored = photometric.apply(picture[rows, columns], change)
         at = (rows.start, columns.start)
-        expected = geometry.draw_view(coloured, at, view, 100).astype(int)
-        found = augment.render(picture, view, change, 100)
+        expected = view_lib.draw_view(colored, at, view, 100).astype(int)
+        found = sample_lib.render(picture, view, change, 100)
         assert np.abs(found - expected).mean() < 0.7
         assert np.mean(np.abs(found - expected) > 4) < 0.01

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import MEAN_RGB, View, whole
 
 HEIGHT, WIDTH = 37, 53
@@ -18,7 +18,7 @@ def picture(seed=0):
 def draw(image, view, size):
     rows, columns = view.visible(*image.shape[:2])
     at = (rows.start, columns.start)
-    return geometry.draw_view(image[rows, columns], at, view, size)
+    return view_lib.draw_view(image[rows, columns], at, view, size)
 
 
 def slow_bilinear(image, view, size):
@@ -81,7 +81,7 @@ def test_expanded_view_agrees_with_pasting_on_a_canvas():
     assert error.max() <= 4
 
 
-def test_view_beside_the_image_is_of_mean_colour():
+def test_view_beside_the_image_is_of_mean_color():
     drawn = draw(picture(), View(WIDTH + 5, 0, 10, 10), 8)
     np.testing.assert_array_equal(drawn, np.full((8, 8, 3), np.rint(MEAN_RGB)))
 
@@ -148,14 +148,14 @@ def test_positions_are_where_points_come_from(view, size):
     np.testing.assert_allclose(fractions, np.stack([expected] * 2, 1), atol=1e-9)
 
 
-def test_finish_changes_the_image_but_not_the_colour_around_it():
+def test_finish_changes_the_image_but_not_the_color_around_it():
     patch = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
     for view in (
         View(-10, -5, 70, 50),
         View(-40, 0, 200, 31, flip_x=True),
         View(0, 0, 47, 31, flip_y=True),
     ):
-        expected = geometry.draw_view(255 - patch, (0, 0), view, 60)
-        found = geometry.draw_view(patch, (0, 0), view, 60, finish=np.bitwise_not)
+        expected = view_lib.draw_view(255 - patch, (0, 0), view, 60)
+        found = view_lib.draw_view(patch, (0, 0), view, 60, finish=np.bitwise_not)
         # A linear change may come first or last, up to rounding.
         assert np.abs(found.astype(int) - expected).max() <= 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from yolact_jax.config import Augment
-from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.views import NO_AUGMENTATION
 from yolact_jax.data.example import Annotations, Example, Segmentations
@@ -34,7 +34,7 @@ MIDDLE = [150, 100, 250, 200]
 
 def test_expansion_is_as_documented():
     rng = np.random.default_rng(0)
-    start = geometry.whole(HEIGHT, WIDTH)
+    start = view_lib.whole(HEIGHT, WIDTH)
     drawn = [views.random_expand(start, rng, 4.0) for _ in range(3000)]
     expanded = [view for view in drawn if view != start]
     assert abs(len(expanded) / 3000 - 0.5) < 0.04
@@ -55,7 +55,7 @@ def test_expansion_is_as_documented():
 def crops(count, min_scale=0.3, boxes=(MIDDLE,)):
     rng = np.random.default_rng(1)
     annotations = example(boxes).annotations
-    start = geometry.whole(HEIGHT, WIDTH)
+    start = view_lib.whole(HEIGHT, WIDTH)
     return start, [
         views.random_crop(start, annotations, rng, min_scale) for _ in range(count)
     ]
@@ -100,14 +100,14 @@ def test_crop_never_shows_crowds_only():
     annotations = example([[0, 0, 40, 40], [300, 200, 390, 290]], [True, False])
     for _ in range(300):
         view = views.random_crop(
-            geometry.whole(HEIGHT, WIDTH), annotations.annotations, rng, 0.3
+            view_lib.whole(HEIGHT, WIDTH), annotations.annotations, rng, 0.3
         )
         assert view.contains(np.array([[345.0, 245.0]])).all()
 
 
 def test_crop_without_any_object_ends():
     rng = np.random.default_rng(2)
-    start = geometry.whole(HEIGHT, WIDTH)
+    start = view_lib.whole(HEIGHT, WIDTH)
     assert views.random_crop(start, example([]).annotations, rng, 0.3) == start
     assert (
         views.random_crop(start, example([MIDDLE], [True]).annotations, rng, 0.3)
@@ -115,7 +115,7 @@ def test_crop_without_any_object_ends():
     )
 
 
-def test_kept_are_those_with_their_centre_inside_and_some_extent():
+def test_kept_are_those_with_their_center_inside_and_some_extent():
     boxes = [
         [10, 10, 50, 50],
         [90, 10, 130, 50],  # Centre beyond the right border.
@@ -124,7 +124,7 @@ def test_kept_are_those_with_their_centre_inside_and_some_extent():
         [20, 20, 20.001, 40],  # As good as no width.
         [20, 20, 21, 40],
     ]
-    view = geometry.View(0, 0, 100, 100)
+    view = view_lib.View(0, 0, 100, 100)
     kept = views.keep(example(boxes).annotations, view, 550)
     assert kept.tolist() == [0, 2, 5]
 
@@ -145,7 +145,7 @@ def test_without_augmentation_the_view_is_the_image():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         view, kept = views.choose_view(example([MIDDLE]), rng, NO_AUGMENTATION, 550)
-        assert view == geometry.whole(HEIGHT, WIDTH)
+        assert view == view_lib.whole(HEIGHT, WIDTH)
         assert kept.tolist() == [0]
 
 
@@ -161,14 +161,14 @@ def test_image_of_degenerate_boxes_falls_back_to_the_whole_image():
     rng = np.random.default_rng(0)
     flat = example([[100, 100, 100, 200]])
     view, kept = views.choose_view(flat, rng, Augment(), 550)
-    assert view == geometry.whole(HEIGHT, WIDTH)
+    assert view == view_lib.whole(HEIGHT, WIDTH)
     assert kept.shape == (0,)
 
 
 def test_small_objects_are_left_out_by_their_boxes_in_the_input_and_crowds_are_not():
     small = [[0, 0, 30, 40], [0, 0, 30, 41], [0, 0, 3, 4]]
     few = example(small, crowd=[False, False, True])
-    whole = geometry.whole(HEIGHT, WIDTH)
+    whole = view_lib.whole(HEIGHT, WIDTH)
     area = 30 / WIDTH * 40 / HEIGHT * 550**2
     assert views.keep(few.annotations, whole, 550).tolist() == [0, 1, 2]
     kept = views.keep(few.annotations, whole, 550, min_object_px=1.01 * area)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.records import builder as records_builder
+from yolact_jax.data.records import builder as builder_lib
 from yolact_jax.data.records import leftovers
 from yolact_jax.data.records.dataset import open_dataset
 from yolact_jax.data.sources import coco_builder, coco_json
@@ -91,7 +91,7 @@ def test_killed_preparation_is_never_taken_for_whole(killed):
 
 def test_records_that_another_process_is_writing_are_left_alone(tmp_path):
     """Two processes may prepare the same set; neither harms the other."""
-    mine = tmp_path / "set" / "incomplete.ABC_1.0.0"
+    mine = tmp_path / "set" / "incomplete.ABC_1.1.0"
     code = f"""
 import time
 from yolact_jax.data.records import leftovers
@@ -144,7 +144,7 @@ def test_bad_images_come_in_order_for_any_number_of_threads(coco, tmp_path):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(records_builder, "_RECORDS_PER_SHARD", 2)
+    monkeypatch.setattr(builder_lib, "_RECORDS_PER_SHARD", 2)
 
 
 def test_records_go_to_several_files_in_order(coco, tmp_path, small_shards):
@@ -202,8 +202,8 @@ def test_images_are_checked_in_several_threads(coco, tmp_path, monkeypatch):
 
 def test_progress_tells_how_long_it_takes(monkeypatch, capsys):
     seconds = iter([0.0, 4.0, 12.0, 14.0, 40.0])
-    monkeypatch.setattr(records_builder.time, "monotonic", lambda: next(seconds))
-    items = list(records_builder.reported("abcd", "train images", 4))
+    monkeypatch.setattr(builder_lib.time, "monotonic", lambda: next(seconds))
+    items = list(builder_lib.reported("abcd", "train images", 4))
     assert items == list("abcd")
     assert capsys.readouterr().err.splitlines() == [
         "prepared 2 of 4 train images, 0/s, 12 s to go",

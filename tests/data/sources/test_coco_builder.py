@@ -1,4 +1,5 @@
 import copy
+import json
 import os
 import pickle
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import simplejpeg
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from yolact_jax.data.errors import DatasetError
@@ -233,6 +235,92 @@ def test_image_of_another_size_than_stated_is_named(coco, tmp_path):
     wrong = np.zeros((41, 60, 3), np.uint8)
     (coco.images / "nine.jpg").write_bytes(simplejpeg.encode_jpeg(wrong))
     with pytest.raises(DatasetError, match=r"nine\.jpg: .* 41 x 60 .* state 40 x 60"):
+        prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+
+
+def oriented_square(folder, orientation):
+    """A square photo with a red object, upper left when it is shown upright."""
+    upright = np.full((48, 48, 3), 40, np.uint8)
+    upright[4:20, 4:24] = (250, 60, 60)
+    # What is stored is what the inverse of the turning makes of it.
+    store = {
+        1: lambda image: image,
+        2: np.fliplr,
+        3: lambda image: np.rot90(image, 2),
+        4: np.flipud,
+        6: lambda image: np.rot90(image, 1),
+        8: lambda image: np.rot90(image, -1),
+    }[orientation]
+    stored = np.ascontiguousarray(store(upright))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(folder / "photo.jpg", quality=95, exif=exif)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 6, 8])
+def test_outline_of_the_upright_photo_is_on_its_object(
+    tmp_path, orientation, told, capsys
+):
+    (tmp_path / "img").mkdir()
+    oriented_square(tmp_path / "img", orientation)
+    outline = [4, 4, 24, 4, 24, 20, 4, 20]
+    content = {
+        "images": [{"id": 1, "file_name": "photo.jpg", "height": 48, "width": 48}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [4, 4, 20, 16],
+                "area": 320,
+                "iscrowd": 0,
+                "segmentation": [outline],
+            }
+        ],
+        "categories": [{"id": 1, "name": "red"}],
+    }
+    if told:
+        content["images"][0]["exif_orientation_applied"] = True
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    found = prepare_coco(
+        data_dir=tmp_path / "records",
+        train_annotations=tmp_path / "t.json",
+        train_images=tmp_path / "img",
+        validation_annotations=None,
+        validation_images=None,
+    )
+    (example,) = found.source("train")
+    red = example.image[..., 0] > 150
+    mask = np.zeros((48, 48), bool)
+    mask[4:20, 4:24] = True
+    assert (mask & red).sum() / (mask | red).sum() > 0.9
+    warned = "1 images have an EXIF orientation" in capsys.readouterr().err
+    assert warned == (orientation != 1 and not told)
+
+
+def test_annotations_of_stored_pixels_leave_them_as_stored(coco, tmp_path):
+    """The same photo, for a json file that says so."""
+    oriented_square(coco.images, 3)
+    coco.content["images"].append(
+        {
+            "id": 1,
+            "file_name": "photo.jpg",
+            "height": 48,
+            "width": 48,
+            "exif_orientation_applied": False,
+        }
+    )
+    coco.write()
+    found = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    image = found.source("train")[3].image
+    assert (image[30:44, 26:44, 0] > 150).all()
+
+
+def test_orientation_field_of_another_type_is_named(coco, tmp_path):
+    coco.content["images"][1]["exif_orientation_applied"] = "yes"
+    coco.write()
+    with pytest.raises(DatasetError, match=r"`exif_orientation_applied` 'yes', not"):
         prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
 
 

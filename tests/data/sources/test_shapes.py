@@ -99,8 +99,8 @@ def test_no_shape_is_cut_off_by_its_window(label):
 def fill(label, **uniform):
     """Area of a shape of radius 0.4 in a picture of side 1."""
     size = 800
-    centres = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    u, v = np.meshgrid(centres, centres)
+    centers = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    u, v = np.meshgrid(centers, centers)
 
     class Rng:
         def uniform(self, low, high):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolact_jax.models.kernels import convolution as convolutions
+from yolact_jax.models.kernels import convolution
 
 
 @pytest.fixture(params=["cpu", "default"])
@@ -65,7 +65,7 @@ def test_convolution_equals_sums(size, stride, pad, height, width, channels, fea
         (2, rows, columns, features),
     )
     check(
-        lambda x, kernel: convolutions.convolution(x, kernel, stride, pad),
+        lambda x, kernel: convolution.convolution(x, kernel, stride, pad),
         *inputs,
         stride,
         pad,
@@ -87,7 +87,7 @@ def test_pointwise_convolution_equals_sums(height, width, stride, channels, feat
         (2, rows, columns, features),
     )
     check(
-        lambda x, kernel: convolutions.pointwise_convolution(x, kernel, stride),
+        lambda x, kernel: convolution.pointwise_convolution(x, kernel, stride),
         *inputs,
         stride,
         0,
@@ -98,8 +98,8 @@ def test_pointwise_convolution_equals_sums(height, width, stride, channels, feat
 @pytest.mark.parametrize(
     ("function", "size"),
     [
-        (lambda x, kernel: convolutions.convolution(x, kernel, 2, 3), 7),
-        (lambda x, kernel: convolutions.pointwise_convolution(x, kernel, 1), 1),
+        (lambda x, kernel: convolution.convolution(x, kernel, 2, 3), 7),
+        (lambda x, kernel: convolution.pointwise_convolution(x, kernel, 1), 1),
     ],
     ids=["7x7", "1x1"],
 )

@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers.published import THRESHOLDS
+from tests.helpers.published import NMS, THRESHOLDS
 from tests.reference import nms as ref
-from yolact_jax.ops.nms import per_class, sequential
+from yolact_jax.ops.nms import sequential
+from yolact_jax.ops.nms.variants import run_nms
 
 _GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "family_ops.npz"
 
-cross_class_nms = functools.partial(per_class.cross_class_nms, **THRESHOLDS, top_k=200)
+cross_class_nms = functools.partial(run_nms, "cross_class", **NMS, input_size=550)
 sequential_nms = functools.partial(
     sequential.sequential_nms, **THRESHOLDS, input_size=550, max_detections=100
 )

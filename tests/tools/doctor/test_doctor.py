@@ -1,8 +1,6 @@
 """Every kind of fault is found in a made-up set, with its ids."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -10,9 +8,10 @@ import pytest
 import simplejpeg
 from pycocotools import mask as coco_mask
 
+from tests.helpers.commands import run_command
 from yolact_jax.config import Config
 from yolact_jax.data.sources.coco_builder import prepare_coco
-from yolact_jax.tools.doctor.__main__ import examine, report
+from yolact_jax.tools.doctor.examine import examine, report
 from yolact_jax.tools.doctor.findings import Finding
 from yolact_jax.tools.doctor.network_view import best_overlaps
 
@@ -33,6 +32,7 @@ class MadeUp:
         images, annotations = [], []
         for image_id in (first, first + 1):
             pixels = np.full((SIDE, SIDE, 3), 50 * image_id, np.uint8)
+            pixels[16:40, 16:40] = 255
             (folder / f"{image_id}.jpg").write_bytes(simplejpeg.encode_jpeg(pixels))
             size = {"height": SIDE, "width": SIDE}
             images.append({"id": image_id, "file_name": f"{image_id}.jpg", **size})
@@ -259,6 +259,66 @@ def test_more_objects_than_slots(made_up):
     assert "image 2 (2.jpg) has 4 annotations, of which 1 find none of 3" in text
 
 
+def with_orientation(file, orientation):
+    """Marks a JPEG file as one that viewers turn."""
+    data = file.read_bytes()
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01"
+    body = b"Exif\0\0" + tiff + bytes([0, orientation]) + bytes(6)
+    head = b"\xff\xd8\xff\xe1" + (len(body) + 2).to_bytes(2, "big")
+    file.write_bytes(head + body + data[2:])
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_that_the_json_file_does_not_tell(made_up, orientation):
+    with_orientation(made_up.root / "train" / "2.jpg", orientation)
+    text = only(made_up.findings(), "warning", "orientation")
+    assert f"train: image 2 (2.jpg) has the EXIF orientation {orientation}," in text
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_orientation_that_the_json_file_tells(made_up, applied):
+    with_orientation(made_up.root / "train" / "2.jpg", 3)
+    made_up.content["train"]["images"][1]["exif_orientation_applied"] = applied
+    assert {finding.level for finding in made_up.findings()} == {"note"}
+
+
+def test_image_of_few_gray_levels(made_up):
+    pixels = np.full((SIDE, SIDE, 3), 3, np.uint8)
+    pixels[16:40, 16:40] = 11
+    data = simplejpeg.encode_jpeg(pixels)
+    (made_up.root / "train" / "2.jpg").write_bytes(data)
+    text = only(made_up.findings(), "warning", "few gray levels")
+    assert text.endswith(
+        "train: image 2 (2.jpg) has gray levels from 3 to 11 of 255 only."
+    )
+
+
+def twelve_bits(made_up, image_ids):
+    """Makes images 12-bit ones in 16-bit files."""
+    for image_id in image_ids:
+        for folder in (made_up.root / "train", made_up.root / "val"):
+            file = folder / f"{image_id}.jpg"
+            if file.exists():
+                deep = cv2.imread(str(file)).astype(np.uint16) * 16
+                file.write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+
+
+def test_depth_of_images_is_told(made_up):
+    twelve_bits(made_up, (1, 2, 3, 4))
+    found = made_up.findings()
+    assert {finding.level for finding in found} == {"note"}
+    depths = [finding.text for finding in found if finding.check == "depth"]
+    assert [text[-11:] for text in depths] == ["12 bits: 2."] * 2
+    levels = [finding.text for finding in found if finding.check == "gray levels"]
+    assert "images go from 50 to 255 of 255" in levels[0]
+
+
+def test_different_depths_are_a_warning(made_up):
+    twelve_bits(made_up, (1,))
+    text = only(made_up.findings(), "warning", "depth")
+    assert text.endswith("8 bits: 1, 12 bits: 1.")
+
+
 def test_best_overlap_is_that_of_concentric_boxes():
     shapes = np.array([[10.0, 10.0], [20.0, 5.0]])
     extents = np.array([[10.0, 10.0], [10.0, 5.0], [40.0, 2.5]])
@@ -280,11 +340,7 @@ def test_report_puts_problems_first_and_counts():
 
 def run(arguments, *more):
     flags = [f"--{name}={value}" for name, value in arguments.items()]
-    return subprocess.run(
-        [sys.executable, "-m", "yolact_jax.tools.doctor", *flags, *more],
-        capture_output=True,
-        text=True,
-    )
+    return run_command("doctor", *flags, *more)
 
 
 def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
@@ -322,8 +378,9 @@ def test_unreadable_set_is_told_without_a_traceback(made_up):
     arguments = made_up.arguments()
     done = run(arguments)
     assert done.returncode == 1
-    assert "train.json does not exist" in done.stdout
-    assert "val.json does not exist" in done.stdout
+    for name in ("train.json", "val.json"):
+        assert f"{name})" in done.stdout
+    assert "not found" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -383,10 +440,10 @@ def test_config_gives_the_augmentation_of_the_sheet(made_up, config_file):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         sheets.append(cv2.imread(str(file)))
-    plain, coloured = sheets
+    plain, colored = sheets
     # The made-up pictures are grey, and so is the sheet beside the objects.
     assert np.ptp(plain[:40, :40].astype(int), axis=-1).max() <= 3
-    assert (plain != coloured).any()
+    assert (plain != colored).any()
 
 
 def test_impossible_config_is_told_without_a_traceback(config_file):

@@ -22,8 +22,8 @@ def test_a_run_of_one_process_needs_no_arguments():
     assert processes.on_all_processes(lambda x, y: x - y, 5, y=2) == 3
     assert processes.first_process_first(lambda: "data") == "data"
     assert processes.largest_of_all(3) == 3
-    assert processes.gather("a") == ["a"]
-    assert processes.value_of_first_process("a") == "a"
+    assert exchange.gather("a", "run") == ["a"]
+    assert exchange.value_of_first_process("a", "run") == "a"
     assert list(processes.share_of(3)) == [0, 1, 2]
 
 
@@ -98,12 +98,13 @@ def stop_the_second() -> str:
 def talk(folder) -> None:
     """In every process; what it learns goes to ``learned_<index>.json``."""
     index = jax.process_index()
-    exchange._BLOCK_BYTES = 32  # 16 of each: several blocks, the last not full.
+    run = folder / "run"
     values = np.arange(5 + 20 * index) / 3
+    mine = {"index": index, "values": values.tolist()}
     learned = {
         "largest": processes.largest_of_all(index + 4),
-        "gathered": repr(processes.gather({"index": index, "values": list(values)})),
-        "first": processes.value_of_first_process([index, None, 0.1]),
+        "gathered": repr(exchange.gather(mine, run)),
+        "first": exchange.value_of_first_process([index, None, 0.1], run),
         "alone": [
             processes.acts_alone(),
             processes.on_all_processes(processes.acts_alone),
@@ -111,6 +112,8 @@ def talk(folder) -> None:
         "disk": outcome(processes.on_first_process, fail_in(0, OSError("full"))),
         "bad": outcome(processes.on_all_processes, fail_in(1, ValueError("record"))),
         "data": outcome(processes.first_process_first, fail_in(1, OSError("gone"))),
+        "long": outcome(processes.on_all_processes, fail_in(1, OSError("é" * 9999))),
+        "not_json": outcome(exchange.gather, np.int32(1) if index else 1, run),
         "stopped": stop_the_second(),
         "afterwards": processes.on_all_processes(lambda: "works"),
     }
@@ -118,22 +121,34 @@ def talk(folder) -> None:
 
 
 def test_processes_learn_from_each_other_and_none_waits_for_one_that_failed(tmp_path):
+    # As left by a run that was killed.
+    left = tmp_path / "run" / ".exchange" / "00c0ffee" / "1.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"index": 7, "val')
     run_processes("talk", tmp_path, timeout_seconds=120)
+    assert not left.exists()
     first, second = (
         json.loads((tmp_path / f"learned_{index}.json").read_text())
         for index in range(2)
     )
     shares = [
-        {"index": 0, "values": list(np.arange(5) / 3)},
-        {"index": 1, "values": list(np.arange(25) / 3)},
+        {"index": 0, "values": (np.arange(5) / 3).tolist()},
+        {"index": 1, "values": (np.arange(25) / 3).tolist()},
     ]
     assert first.pop("gathered") == repr(shares)
     assert second.pop("gathered") == "None"
+    told = first.pop("long").removeprefix("OtherProcessError: Process 1 has failed: ")
+    whole = second.pop("long")
+    assert len(told) > 2000
+    assert whole == f"OSError: {'é' * 9999}"
+    assert whole.startswith(told)
     same = {"largest": 5, "first": [0, None, 0.1], "alone": [False, True]}
+    not_json = "Object of type int32 is not JSON serializable"
     assert first == same | {
         "disk": "OSError: full",
         "bad": "OtherProcessError: Process 1 has failed: ValueError: record",
         "data": "OtherProcessError: Process 1 has failed: OSError: gone",
+        "not_json": "OtherProcessError: Process 1 has failed: TypeError: " + not_json,
         "stopped": "['OtherProcessError 143', None] 1",
         "afterwards": "works",
     }
@@ -141,6 +156,7 @@ def test_processes_learn_from_each_other_and_none_waits_for_one_that_failed(tmp_
         "disk": "OtherProcessError: Process 0 has failed: OSError: full",
         "bad": "ValueError: record",
         "data": "OSError: gone",
+        "not_json": f"TypeError: {not_json}",
         "stopped": "['Interrupted 143', 'SIGTERM'] 1",
         "afterwards": "works",
     }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolact_jax.config import Augment
-from yolact_jax.data.augment import sample as augment
+from yolact_jax.data.augment import sample as sample_lib
 from yolact_jax.data.augment.copy_paste import copy_paste
 from yolact_jax.data.augment.mosaic import mosaic
 from yolact_jax.data.augment.sample import Sample
@@ -49,7 +49,7 @@ def mixed_sample(
         mixed = copy_paste(example, other, rng, options=options, **sizes)
     if mixed is not None:
         return _limited(mixed, max_objects)
-    return augment.training_sample(
+    return sample_lib.training_sample(
         example, rng, options=options, max_objects=max_objects, **sizes
     )
 
@@ -75,6 +75,6 @@ def _mosaic_with_objects(
 
 def _limited(sample: Sample, max_objects: int) -> Sample:
     """Leaves what fits into the slots, and counts the rest."""
-    places = augment.slots(sample["boxes"], sample["crowd"], max_objects)
+    places = sample_lib.slots(sample["boxes"], sample["crowd"], max_objects)
     dropped = np.int32(len(sample["labels"]) - len(places))
-    return {**augment.take(sample, places), "dropped": dropped}
+    return {**sample_lib.take(sample, places), "dropped": dropped}

@@ -18,7 +18,7 @@ from yolact_jax.data.example import Example
 
 # (x1, y1, x2, y2), fractions of the network input.
 _Window = tuple[float, float, float, float]
-_CENTRE_RANGE = (0.25, 0.75)
+_CENTER_RANGE = (0.25, 0.75)
 _TILE_SCALES = (0.5, 1.0)
 
 
@@ -47,7 +47,7 @@ def mosaic(
     Returns:
       Fields of `training_sample` without `dropped`; the id is that of the first image.
     """
-    x, y = rng.uniform(*_CENTRE_RANGE, size=2)
+    x, y = rng.uniform(*_CENTER_RANGE, size=2)
     windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
     canvas = np.empty((input_size, input_size, 3), np.uint8)
     truths = []
@@ -55,7 +55,7 @@ def mosaic(
         view = window_view(example, window, rng, options)
         area = _pixels(window, input_size)
         canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
-        kept = _centred(example, view, window, options, input_size)
+        kept = _centered(example, view, window, options, input_size)
         truth = ground_truth(
             example,
             view,
@@ -100,13 +100,13 @@ def window_view(
     return View(round(left), round(top), side, side, flip_x, flip_y)
 
 
-def _centred(
+def _centered(
     example: Example, view: View, window: _Window, options: Augment, input_size: int
 ) -> np.ndarray:
-    """[n] int64, annotations to keep of what is centred in a window."""
-    centres = view.points(example.annotations.centres_px)
+    """[n] int64, annotations to keep of what is centered in a window."""
+    centers = view.points(example.annotations.centers_px)
     low, high = np.array(window[:2]), np.array(window[2:])
-    inside = ((centres > low) & (centres < high)).all(axis=1)
+    inside = ((centers > low) & (centers < high)).all(axis=1)
     kept = views.keep(example.annotations, view, input_size, options.min_object_px)
     return kept[inside[kept]]
 

@@ -10,7 +10,7 @@ _STRIP_PX = 16384
 
 
 @dataclasses.dataclass(frozen=True)
-class ColourChange:
+class ColorChange:
     """What to do to the colours; the defaults do nothing.
 
     Attributes:
@@ -26,7 +26,7 @@ class ColourChange:
     hue_degrees: float = 0.0
 
 
-def random_change(rng: np.random.Generator) -> ColourChange:
+def random_change(rng: np.random.Generator) -> ColorChange:
     """Draws a change as SSD does: each of its four parts has probability 1/2.
 
     SSD also draws whether contrast comes before or after saturation and hue.  That
@@ -35,7 +35,7 @@ def random_change(rng: np.random.Generator) -> ColourChange:
     Args:
       rng: source of randomness.
     """
-    return ColourChange(
+    return ColorChange(
         brightness=_maybe(rng, -32.0, 32.0, neutral=0.0),
         contrast=_maybe(rng, 0.5, 1.5, neutral=1.0),
         saturation=_maybe(rng, 0.5, 1.5, neutral=1.0),
@@ -50,7 +50,7 @@ def _maybe(
     return rng.uniform(low, high) if rng.random() < 0.5 else neutral
 
 
-def apply(image: np.ndarray, change: ColourChange) -> np.ndarray:
+def apply(image: np.ndarray, change: ColorChange) -> np.ndarray:
     """Changes the colours; only the final result is rounded and clipped.
 
     Args:

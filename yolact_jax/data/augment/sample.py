@@ -1,4 +1,4 @@
-"""Training augmentation: a random view, random colours, padded ground truth."""
+"""Training augmentation: a random view, random colors, padded ground truth."""
 
 import functools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 from yolact_jax.config import Augment
 from yolact_jax.data.augment import photometric, rasterize, targets
-from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
@@ -216,7 +216,7 @@ def render_randomly(
     options: Augment,
     input_size: int,
 ) -> np.ndarray:
-    """Renders a view in random colours, if `options` say so; see `render`."""
+    """Renders a view in random colors, if `options` say so; see `render`."""
     change = photometric.random_change(rng) if options.photometric else None
     return render(example.image, view, change, input_size)
 
@@ -224,7 +224,7 @@ def render_randomly(
 def render(
     image: np.ndarray,
     view: View,
-    change: photometric.ColourChange | None,
+    change: photometric.ColorChange | None,
     input_size: int,
 ) -> np.ndarray:
     """Makes the network input from the pixels that a view shows.
@@ -232,7 +232,7 @@ def render(
     Args:
       image: [h, w, 3] uint8 RGB.
       view: the view.
-      change: what to do to the colours, if anything.
+      change: what to do to the colors, if anything.
       input_size: height and width of the result, pixels.
 
     Returns:
@@ -241,13 +241,13 @@ def render(
     rows, columns = view.visible(*image.shape[:2])
     patch, at = image[rows, columns], (rows.start, columns.start)
     if change is None or not patch.size:
-        return geometry.draw_view(patch, at, view, input_size)
-    recolour = functools.partial(photometric.apply, change=change)
-    # Resizing and colours may come in either order, up to rounding: take the one with
+        return view_lib.draw_view(patch, at, view, input_size)
+    recolor = functools.partial(photometric.apply, change=change)
+    # Resizing and colors may come in either order, up to rounding: take the one with
     # fewer pixels to colour.
     if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
-        return geometry.draw_view(patch, at, view, input_size, finish=recolour)
-    return geometry.draw_view(recolour(patch), at, view, input_size)
+        return view_lib.draw_view(patch, at, view, input_size, finish=recolor)
+    return view_lib.draw_view(recolor(patch), at, view, input_size)
 
 
 def _drawn_pixels(patch: np.ndarray, view: View, input_size: int) -> float:

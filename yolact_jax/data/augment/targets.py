@@ -20,7 +20,7 @@ from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Segmentations
 
 _WORD_BITS = 64
-_ONE = 2048  # What OpenCV's weights of two neighbours add up to.
+_ONE = 2048  # What OpenCV's weights of two neighbors add up to.
 _LEVELS = _ONE // 16  # Of a row's value, after its first shift.
 _STEP = 1 << 16  # Of a column's value, the second.
 # [2049, 2]: values of a row from which on its term is at least 1 and 2, by its weight.
@@ -175,7 +175,7 @@ def _taps(grids: _Grids, view: View, input_size: int) -> tuple[np.ndarray, np.nd
     """Pixels of a view that OpenCV reads, and their integer weights.
 
     Returns:
-      [2, c, 2, 2] int64, x and y, cell, pixel of the network input, neighbour; and
+      [2, c, 2, 2] int64, x and y, cell, pixel of the network input, neighbor; and
       their weights in 0..2048, the same shape.
     """
     extent = np.array([view.width, view.height]).reshape(2, 1, 1, 1)
@@ -198,7 +198,7 @@ def _spans(grids: _Grids, rows: np.ndarray, row: np.ndarray, height: int) -> np.
       height: of the image.
 
     Returns:
-      [4, layers * words, s + 1] uint64, by pixel and neighbour down, a bit for each
+      [4, layers * words, s + 1] uint64, by pixel and neighbor down, a bit for each
       cell; nothing is inside the first span.
     """
     layers = len(grids.sizes)
@@ -238,7 +238,7 @@ def _levels(grids: _Grids, weight: np.ndarray) -> np.ndarray:
       weight: [c, 2, 2] int64, of the rows of the image.
 
     Returns:
-      [2, 2, 2, layers * words, 130] uint64: by term, pixel and neighbour, and value.
+      [2, 2, 2, layers * words, 130] uint64: by term, pixel and neighbor, and value.
     """
     parts = len(grids.sizes) * grids.words
     table = np.zeros((8 * parts, _LEVELS + 2), np.uint64)
@@ -258,8 +258,8 @@ def _first_resize(
     Args:
       levels: from `_levels`.
       part: [words, k] int64, of the columns, where in `levels` they are.
-      weight: [2, 2, k] int64, of the columns of the image, by pixel and neighbour.
-      bits: [4, 2, 2, words, k] uint64, by pixel and neighbour down, and across.
+      weight: [2, 2, k] int64, of the columns of the image, by pixel and neighbor.
+      bits: [4, 2, 2, words, k] uint64, by pixel and neighbor down, and across.
 
     Returns:
       [2, 2, words, k] uint64, by pixel down and across.

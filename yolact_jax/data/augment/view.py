@@ -10,7 +10,7 @@ import numpy as np
 # RGB mean of ImageNet, the colour of everything outside the image.
 MEAN_RGB = (123.68, 116.78, 103.94)
 
-_MEAN_COLOUR = tuple(round(value) for value in MEAN_RGB)
+_MEAN_COLOR = tuple(round(value) for value in MEAN_RGB)
 
 # (flip_x, flip_y) -> what cv2.flip calls it.
 _FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
@@ -143,7 +143,7 @@ def draw_view(
 @functools.lru_cache(maxsize=4)
 def _mean_square(size: int) -> np.ndarray:
     """[size, size, 3] uint8 of the mean colour; not to be written to."""
-    return np.full((size, size, 3), _MEAN_COLOUR, np.uint8)
+    return np.full((size, size, 3), _MEAN_COLOR, np.uint8)
 
 
 def _draw_on(
@@ -228,5 +228,5 @@ def _fade(part: np.ndarray, cover: np.ndarray) -> None:
       cover: [k] float64, what each row keeps of itself.
     """
     for row in np.flatnonzero(cover < 1.0):
-        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOUR)
+        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOR)
         part[row] = np.rint(mixed).astype(np.uint8)

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from yolact_jax.config import Augment
-from yolact_jax.data.augment import view as geometry
+from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Annotations, Example
 
@@ -51,13 +51,13 @@ def choose_view(
         kept = keep(annotations, view, input_size, options.min_object_px)
         if not annotations.crowd[kept].all():
             return view, kept
-    view = geometry.whole(example.height, example.width)
+    view = view_lib.whole(example.height, example.width)
     return view, keep(annotations, view, input_size, options.min_object_px)
 
 
 def random_view(example: Example, rng: np.random.Generator, options: Augment) -> View:
     """Draws canvas and crop, or the jitter of scale; then flips."""
-    view = geometry.whole(example.height, example.width)
+    view = view_lib.whole(example.height, example.width)
     if options.large_scale_jitter:
         view = random_jitter(view, rng)
     if options.expand and not options.large_scale_jitter:
@@ -119,14 +119,14 @@ def random_crop(
     Returns:
       The part, or `view` itself with probability of about 1/6.
     """
-    centres_px = annotations.centres_px[~annotations.crowd]
+    centers_px = annotations.centers_px[~annotations.crowd]
     # Images without objects are not trained on, but must not hang the loop either.
-    if not view.contains(centres_px).any():
+    if not view.contains(centers_px).any():
         return view
     while rng.integers(_CROP_MODES) != 0:
         for _ in range(_TRIALS_PER_MODE):
             part = _random_part(view, rng, min_scale)
-            if part is not None and part.contains(centres_px).any():
+            if part is not None and part.contains(centers_px).any():
                 return part
     return view
 
@@ -170,4 +170,4 @@ def keep(
     extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size
     large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
     large_enough &= annotations.crowd | (extents_px.prod(axis=1) >= min_object_px)
-    return np.flatnonzero(view.contains(annotations.centres_px) & large_enough)
+    return np.flatnonzero(view.contains(annotations.centers_px) & large_enough)

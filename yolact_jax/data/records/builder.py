@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from yolact_jax.data.consistency import Tally
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import leftovers
-from yolact_jax.data.records import record as records
+from yolact_jax.data.records import record as record_lib
 from yolact_jax.data.records.ordered_map import ordered_map
 
 _SECONDS_BETWEEN_REPORTS = 10.0
@@ -57,7 +57,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     before them.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     # TFDS finds the checksums of downloads beside this file; by itself it would look
     # for its place with a package that it does not install.
     code_path = pathlib.Path(__file__)
@@ -67,6 +67,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(file_format=file_format, **kwargs)
         self.skip_bad = self.builder_config.skip_bad
         self._bad_images: list[str] = []
+        self._num_orientations_guessed = 0
 
     def download_and_prepare(self, **kwargs) -> None:
         """Writes the records, unless they are there; takes TFDS's arguments.
@@ -102,7 +103,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
         return tfds.core.DatasetInfo(
             builder=self,
-            features=records.features(),
+            features=record_lib.features(),
             metadata=metadata,
             disable_shuffling=True,  # Records stay in the order of the json file.
         )
@@ -134,7 +135,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         for record in itertools.islice(made, _RECORDS_PER_SHARD):
             if record is not None:
                 num_objects.append(_count_objects(record))
-                self._tallies[split].add(records.annotations_of(record))
+                self._num_orientations_guessed += not record["orientation_told"]
+                self._tallies[split].add(record_lib.annotations_of(record))
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:

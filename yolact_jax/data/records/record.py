@@ -39,6 +39,8 @@ def features() -> tfds.features.FeaturesDict:
             "file_name": tfds.features.Text(),
             "height": tfds.features.Scalar(np.int64),
             "width": tfds.features.Scalar(np.int64),
+            "orientation": tfds.features.Scalar(np.int64),
+            "orientation_told": tfds.features.Scalar(np.int64),
             # Strings of all run-length masks, one a line.
             "rle_counts": tfds.features.Text(),
             **arrays,
@@ -51,6 +53,9 @@ def encode_record(
     annotations: list[dict[str, Any]],
     image_bytes: bytes,
     labels: dict[int, int],
+    *,
+    orientation: int = 1,
+    orientation_told: bool = True,
 ) -> dict[str, Any]:
     """Makes the record of an image from entries of a COCO-format json file.
 
@@ -59,6 +64,8 @@ def encode_record(
       annotations: of the image, validated.
       image_bytes: the image file.
       labels: category id -> label.
+      orientation: how to turn the pixels of the file, EXIF's 1..8.
+      orientation_told: whether the dataset tells the orientation; else it is a guess.
 
     Returns:
       Values for `features()`.
@@ -83,6 +90,8 @@ def encode_record(
         "file_name": image_entry["file_name"],
         "height": size[0],
         "width": size[1],
+        "orientation": orientation,
+        "orientation_told": int(orientation_told),
         "rle_counts": _rle_lines(annotations, size),
         **arrays,
     }
@@ -153,6 +162,8 @@ def decode_record(record: bytes) -> Example:
         file_name=_bytes(fields, "file_name").decode(),
         height=values["height"],
         width=values["width"],
+        orientation=_int(fields, "orientation"),
+        orientation_told=bool(_int(fields, "orientation_told")),
         image_bytes=_bytes(fields, "image"),
         annotations=annotations_of(values),
     )

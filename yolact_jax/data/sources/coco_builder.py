@@ -4,17 +4,17 @@ import dataclasses
 import functools
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterable
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from yolact_jax.data import images
+from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError, gathered
 from yolact_jax.data.records import prepare, record
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources import coco_json
+from yolact_jax.data.sources.coco_checks import ORIENTATION_APPLIED
 
 _PathLike = str | os.PathLike
 
@@ -64,22 +64,25 @@ def _record(
     coco_set: coco_json.CocoSet, entry: dict[str, Any], labels: dict[int, int]
 ) -> dict[str, Any]:
     """Makes the record of an image."""
-    data = _checked_image(coco_set.images_dir / entry["file_name"], entry)
+    data, turning = _checked_image(coco_set.images_dir / entry["file_name"], entry)
     annotations = coco_set.annotations.get(entry["id"], [])
-    return record.encode_record(entry, annotations, data, labels)
+    return record.encode_record(entry, annotations, data, labels, **turning)
 
 
-def _checked_image(path: Traversable, entry: dict[str, Any]) -> bytes:
-    """Reads an image file, making sure that it can be decoded."""
-    try:
-        if not path.is_file():  # To read a pipe is to wait for ever.
-            raise DatasetError(f"{path}: is not a file.")
-        data = path.read_bytes()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from error
-    size = (entry["height"], entry["width"])
-    images.decode_image(data, name=str(path), expected_size=size)
-    return data
+def _checked_image(
+    path: Traversable, entry: dict[str, Any]
+) -> tuple[bytes, dict[str, Any]]:
+    """Reads an image file, making sure that it can be decoded, and how to turn it."""
+    data = headers.read_file(path)
+    name, size = str(path), (entry["height"], entry["width"])
+    orientation, told = headers.annotated_orientation(
+        headers.read_header(data, name=name),
+        size,
+        entry.get(ORIENTATION_APPLIED),
+        name=name,
+    )
+    images.decode_image(data, name=name, orientation=orientation)
+    return data, {"orientation": orientation, "orientation_told": told}
 
 
 def prepare_coco(

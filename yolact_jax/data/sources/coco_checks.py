@@ -19,6 +19,9 @@ from yolact_jax.data.numbers import (
 from yolact_jax.data.sources.segmentation_checks import segmentation_problem
 
 Entry = dict[str, Any]
+# Field of an image, not of COCO: whether its annotations are about the picture that
+# viewers show, turned by the EXIF orientation of the file, or the pixels as stored.
+ORIENTATION_APPLIED = "exif_orientation_applied"
 
 
 def check_categories(entries: list, file: str) -> tuple[tuple[int, str], ...]:
@@ -100,6 +103,9 @@ def _image_problem(entry: Any, seen: set[int]) -> str | None:
     for field in ("height", "width"):
         if problem := side_problem(entry.get(field)):
             return f"has `{field}` {problem}"
+    applied = entry.get(ORIENTATION_APPLIED)
+    if not isinstance(applied, bool | None):
+        return f"has `{ORIENTATION_APPLIED}` {shown(applied)}, not true or false"
     problem = text_problem(entry.get("file_name"))
     return f"has `file_name` {problem}" if problem else None
 

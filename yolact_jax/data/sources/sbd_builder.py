@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from yolact_jax.data import images
+from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import prepare
-from yolact_jax.data.records import record as records
+from yolact_jax.data.records import record as record_lib
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources import sbd_files
@@ -168,11 +168,11 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
     """
     instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from error
-    images.decode_image(data, name=str(path), expected_size=instances.shape)
+    data = headers.read_file(path)
+    header = headers.read_header(data, name=str(path))
+    # The masks of SBD are about pixels as stored.
+    headers.annotated_orientation(header, instances.shape, False, name=str(path))
+    images.decode_image(data, name=str(path), orientation=1)
     entry = {
         "id": image_id,
         "file_name": path.name,
@@ -183,4 +183,4 @@ def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
         {"id": i, **sbd_files.annotation(instances == i + 1, category_id)}
         for i, category_id in enumerate(category_ids)
     ]
-    return records.encode_record(entry, annotations, data, _LABELS)
+    return record_lib.encode_record(entry, annotations, data, _LABELS)

@@ -152,9 +152,9 @@ def _random_outline(rng: np.random.Generator, label: int, size: int) -> _Outline
         slice(max(0, int((c - reach) * size)), min(size, int((c + reach) * size) + 1))
         for c in (y, x)
     )
-    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
-    dy = centres[window[0], None] - np.float32(y)
-    dx = centres[None, window[1]] - np.float32(x)
+    centers = (np.arange(size, dtype=np.float32) + 0.5) / size
+    dy = centers[window[0], None] - np.float32(y)
+    dx = centers[None, window[1]] - np.float32(x)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
     return _Outline(window, _DISTANCES[label](u, v, radius, rng) * np.float32(size))
@@ -231,6 +231,6 @@ def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) ->
 def _contrasting(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draws a colour far enough from another one."""
     while True:
-        colour = rng.uniform(30, 235, 3)
-        if np.abs(colour - behind).max() >= _MIN_CONTRAST:
-            return colour.astype(np.float32)
+        color = rng.uniform(30, 235, 3)
+        if np.abs(color - behind).max() >= _MIN_CONTRAST:
+            return color.astype(np.float32)

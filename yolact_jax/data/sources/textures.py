@@ -24,21 +24,21 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def surface(
-    rng: np.random.Generator, shape: tuple[int, int], colour: np.ndarray
+    rng: np.random.Generator, shape: tuple[int, int], color: np.ndarray
 ) -> np.ndarray:
     """Draws the surface of an object: a colour, shaded across and a bit uneven.
 
     Args:
       rng: source of randomness.
       shape: (height, width), pixels.
-      colour: [3] float32 RGB.
+      color: [3] float32 RGB.
 
     Returns:
       [height, width, 3] float32 RGB.
     """
     shade = 0.85 + 0.3 * _gradient(rng, shape)
     noise = smooth_noise(rng, shape, cells=int(rng.integers(3, 16)))
-    return (shade + 0.12 * (noise - 0.5))[..., None] * colour
+    return (shade + 0.12 * (noise - 0.5))[..., None] * color
 
 
 def smooth_noise(

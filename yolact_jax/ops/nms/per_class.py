@@ -104,40 +104,6 @@ def per_class_nms(
     return best(ranking, labels, top_anchors, max_detections)
 
 
-def cross_class_nms(
-    boxes: jax.Array,
-    scores: jax.Array,
-    *,
-    score_threshold: jax.Array | float,
-    iou_threshold: jax.Array | float,
-    top_k: int,
-) -> Kept:
-    """Does Fast NMS once for all classes, each anchor taking part under its best.
-
-    Boxes of different classes suppress each other, and there is one IoU matrix
-    instead of C.  As in the original nothing but `top_k` limits the result.
-
-    Args:
-      boxes: [A, 4] float32.
-      scores: [A, C] float32 in [0, 1], without the background.
-      score_threshold: scalar, may be traced.
-      iou_threshold: scalar, may be traced.
-      top_k: D, boxes that enter suppression.
-
-    Returns:
-      The kept detections in order of decreasing score.
-    """
-    return class_agnostic(
-        fast_nms,
-        boxes,
-        scores,
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        top_k=top_k,
-        max_detections=top_k,
-    )
-
-
 def class_agnostic(
     nms: Callable[..., Kept], boxes: jax.Array, scores: jax.Array, **options
 ) -> Kept:

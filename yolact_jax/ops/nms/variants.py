@@ -44,7 +44,8 @@ def run_nms(
 
     "fast", "cluster", "greedy_matrix", "greedy_loop", "matrix", "matrix_linear",
     "soft" and "soft_linear" are `per_class_nms` with that rule; "cross_class" is
-    `cross_class_nms`; "sequential" is `sequential_nms`, which has no ``top_k``.
+    "fast" over all classes at once, which `top_k` alone limits, as in the original;
+    "sequential" is `sequential_nms`, which has no ``top_k``.
 
     Args:
       name: one of `NMS_VARIANTS`; static.

@@ -67,13 +67,13 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
         # Crowds are grey.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
         saturation = 0 if sample["crowd"][i] else 255
-        colour = np.array([[[hue, saturation, 255]]], np.uint8)
-        colour = cv2.cvtColor(colour, cv2.COLOR_HSV2RGB)[0, 0]
+        color = np.array([[[hue, saturation, 255]]], np.uint8)
+        color = cv2.cvtColor(color, cv2.COLOR_HSV2RGB)[0, 0]
         mask = cv2.resize(sample["masks"][i], size, interpolation=cv2.INTER_NEAREST)
-        blended = (1 - _OPACITY) * tile + _OPACITY * colour
+        blended = (1 - _OPACITY) * tile + _OPACITY * color
         tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
         x1, y1, x2, y2 = (box * (_TILE_PX - 1)).astype(int).tolist()
-        cv2.rectangle(tile, (x1, y1), (x2, y2), colour.tolist(), 1)
+        cv2.rectangle(tile, (x1, y1), (x2, y2), color.tolist(), 1)
         at, font = (x1 + 2, min(y1 + 11, _TILE_PX - 2)), cv2.FONT_HERSHEY_SIMPLEX
         name = class_names[sample["labels"][i]]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)

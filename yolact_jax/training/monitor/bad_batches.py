@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolact_jax.cli import Ended
 from yolact_jax.files import replacing
 
 _LOGGER = logging.getLogger(__name__)
@@ -13,7 +14,7 @@ _MAX_FILES = 20
 _TERM_PREFIX = "term:"
 
 
-class DivergedError(RuntimeError):
+class DivergedError(Ended):
     """Too many updates in a row were not finite."""
 
 

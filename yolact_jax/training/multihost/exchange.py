@@ -1,43 +1,69 @@
-"""Bytes from every process of a run to every other."""
+"""Values from process to process, through files in the folder of their run."""
 
-import itertools
+import json
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-_LONGEST_WAIT_MS = 24 * 3600 * 1000
-_BLOCK_BYTES = 64 << 20  # of all processes together, on each device
-_barrier_ids = itertools.count()
+from yolact_jax.files import write_json
+from yolact_jax.training.multihost.processes import on_all_processes, on_first_process
+
+EXCHANGE_FOLDER = ".exchange"
 
 
-def exchange(content: bytes) -> list[bytes]:
-    """Returns what every process calls this with, in the order of the processes.
-
-    It travels over the devices, as JAX has no other public way; in blocks, since each
-    of them holds what all processes send.
+def gather(value: Any, workdir: str | Path) -> list | None:
+    """Collects in process 0 the values that the processes call this with.
 
     Args:
-      content: less than 4 GiB; not empty in one process at least.
+      value: what JSON can hold.
+      workdir: folder of the run, which all processes see.
+
+    Returns:
+      The values by number of the process; None in the other processes.
+
+    Raises:
+      OtherProcessError: if another process could not write its value.
     """
-    _wait_for_all()
-    lengths = multihost_utils.process_allgather(np.uint32(len(content)))
-    longest = int(lengths.max())
-    # Few different sizes mean few compilations.
-    size = min(_BLOCK_BYTES // len(lengths), 1 << (longest - 1).bit_length())
-    padded = np.zeros(-(-longest // size) * size, np.uint8)
-    padded[: len(content)] = np.frombuffer(content, np.uint8)
-    blocks = [
-        multihost_utils.process_allgather(padded[start : start + size])
-        for start in range(0, longest, size)
-    ]
-    received = np.concatenate(blocks, axis=1)
-    return [
-        row[:length].tobytes() for row, length in zip(received, lengths, strict=True)
-    ]
+    if jax.process_count() == 1:
+        return [value]
+    shared = _agree_on_folder(workdir)
+    on_all_processes(write_json, shared / f"{jax.process_index()}.json", value)
+    paths = [shared / f"{index}.json" for index in range(jax.process_count())]
+    values = on_first_process(lambda: [*map(_read, paths)])
+    on_first_process(shutil.rmtree, shared.parent)
+    return values
 
 
-def _wait_for_all() -> None:
-    """Waits without a device, whose collectives give up after seconds on some."""
-    wait = ocp.multihost.get_barrier_sync_fn()
-    wait(key=f"yolact_jax_{next(_barrier_ids)}", timeout_ms=_LONGEST_WAIT_MS)
+def value_of_first_process(value: Any, workdir: str | Path) -> Any:
+    """Returns, in every process, the value that process 0 calls this with.
+
+    Args:
+      value: what JSON can hold; ignored in the other processes.
+      workdir: folder of the run, which all processes see.
+
+    Raises:
+      OtherProcessError: if another process could not write or read the value.
+    """
+    if jax.process_count() == 1:
+        return value
+    shared = _agree_on_folder(workdir)
+    on_first_process(write_json, shared / "0.json", value)
+    value = on_all_processes(_read, shared / "0.json")
+    on_first_process(shutil.rmtree, shared.parent)
+    return value
+
+
+def _agree_on_folder(workdir: str | Path) -> Path:
+    """A folder that no process of an earlier run has written to or still may."""
+    on_all_processes(lambda: None)  # A broadcast gives up where one comes late.
+    token = multihost_utils.broadcast_one_to_all(np.uint32(secrets.randbits(32)))
+    return Path(workdir) / EXCHANGE_FOLDER / f"{int(token):08x}"
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())

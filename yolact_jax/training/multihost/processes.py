@@ -1,18 +1,20 @@
 """Several processes in one run: how they start, talk to each other, and who writes."""
 
 import contextlib
-import pickle
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-
-from yolact_jax.training.multihost.exchange import exchange
 
 T = TypeVar("T")
 
+_LONGEST_WAIT_MS = 24 * 3600 * 1000
+_REPORT_BYTES = 4096
+_barrier_ids = itertools.count()
 _is_working_alone = False
 
 
@@ -131,15 +133,14 @@ def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
             result = function(*args, **kwargs)
     except Exception as caught:
         error = caught
-    errors = [pickle.loads(content) for content in exchange(_describe(error))]
+    reports = _tell_all(error)
     if error is not None:
         raise error
-    for index, described in enumerate(errors):
-        if described is not None:
-            message, exit_status = described
-            raise OtherProcessError(
-                f"Process {index} has failed: {message}", exit_status
-            )
+    for index in np.flatnonzero(reports[:, 0]):
+        message = reports[index, 1:].tobytes().rstrip(b"\0").decode(errors="ignore")
+        raise OtherProcessError(
+            f"Process {index} has failed: {message}", int(reports[index, 0])
+        )
     return result
 
 
@@ -182,33 +183,6 @@ def largest_of_all(value: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(value))))
 
 
-def value_of_first_process(value: T) -> T:
-    """Returns, in every process, the value that process 0 calls this with.
-
-    Args:
-      value: what can be pickled; ignored in the other processes.
-    """
-    if jax.process_count() == 1:
-        return value
-    content = pickle.dumps(value) if is_first_process() else b""
-    return pickle.loads(exchange(content)[0])
-
-
-def gather(value: T) -> list[T] | None:
-    """Collects in process 0 the values that the processes call this with.
-
-    Args:
-      value: what can be pickled, in less than 4 GiB.
-
-    Returns:
-      The values by number of the process; None in the other processes.
-    """
-    if jax.process_count() == 1:
-        return [value]
-    contents = exchange(pickle.dumps(value))
-    return [pickle.loads(c) for c in contents] if is_first_process() else None
-
-
 @contextlib.contextmanager
 def _working_alone() -> Iterator[None]:
     global _is_working_alone
@@ -219,9 +193,15 @@ def _working_alone() -> Iterator[None]:
         _is_working_alone = False
 
 
-def _describe(error: Exception | None) -> bytes:
-    if error is None:
-        return pickle.dumps(None)
-    lines = str(error).splitlines() or [""]
-    message = f"{type(error).__name__}: {lines[0]}"
-    return pickle.dumps((message, getattr(error, "exit_status", 1)))
+def _tell_all(error: Exception | None) -> np.ndarray:
+    """Returns [processes, n] uint8: exit status, 0 for none, and message of each."""
+    told = np.zeros(_REPORT_BYTES, np.uint8)
+    if error is not None:
+        lines = str(error).splitlines() or [""]
+        text = f"{type(error).__name__}: {lines[0]}".encode()[: _REPORT_BYTES - 1]
+        told[0] = getattr(error, "exit_status", 1)
+        told[1 : 1 + len(text)] = np.frombuffer(text, np.uint8)
+    # Waits without a device first, whose collectives give up after seconds on some.
+    wait = ocp.multihost.get_barrier_sync_fn()
+    wait(key=f"yolact_jax_{next(_barrier_ids)}", timeout_ms=_LONGEST_WAIT_MS)
+    return multihost_utils.process_allgather(told)

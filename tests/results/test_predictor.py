@@ -10,8 +10,9 @@ from flax import linen as nn
 
 from tests.helpers import scenes
 from yolact_jax.config import Eval
-from yolact_jax.inference.predictor import Predictor, make_predict_fn
+from yolact_jax.inference.engine import Engine, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
+from yolact_jax.results.predictor import Predictor
 from yolact_jax.structures import Predictions
 from yolact_jax.training.multihost.mesh import make_layout
 
@@ -47,25 +48,27 @@ def half_bright(height, width, side):
     return image
 
 
-def make_predictor(batch_size=1, sharding=None, **kwargs) -> Predictor:
+def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
     predict_fn = make_predict_fn(
-        BrightHalves(),
-        jnp.asarray(ANCHORS),
-        32,
-        Eval(max_detections=4),
-        sharding=sharding,
+        BrightHalves(), ANCHORS, 32, Eval(max_detections=4), sharding=sharding
     )
-    names = ("left", "right")
     thresholds = {"candidate_threshold": 0.05, "iou_threshold": 0.5}
-    options = {**thresholds, "batch_size": batch_size, "sharding": sharding}
-    return Predictor(predict_fn, {}, names, **options, **kwargs)
+    return Engine(predict_fn, {}, batch_size, sharding=sharding, **thresholds, **kwargs)
+
+
+def make_predictor(*args, **kwargs) -> Predictor:
+    return of(make_engine(*args, **kwargs))
+
+
+def of(engine: Engine) -> Predictor:
+    return Predictor(lambda: engine, ("left", "right"))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (61, 33), (200, 100)])
 def test_boxes_and_masks_are_in_pixels_of_the_image(height, width, side):
-    predictor = make_predictor(score_threshold=0.5)
-    found = predictor(half_bright(height, width, side))
+    predictor = make_predictor()
+    found = predictor.predict(half_bright(height, width, side), score_threshold=0.5)
     assert found.labels.tolist() == [0 if side == "left" else 1]
     x1, x2 = (0, width / 2) if side == "left" else (width / 2, width)
     np.testing.assert_allclose(found.boxes_px, [[x1, 0, x2, height]], atol=1e-3)
@@ -82,8 +85,8 @@ def test_stream_keeps_the_order_whatever_sizes_and_batches():
     sides = ["left", "right", "left", "left", "right"]
     images = [half_bright(*size, side) for size, side in zip(sizes, sides, strict=True)]
     for batch_size in (1, 2, 4):
-        predictor = make_predictor(batch_size, score_threshold=0.5)
-        found = list(predictor.stream(images))
+        predictor = make_predictor(batch_size)
+        found = list(predictor.stream(images, score_threshold=0.5))
         assert [f.labels.tolist() for f in found] == [[0], [1], [0], [0], [1]]
         assert [f.masks.shape[1:] for f in found] == sizes
 
@@ -93,22 +96,23 @@ def test_unordered_stream_fills_batches_with_images_of_a_canvas():
     sizes = [(40, 60), (50, 30), (64, 64), (100, 120), (20, 20), (90, 90), (30, 64)]
     sides = ["left", "right", "left", "left", "right", "right", "left"]
     images = [half_bright(*size, side) for size, side in zip(sizes, sides, strict=True)]
-    predictor = make_predictor(2, score_threshold=0.5)
+    engine = make_engine(2)
     batches = []
 
     def predict(variables, canvases, sizes, *thresholds):
         batches.append(canvases.shape[1])
-        return predictor.predict_fn(variables, canvases, sizes, *thresholds)
+        return engine.predict_fn(variables, canvases, sizes, *thresholds)
 
-    counted = dataclasses.replace(predictor, predict_fn=predict)
-    found = dict(counted.stream_unordered(images))
+    counted = of(dataclasses.replace(engine, predict_fn=predict))
+    found = dict(counted.detect_unordered(images))
     assert batches == [64, 64, 128, 64]
     assert sorted(found) == list(range(7))
     for index, (size, side) in enumerate(zip(sizes, sides, strict=True)):
-        assert found[index].labels.tolist() == [0 if side == "left" else 1]
-        assert found[index].masks.shape[1:] == size
+        sure = found[index][found[index].scores > 0.5]
+        assert sure.labels.tolist() == [0 if side == "left" else 1]
+        assert sure.masks.shape[1:] == size
     with pytest.raises(ValueError, match="uint8 RGB"):
-        list(predictor.stream_unordered([np.zeros((4, 4), np.uint8)]))
+        list(counted.detect_unordered([np.zeros((4, 4), np.uint8)]))
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
@@ -119,9 +123,13 @@ def test_images_spread_over_devices_give_the_same(count):
         half_bright(40 + index, 60 - index, "left" if index % 2 else "right")
         for index in range(count)
     ]
-    spread = make_predictor(4, make_layout(devices).sharded, score_threshold=0.5)
-    alone = make_predictor(1, score_threshold=0.5)
-    for one, other in zip(spread.stream(images), alone.stream(images), strict=True):
+    spread = make_predictor(4, make_layout(devices).sharded)
+    alone = make_predictor(1)
+    for one, other in zip(
+        spread.stream(images, score_threshold=0.5),
+        alone.stream(images, score_threshold=0.5),
+        strict=True,
+    ):
         assert len(one) == 1
         for field in ("boxes_px", "scores", "labels", "masks"):
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
@@ -139,12 +147,12 @@ def test_thresholds_and_objects_do_not_recompile_but_a_new_canvas_does():
     predictor = make_predictor()
     for threshold in (0.1, 0.5, 0.9):
         for image in (half_bright(40, 60, "left"), np.zeros((64, 64, 3), np.uint8)):
-            predictor.predict_fn(
+            predictor.engine.predict_fn(
                 {}, _canvas(image, 64), jnp.array([image.shape[:2]]), threshold, 0.5
             )
-    assert predictor.predict_fn._cache_size() == 1
+    assert predictor.engine.predict_fn._cache_size() == 1
     predictor(half_bright(100, 100, "left"))
-    assert predictor.predict_fn._cache_size() == 2
+    assert predictor.engine.predict_fn._cache_size() == 2
 
 
 def _canvas(image, side):
@@ -156,14 +164,15 @@ def _canvas(image, side):
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        None,
     ],
 )
 def test_other_arrays_are_refused(image):
-    with pytest.raises(ValueError, match=r"`image` must be a uint8 RGB array"):
+    with pytest.raises(ValueError, match="`image` must be a path, a PIL image, or"):
         make_predictor()(image)
 
 
@@ -173,11 +182,14 @@ def test_real_network_runs_from_pixels_to_masks():
         jax.random.key(0)
     )
     predict_fn = make_predict_fn(
-        model, jnp.asarray(scenes.tiny_anchors()), 64, Eval(top_k=50, max_detections=20)
+        model, scenes.tiny_anchors(), 64, Eval(top_k=50, max_detections=20)
     )
-    predictor = Predictor(predict_fn, variables, ("a", "b", "c"), 1, 0.05, 0.5)
+    predictor = Predictor(
+        lambda: Engine(predict_fn, variables, 1, 0.05, 0.5), ("a", "b", "c")
+    )
     rng = np.random.default_rng(0)
-    found = predictor(rng.integers(0, 255, (48, 80, 3), dtype=np.uint8))
+    image = rng.integers(0, 255, (48, 80, 3), dtype=np.uint8)
+    found = predictor.predict(image, score_threshold=0.0)
     assert len(found) == 20
     assert np.all(np.diff(found.scores) <= 0)
     assert found.boxes_px.min() >= 0

@@ -1,4 +1,4 @@
-"""Runs a trained model on images: uint8 pixels in, instances out."""
+"""Runs a trained model on images: uint8 pixels in, detections and masks out."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from yolact_jax.inference.detect import (
 )
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Detections, Instances
+from yolact_jax.structures import Detections, PackedMasks
 
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 
@@ -38,7 +38,7 @@ class Outputs:
 
 def make_predict_fn(
     model: nn.Module,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: np.ndarray,
     input_size: int,
     options: Eval,
     *,
@@ -67,7 +67,7 @@ def make_predict_fn(
         predictions = model.apply(variables, images, train=False)
         detections = detect(
             predictions,
-            anchors_cxcywh,
+            jnp.asarray(anchors_cxcywh),
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             options=options,
@@ -122,14 +122,17 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
     return {**variables, **transform(variables)}
 
 
+Found = tuple[Detections, PackedMasks]
+"""Detections of one image without padding, best first, and their masks."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Predictor:
+class Engine:
     """A model with its weights, ready for images of any size.
 
     Attributes:
       predict_fn: from `make_predict_fn`.
-      variables: parameters and batch statistics, on the device.
-      class_names: name of each label.
+      variables: parameters and batch statistics, from `prepare_variables`.
       batch_size: images per call, over all devices.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
       iou_threshold: overlap above which Fast NMS drops the lower score.
@@ -140,22 +143,12 @@ class Predictor:
 
     predict_fn: Callable[..., Outputs]
     variables: dict
-    class_names: tuple[str, ...]
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
-    score_threshold: float = 0.0
     sharding: NamedSharding | None = None
 
-    def __call__(self, image: np.ndarray) -> Instances:
-        """Finds the objects of one [h, w, 3] uint8 RGB image.
-
-        Raises:
-          ValueError: if the image has another type or shape.
-        """
-        return next(self.stream([image]))
-
-    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Instances]:
+    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
         """Finds the objects of many images, yielding results in order.
 
         Images are batched with neighbours that fit on the same canvas.
@@ -164,7 +157,7 @@ class Predictor:
           images: [h, w, 3] uint8 RGB, of any sizes.
 
         Yields:
-          The instances of each image.
+          What is found in each image.
 
         Raises:
           ValueError: if an image has another type or shape.
@@ -182,7 +175,7 @@ class Predictor:
 
     def stream_unordered(
         self, images: Iterable[np.ndarray]
-    ) -> Iterator[tuple[int, Instances]]:
+    ) -> Iterator[tuple[int, Found]]:
         """Finds the objects of many images, in full batches whatever their order.
 
         Args:
@@ -190,7 +183,7 @@ class Predictor:
             is in memory.
 
         Yields:
-          The index of an image and its instances, not in order.
+          The index of an image and what is found in it, not in order.
 
         Raises:
           ValueError: if an image has another type or shape.
@@ -208,11 +201,11 @@ class Predictor:
 
     def _run_group(
         self, group: Sequence[tuple[int, np.ndarray]]
-    ) -> Iterator[tuple[int, Instances]]:
+    ) -> Iterator[tuple[int, Found]]:
         indices, images = zip(*group, strict=True)
         return zip(indices, self._run(images), strict=True)
 
-    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Instances]:
+    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
         side = _canvas_side(images[0])
         canvases = np.zeros((self.batch_size, side, side, 3), np.uint8)
         sizes = np.ones((self.batch_size, 2), np.int32)
@@ -229,36 +222,15 @@ class Predictor:
         outputs = jax.device_get(outputs)
         for index, image in enumerate(images):
             one = jax.tree.map(lambda x, i=index: x[i], outputs)
-            yield to_instances(one, *image.shape[:2], self.score_threshold)
+            yield _without_padding(one, *image.shape[:2])
 
 
-def to_instances(
-    outputs: Outputs, height: int, width: int, score_threshold: float = 0.0
-) -> Instances:
-    """Drops padding and low scores, and scales boxes to pixels.
-
-    Args:
-      outputs: of one image, without the B axis, on the host.
-      height: image height in pixels.
-      width: image width in pixels.
-      score_threshold: detections must score above it.
-
-    Returns:
-      The instances, best first.
-    """
+def _without_padding(outputs: Outputs, height: int, width: int) -> Found:
     detections = outputs.detections
-    keep = detections.valid & (detections.scores > score_threshold)
-    scale = np.array([width, height, width, height], np.float32)
-    packed = outputs.packed_masks[keep][:, :height]
-    mask_scores = detections.mask_scores
-    masks = np.unpackbits(packed, axis=-1, count=width) if keep.any() else packed
-    return Instances(
-        boxes_px=np.clip(detections.boxes[keep], 0, 1) * scale,
-        scores=detections.scores[keep],
-        labels=detections.labels[keep],
-        masks=masks.reshape(-1, height, width).astype(bool),
-        mask_scores=None if mask_scores is None else mask_scores[keep],
-    )
+    keep = detections.valid & (detections.scores > 0)
+    rows = outputs.packed_masks[:, :height, : -(-width // 8)]
+    kept = jax.tree.map(lambda x: x[keep], detections)
+    return kept, PackedMasks(rows[keep], width)
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -1,0 +1,57 @@
+"""One mask as rings, run lengths or a cut-out."""
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def run_lengths(mask: np.ndarray) -> dict:
+    """Codes a [height, width] bool mask as COCO does, counts as str for JSON."""
+    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "size": [int(side) for side in code["size"]],
+        "counts": code["counts"].decode("ascii"),
+    }
+
+
+def rings(mask: np.ndarray) -> list[np.ndarray]:
+    """Outlines a mask along the edges of its pixels; holes are filled.
+
+    Args:
+      mask: [height, width] bool.
+
+    Returns:
+      For each connected part [m, 2] float32 x and y of the corners, pixels.
+    """
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    part = mask[y : y + height, x : x + width].view(np.uint8)
+    # OpenCV's outlines run through the middle of pixels.  At twice the size even
+    # places are left and upper halves of pixels, odd ones right and lower halves, so
+    # rounding half a place up gives the edges.
+    double = part.repeat(2, axis=0).repeat(2, axis=1)
+    found, _ = cv2.findContours(double, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    edges = (_corners((ring[:, 0] + 1) // 2) + (x, y) for ring in found)
+    return [ring.astype(np.float32) for ring in edges]
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """Leaves out points between neighbours on one line."""
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    step = points - np.roll(points, 1, axis=0)
+    following = np.roll(step, -1, axis=0)
+    turns = step[:, 0] * following[:, 1] != step[:, 1] * following[:, 0]
+    return points[turns]
+
+
+def cut_out(
+    image: np.ndarray, box_px: np.ndarray, mask: np.ndarray, background: bool
+) -> np.ndarray:
+    """Cuts out the window of a box, or of a mask and with it as the alpha channel."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if background or not width:
+        x, y = np.floor(box_px[:2]).astype(int)
+        width, height = np.maximum(np.ceil(box_px[2:]).astype(int) - (x, y), 1)
+    window = slice(y, y + height), slice(x, x + width)
+    if background:
+        return image[window].copy()
+    return np.dstack([image[window], mask[window].view(np.uint8) * 255])

@@ -1,0 +1,158 @@
+"""The front door: images of any kind in, `Instances` out."""
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolact_jax.data.images import list_images, read_image
+from yolact_jax.inference.engine import Engine, Found
+from yolact_jax.results.instances import Instances
+
+
+class Predictor:
+    """A trained model that finds objects in images; `yolact_jax.load` makes one.
+
+    The first image of each size class compiles a program; later ones reuse it.
+
+        >>> model = yolact_jax.load(run)
+        >>> model.predict("photo.jpg", score_threshold=0.5).names
+        >>> for result in model.stream("photos"):
+        ...     print(result.source, len(result))
+
+    Attributes:
+      class_names: name of each label.
+      category_ids: dataset category id of each label.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[], Engine],
+        class_names: Sequence[str],
+        category_ids: Sequence[int] = (),
+    ):
+        """Takes a function that makes the engine, which is called at first use."""
+        self._make_engine = make_engine
+        self.class_names = tuple(class_names)
+        numbers = range(1, len(self.class_names) + 1)
+        self.category_ids = tuple(category_ids) or tuple(numbers)
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """What runs the model, on the device from now on.
+
+        Raises:
+          ValueError: if the weights are not those of the config's model.
+        """
+        return self._make_engine()
+
+    def predict(self, image: Any, *, score_threshold: float = 0.3) -> Any:
+        """Finds the objects of one image, or of several.
+
+            >>> one = model.predict("photo.jpg")
+            >>> several = model.predict(["photo.jpg", array, pil_image])
+
+        Args:
+          image: a path, a PIL image, or a uint8 array: RGB [h, w, 3], gray [h, w] or
+            RGBA [h, w, 4], whose alpha is dropped; or a list or other iterable of
+            these.  The EXIF orientation is applied.
+          score_threshold: least score of an object, in [0, 1].  YOLACT++ ranks objects
+            by the scores of their masks.
+
+        Returns:
+          `Instances`, or a list of them.
+
+        Raises:
+          ValueError: if an image is missing, damaged or of another type, or
+            `score_threshold` is out of range.
+        """
+        if isinstance(image, Iterable) and not _is_single(image):
+            return list(self.stream(image, score_threshold=score_threshold))
+        return next(self.stream([image], score_threshold=score_threshold))
+
+    __call__ = predict
+
+    def stream(
+        self, images: Any, *, score_threshold: float = 0.3
+    ) -> Iterator[Instances]:
+        """Finds the objects of many images one after the other, in constant memory.
+
+            >>> results = model.stream("photos")
+            >>> names = [result.names for result in results]
+
+        Args:
+          images: an iterable of what `predict` takes, or the path of an image or of a
+            folder of images.
+          score_threshold: as for `predict`.
+
+        Returns:
+          An iterator of the results, in order.
+
+        Raises:
+          ValueError: as for `predict`; those of an image when its turn comes.
+        """
+        if not 0 <= score_threshold <= 1:
+            raise ValueError(
+                f"`score_threshold` is {score_threshold}; it must be from 0 to 1."
+            )
+        single = isinstance(images, str | Path)
+        return self._stream(list_images(images) if single else images, score_threshold)
+
+    def _stream(
+        self, images: Iterable[Any], score_threshold: float
+    ) -> Iterator[Instances]:
+        waiting: collections.deque[tuple[np.ndarray, Path | None]] = collections.deque()
+
+        def pixels() -> Iterator[np.ndarray]:
+            for image in images:
+                path = Path(image) if isinstance(image, str | Path) else None
+                waiting.append((read_image(image), path))
+                yield waiting[-1][0]
+
+        for found in self.engine.stream(pixels()):
+            image, source = waiting.popleft()
+            result = self._instances(found, image, source).ranked_by_mask()
+            yield result[result.scores >= score_threshold]
+
+    def detect_unordered(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[tuple[int, Instances]]:
+        """Returns all detections of any score, as evaluation needs, in full batches.
+
+        Args:
+          images: [h, w, 3] uint8 RGB, of any sizes.
+
+        Yields:
+          The index of an image and its instances, with separate scores of boxes and
+          masks; not in order.
+
+        Raises:
+          ValueError: if an image has another type or shape.
+        """
+        for index, found in self.engine.stream_unordered(images):
+            yield index, self._instances(found)
+
+    def _instances(
+        self, found: Found, image: np.ndarray | None = None, source: Path | None = None
+    ) -> Instances:
+        detections, masks = found
+        height, width = masks.size
+        scale = np.array([width, height, width, height], np.float32)
+        return Instances(
+            np.clip(detections.boxes, 0, 1) * scale,
+            detections.scores,
+            detections.labels,
+            masks,
+            detections.mask_scores,
+            class_names=self.class_names,
+            category_ids=self.category_ids,
+            image=image,
+            source=source,
+        )
+
+
+def _is_single(image: Any) -> bool:
+    return isinstance(image, str | Path) or hasattr(image, "__array_interface__")

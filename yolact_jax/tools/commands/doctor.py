@@ -1,0 +1,93 @@
+"""Examines a dataset: every fault with its ids, and what the network will see.
+
+    yolact-jax doctor --config configs/custom.py --sheet sheet.png
+    yolact-jax doctor --annotations train.json --images train --sheet sheet.png \\
+        --validation_annotations val.json --validation_images val
+
+A config gives the data, the sizes and anchors of the network, and the augmentation of
+the sheet; without one they are those of coco, and the data those of the flags.
+The exit status is 1 if there are problems, with --strict also for warnings, else 0.
+"""
+
+import tempfile
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from yolact_jax.cli import Command
+from yolact_jax.config import from_config_dict
+from yolact_jax.tools.doctor.examine import diagnose, report
+from yolact_jax.zoo.specs import load_config
+
+# Flag -> field of the config.
+_FIELDS = {
+    "annotations": "data.train_annotations",
+    "images": "data.train_images",
+    "validation_annotations": "data.validation_annotations",
+    "validation_images": "data.validation_images",
+    "input_size": "data.input_size",
+    "max_objects": "data.max_objects",
+    "records_dir": "data.records_dir",
+}
+
+
+def find_config(given: dict[str, str]) -> ConfigDict:
+    """Returns the config of ``--config``, or the default one."""
+    return load_config(given.get("config", "coco"))
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    for name, text in (
+        ("annotations", "Json file of the train split."),
+        ("images", "Folder of its images."),
+        ("validation_annotations", "Json file of the validation split."),
+        ("validation_images", "Folder of its images. [that of --images]"),
+        ("sheet", "PNG file to draw augmented samples in."),
+        ("records_dir", "Keep the records there. [a temporary folder]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
+    for name, text, default, least in (
+        ("input_size", "Side of the network input, pixels.", None, 32),
+        ("max_objects", "Slots for annotations per image.", None, 1),
+        ("samples", "Samples to draw.", 16, 1),
+        ("most", "Findings of a kind to print.", 20, 1),
+    ):
+        flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=values)
+    flags.DEFINE_bool("strict", False, "Whether warnings fail.", flag_values=values)
+
+
+def run(values: Any) -> int:
+    """Examines, prints the report, and returns its status."""
+    changes = {
+        field: values[flag].value
+        for flag, field in _FIELDS.items()
+        if values[flag].value is not None
+    }
+    if values.annotations is not None:
+        changes = _only_given_data(values) | changes
+    config = from_config_dict(values.config)
+    with tempfile.TemporaryDirectory() as temporary:
+        changes = {"data.records_dir": temporary, "data.skip_bad": True} | changes
+        found = diagnose(
+            config.replace(changes), sheet=values.sheet, samples=values.samples
+        )
+    print(report(found, values.most))
+    failing = {"problem", "warning"} if values.strict else {"problem"}
+    return int(any(finding.level in failing for finding in found))
+
+
+def _only_given_data(values: Any) -> dict[str, Any]:
+    """Fields that keep data of the config out where flags name others."""
+    if values.images is None:
+        raise ValueError("--images is missing: the folder of images of --annotations.")
+    validation = values.images if values.validation_annotations else ""
+    return {
+        "data.dataset": "coco",
+        "data.validation_annotations": "",
+        "data.validation_images": validation,
+    }
+
+
+COMMAND = Command("doctor", __doc__, define_flags, run, find_config)

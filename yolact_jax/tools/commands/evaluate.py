@@ -1,0 +1,81 @@
+"""Measures COCO AP of a run, or of weights on the validation data of a config.
+
+    yolact-jax evaluate --workdir runs/shapes
+    yolact-jax evaluate --weights yolact_base
+    yolact-jax evaluate --weights model.pth --config configs/custom.py
+
+Writes bbox_detections.json and mask_detections.json in COCO result format, appends a
+row to the run's metrics.jsonl, and prints that row as the last line.  With --workdir
+the config is that of the run; --config.data.* and --config.eval.* change it, to
+evaluate on other images for example.
+"""
+
+import json
+from typing import Any
+
+import jax.numpy as jnp
+from absl import flags
+
+from yolact_jax import build
+from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.tools.commands import model_flags
+from yolact_jax.training.evaluate import evaluate_and_report
+from yolact_jax.training.step import TrainState
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    model_flags.define(values)
+    model_flags.define_nms(values)
+    flags.DEFINE_enum(
+        "split", "validation", ["validation", "train"], "Images.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_images", None, "How many images; 0: all.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder for results; default: workdir, or out with --weights.",
+        flag_values=values,
+    )
+
+
+def run(values: Any) -> None:
+    """Evaluates, and prints the row of metrics."""
+    keep_compiled_programs()
+    model, variables, step = model_flags.load(values)
+    dataset = build.make_dataset(model.config, splits=(values.split,))
+    if tuple(dataset.class_names) != tuple(model.class_names):
+        raise ValueError(_difference(dataset.class_names, model.class_names))
+    row = evaluate_and_report(
+        model.config,
+        dataset,
+        TrainState(jnp.int32(step), **variables, opt_state=()),
+        values.workdir or values.output or "out",
+        split=values.split,
+        output=values.output,
+    )
+    print(json.dumps(row))
+
+
+def _difference(of_data: tuple[str, ...], of_model: tuple[str, ...]) -> str:
+    """Says how the classes of data and model differ."""
+    advice = "point --config.data.* to data of the same classes, in the same order."
+    if len(of_data) != len(of_model):
+        return (
+            f"the data have {len(of_data)} classes and the model {len(of_model)}; "
+            f"{advice}"
+        )
+    label = next(
+        i
+        for i, names in enumerate(zip(of_data, of_model, strict=True))
+        if names[0] != names[1]
+    )
+    return (
+        f"class {label} of the data is {of_data[label]!r} and of the model "
+        f"{of_model[label]!r}; {advice}"
+    )
+
+
+COMMAND = Command("evaluate", __doc__, define_flags, run, model_flags.find_config)

@@ -1,0 +1,77 @@
+"""The console command ``yolact-jax`` and the scripts of the repository."""
+
+import ast
+import importlib
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Sequence
+
+NAMES = (
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "convert",
+    "doctor",
+    "plan",
+    "replay",
+    "config",
+)
+
+
+def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
+    """Runs the command that the first argument names.
+
+    Args:
+      arguments: the command line without the program; that of the process if None.
+      program: what errors start with; "yolact-jax NAME" if None.
+
+    Returns:
+      The exit status.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name, *rest = arguments or ["--help"]
+    if name in ("--version", "version"):
+        print(importlib.import_module("yolact_jax").__version__)
+        return 0
+    if name in ("--help", "-h", "help"):
+        print(_usage())
+        return 0
+    if name not in NAMES:
+        print(f"yolact-jax: there is no command {name}.\n\n{_usage()}", file=sys.stderr)
+        return 1
+    # Imported late: each command imports what it needs only.
+    from yolact_jax import cli
+
+    command = importlib.import_module(_module(name)).COMMAND
+    return cli.execute(command, rest, program or f"yolact-jax {name}")
+
+
+def run_script(path: str) -> None:
+    """Runs the command of a script, ``train.py`` for example, and exits.
+
+    Args:
+      path: of the script, whose name is that of the command.
+    """
+    script = pathlib.Path(path)
+    sys.exit(main([script.stem, *sys.argv[1:]], program=script.name))
+
+
+def _module(name: str) -> str:
+    return f"{__package__}.{name}"
+
+
+def _usage() -> str:
+    summaries = "\n".join(f"  {name:<10}{_summary(name)}" for name in NAMES)
+    return (
+        f"Usage: yolact-jax COMMAND [--flag=value ...]\n\n{summaries}\n\n"
+        f"yolact-jax COMMAND --help explains a command and lists its flags."
+    )
+
+
+def _summary(name: str) -> str:
+    """The first line of a command's docstring, read without importing it."""
+    spec = importlib.util.find_spec(_module(name))
+    source = pathlib.Path(spec.origin).read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source)).splitlines()[0]

@@ -1,0 +1,124 @@
+"""Flags of the commands that use a trained model, and the model that they name."""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from yolact_jax.config import Config, from_config_dict, to_config_dict
+from yolact_jax.ops.nms.variants import NMS_VARIANTS
+from yolact_jax.run.folder import Run, load_run
+from yolact_jax.run.variables import choose_step, load_variables
+from yolact_jax.zoo.pretrained import load_pretrained
+from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
+
+# Sections in which a run may be used with other values than it was trained with.
+_FREE = ("data.", "eval.")
+_FIXED = ("data.input_size",)
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the flags."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    flags.DEFINE_string(
+        "step", None, "A step of the run, latest or best. [latest]", flag_values=values
+    )
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "Published name or file of weights, instead of a run.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "class_names",
+        None,
+        "Classes of --weights that do not name them: a text file with one a line, or "
+        "names with commas between.",
+        flag_values=values,
+    )
+
+
+def define_nms(values: flags.FlagValues) -> None:
+    """Defines the flags that choose the kind of NMS."""
+    flags.DEFINE_enum(
+        "nms", None, NMS_VARIANTS, "Default: that of the config.", flag_values=values
+    )
+    flags.DEFINE_bool("class_agnostic", None, "NMS across classes.", flag_values=values)
+
+
+def find_config(given: dict[str, str]) -> ConfigDict | None:
+    """Returns the config of the model: of the run, by its name, or of a file.
+
+    Raises:
+      ValueError: if the flags contradict each other or name no config.
+    """
+    workdir, weights = given.get("workdir"), given.get("weights")
+    if (workdir is None) == (weights is None):
+        raise ValueError(
+            "give either --workdir, the folder of a run, or --weights, a published "
+            "name or a file together with --config."
+        )
+    if workdir is not None:
+        if "config" in given:
+            raise ValueError(
+                "--workdir has a config of its own, so --config has no effect; use "
+                "--config.data.* and --config.eval.* alone to change the run's."
+            )
+        return to_config_dict(load_run(workdir).config)
+    if "config" in given:
+        return load_config(given["config"])
+    if weights in SPEC_NAMES:
+        return to_config_dict(spec(weights))
+    raise ValueError(
+        f"--weights {weights} needs --config, such as yolact_base: the file does not "
+        f"say which model it is for."
+    )
+
+
+def load(values: Any) -> tuple[Run, dict, int]:
+    """Loads the model that the flags name.
+
+    Args:
+      values: the parsed flags.
+
+    Returns:
+      Config and classes, the variables on the host, and the step of the run, 0 for
+      weights.
+
+    Raises:
+      ValueError: if it cannot be had, or a flag contradicts it.
+    """
+    config = _with_flags(values)
+    if values.weights is not None:
+        if values.step is not None:
+            raise ValueError("--step is for runs; --weights has no steps.")
+        return *load_pretrained(config, values.weights), 0
+    if values.class_names is not None:
+        raise ValueError("--class_names is for --weights; a run knows its classes.")
+    run = load_run(values.workdir)
+    _require_same_model(run.config, config)
+    step = choose_step(values.workdir, values.step)
+    run = Run(config, run.class_names, run.category_ids)
+    return run, load_variables(values.workdir, step), step
+
+
+def _with_flags(values: Any) -> Config:
+    """The config with the values of flags that have names of their own."""
+    changes = {
+        f"eval.{name}": values[name].value
+        for name in ("nms", "class_agnostic", "max_images")
+        if name in values and values[name].value is not None
+    }
+    return from_config_dict(values.config).replace(changes)
+
+
+def _require_same_model(old: Config, new: Config) -> None:
+    before, after = old.flat(), new.flat()
+    for field in before:
+        free = field.startswith(_FREE) and field not in _FIXED
+        if not free and before[field] != after[field]:
+            raise ValueError(
+                f"--config.{field}={after[field]} contradicts the run, which was "
+                f"trained with {before[field]}; only --config.data.* (but for "
+                f"input_size) and --config.eval.* can change."
+            )

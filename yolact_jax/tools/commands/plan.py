@@ -1,0 +1,36 @@
+"""Says what a training needs: parameters, GFLOPs, memory, the largest batch.
+
+    yolact-jax plan --config yolact_base --config.train.batch_size=16
+
+The training step is compiled for the devices at hand; no data are read.
+"""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.config import from_config_dict
+from yolact_jax.tools.plan import format_plan, make_plan
+from yolact_jax.zoo.specs import load_config
+
+
+def find_config(given: dict[str, str]) -> ConfigDict | None:
+    """Returns the config of ``--config``, a name or a file."""
+    return load_config(given["config"]) if "config" in given else None
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines no flag beside ``--config``."""
+
+
+def run(values: Any) -> None:
+    """Prints the plan."""
+    if values.config is None:
+        raise ValueError("--config is missing: a name such as yolact_base, or a file.")
+    keep_compiled_programs()
+    print(format_plan(make_plan(from_config_dict(values.config))))
+
+
+COMMAND = Command("plan", __doc__, define_flags, run, find_config)

@@ -1,0 +1,73 @@
+"""Trains a model, or goes on with a run that was stopped.
+
+    yolact-jax train --config shapes --workdir runs/shapes
+    python train.py --config configs/shapes.py --workdir runs/shapes
+
+--config takes a name or a file; any field of it can be set, for example
+--config.train.batch_size=16.  A run that was stopped goes on where its newest
+checkpoint left it.  SIGTERM and Ctrl-C end it after the running step, saved.
+--plan only says what the training will need.
+
+On several hosts the same command runs in one process on each, with --distributed
+on a TPU pod or under Slurm, and else with the address of process 0.
+
+Exit status: 0 when the run is complete, 128 plus the number of the signal (143, 130)
+when one stopped it, 1 for anything else.
+"""
+
+from typing import Any
+
+from absl import flags
+
+from yolact_jax.cli import Command, keep_compiled_programs, start_logging
+from yolact_jax.config import from_config_dict
+from yolact_jax.tools.commands import plan
+from yolact_jax.training.loop import train
+from yolact_jax.training.multihost import processes
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    flags.DEFINE_bool(
+        "plan", False, "Print cost and memory; do not train.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "distributed", False, "Find the other processes.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, without --distributed.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_processes", None, "Processes of the run.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "Which of them this is, from 0.", flag_values=values
+    )
+
+
+def run(values: Any) -> int | None:
+    """Plans or trains, alone or with other processes."""
+    if values.config is None:
+        raise ValueError("--config is missing: a name such as shapes, or a file.")
+    if values.plan:
+        return plan.run(values)
+    if values.workdir is None:
+        raise ValueError("--workdir is missing: the folder to keep the run in.")
+    keep_compiled_programs()
+    processes.initialize(
+        auto=values.distributed,
+        coordinator_address=values.coordinator_address,
+        num_processes=values.num_processes,
+        process_id=values.process_id,
+    )
+    if not processes.is_first_process():
+        start_logging(quiet=True)
+    train(from_config_dict(values.config), values.workdir)
+    return 0
+
+
+COMMAND = Command("train", __doc__, define_flags, run, plan.find_config)

@@ -1,0 +1,61 @@
+"""What the doctor says about the pixels of the images."""
+
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from yolact_jax.data.example import Example
+from yolact_jax.data.images import significant_bits
+from yolact_jax.tools.doctor.findings import Finding
+
+_MOST_DECODED = 500
+_FEW_GRAY_LEVELS = 32
+
+
+def orientation_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
+    """Lists images whose annotations may be about upright or about stored pixels.
+
+    Args:
+      split: name of the split, for the sentences.
+      examples: of the split.
+    """
+    for example in examples:
+        if not example.orientation_told:
+            yield Finding(
+                "warning",
+                "orientation",
+                f"{split}: image {example.image_id} ({example.file_name}) has the EXIF"
+                f" orientation {example.orientation}, and its annotations are taken to"
+                " be about the upright image; `exif_orientation_applied` of the image"
+                " in the json file (true, or false for pixels as stored) would tell.",
+            )
+
+
+def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
+    """Tells of images with few gray levels, and how deep images are scaled.
+
+    Args:
+      split: name of the split, for the sentences.
+      source: its examples, of which at most 500 are decoded, evenly spread.
+    """
+    count = min(len(source), _MOST_DECODED)
+    lowest, highest, depths = 255, 0, collections.Counter()
+    for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)):
+        example = source[int(index)]
+        where = f"{split}: image {example.image_id} ({example.file_name})"
+        depths[significant_bits(example.image_bytes, name=where)] += 1
+        low, high = (int(level) for level in np.percentile(example.image, (0.1, 99.9)))
+        lowest, highest = min(lowest, low), max(highest, high)
+        if high - low < _FEW_GRAY_LEVELS:
+            text = f"{where} has gray levels from {low} to {high} of 255 only."
+            yield Finding("warning", "few gray levels", text)
+    if depths:
+        text = f"{split}: gray levels of {sum(depths.values())} images go from {lowest}"
+        yield Finding("note", "gray levels", f"{text} to {highest} of 255.")
+    if set(depths) - {8}:
+        listed = ", ".join(f"{bits} bits: {depths[bits]}" for bits in sorted(depths))
+        text = f"{split}: images by the depth that their largest value needs, of which"
+        text = f"{text} the network sees the upper 8 bits: {listed}."
+        level = "warning" if len(depths) > 1 else "note"
+        yield Finding(level, "depth", text)
