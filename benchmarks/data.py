@@ -103,6 +103,7 @@ def measure(
         "batch_size": batch_size,
         "input_size": input_size,
         "mask_size": 2 * -(-input_size // 8),
+        "mask_target": "original",
         "max_objects": _MAX_OBJECTS,
         "augment": Augment(),
         "seed": 0,

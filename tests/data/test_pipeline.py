@@ -16,6 +16,7 @@ ARGUMENTS = {
     "batch_size": 3,
     "input_size": 48,
     "mask_size": 16,
+    "mask_target": "original",
     "max_objects": 4,
     "augment": Augment(),
     "seed": 11,

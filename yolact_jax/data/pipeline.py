@@ -102,7 +102,7 @@ def training_batches(
     mask_size: int,
     max_objects: int,
     augment: Augment,
-    mask_target: str = "original",
+    mask_target: str,
     seed: int,
     start_step: int = 0,
     num_workers: int,

@@ -19,7 +19,7 @@ from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 SIDE = 96
-SIZES = {"input_size": SIDE, "mask_size": SIDE}
+SIZES = {"input_size": SIDE, "mask_size": SIDE, "mask_target": "original"}
 MIRROR = dataclasses.replace(NO_AUGMENTATION, mirror=True)
 ALL = Augment(
     large_scale_jitter=True, copy_paste_probability=0.5, mosaic_probability=0.5
@@ -222,6 +222,7 @@ def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
         options=options,
         input_size=SIDE,
         mask_size=mask_size,
+        mask_target="original",
         max_objects=max_objects,
     )
 
@@ -234,6 +235,7 @@ def test_nothing_changes_when_all_is_off(source):
             options=Augment(),
             input_size=SIDE,
             mask_size=24,
+            mask_target="original",
             max_objects=9,
         )
         assert_equal([expected], [sample(source, seed, Augment())])

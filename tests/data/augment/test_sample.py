@@ -14,7 +14,12 @@ from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
-SIZES = {"input_size": 96, "mask_size": 48, "max_objects": 10}
+SIZES = {
+    "input_size": 96,
+    "mask_size": 48,
+    "mask_target": "original",
+    "max_objects": 10,
+}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def copy_paste(
     options: Augment,
     input_size: int,
     mask_size: int,
-    mask_target: str = "original",
+    mask_target: str,
 ) -> Sample:
     """Pastes about half of the objects of one image onto another.
 

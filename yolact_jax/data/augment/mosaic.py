@@ -29,7 +29,7 @@ def mosaic(
     options: Augment,
     input_size: int,
     mask_size: int,
-    mask_target: str = "original",
+    mask_target: str,
 ) -> Sample:
     """Shows parts of four images around a random point.
 

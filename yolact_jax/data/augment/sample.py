@@ -42,7 +42,7 @@ def training_sample(
     input_size: int,
     mask_size: int,
     max_objects: int,
-    mask_target: str = "original",
+    mask_target: str,
 ) -> Sample:
     """Augments one example.
 
@@ -87,7 +87,7 @@ def ground_truth(
     *,
     input_size: int,
     mask_size: int,
-    mask_target: str = "original",
+    mask_target: str,
 ) -> Sample:
     """What a view shows of some annotations.
 
