@@ -34,7 +34,7 @@ from benchmarks.stage_timer import StageTimer
 from yolact_jax.cli import start_logging
 from yolact_jax.config import Augment
 from yolact_jax.data import images, pipeline
-from yolact_jax.data.augment import photometric, rasterize, sample, view
+from yolact_jax.data.augment import photometric, rasterize, sample, targets, view
 from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.data.sources.coco_builder import prepare_coco
 
@@ -56,7 +56,7 @@ _STAGES = {
     "geometry": [(sample, "choose_view"), (sample, "select")],
     "colour": [(photometric, "apply")],
     "resize": [(view, "draw_view")],
-    "rasterise": [(rasterize, "object_masks")],
+    "rasterise": [(rasterize, "object_masks"), (targets, "original_masks")],
     "collate": [(pipeline, "collate")],
 }
 
@@ -103,9 +103,11 @@ def measure(
         "batch_size": batch_size,
         "input_size": input_size,
         "mask_size": 2 * -(-input_size // 8),
+        "mask_target": "original",
         "max_objects": _MAX_OBJECTS,
         "augment": Augment(),
         "seed": 0,
+        "num_workers": 0,
         "num_threads": 1,
     }
     source = _TimedSource(source, timer)

@@ -139,6 +139,7 @@ def make_training_batches(
         mask_size=prototype_size(config),
         max_objects=config.data.max_objects,
         augment=config.augment,
+        mask_target=config.data.mask_target,
         seed=config.train.seed,
         start_step=start_step,
         num_workers=config.data.num_workers,

@@ -37,6 +37,8 @@ class Batch:
       valid: [B, G] bool, whether the slot holds an annotation.
       crowd: [B, G] bool, whether the annotation is a crowd region, which only
         keeps anchors on it from becoming negatives.
+      semantic_masks: [B, G, Hp // 2, Wp // 2] uint8, 0 or 1, for the semantic loss,
+        or None to make them of `masks`.
     """
 
     images: jax.Array
@@ -45,6 +47,7 @@ class Batch:
     masks: jax.Array
     valid: jax.Array
     crowd: jax.Array
+    semantic_masks: jax.Array | None = None
 
     @property
     def is_object(self) -> jax.Array:

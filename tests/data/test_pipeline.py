@@ -16,6 +16,7 @@ ARGUMENTS = {
     "batch_size": 3,
     "input_size": 48,
     "mask_size": 16,
+    "mask_target": "original",
     "max_objects": 4,
     "augment": Augment(),
     "seed": 11,
@@ -56,6 +57,7 @@ def test_batch_has_the_fields_shapes_and_dtypes_of_the_structure(source):
         "boxes": ((3, 4, 4), np.float32),
         "labels": ((3, 4), np.int32),
         "masks": ((3, 4, 16, 16), np.uint8),
+        "semantic_masks": ((3, 4, 8, 8), np.uint8),
         "valid": ((3, 4), np.bool_),
         "crowd": ((3, 4), np.bool_),
         "image_ids": ((3,), np.int64),
@@ -63,6 +65,15 @@ def test_batch_has_the_fields_shapes_and_dtypes_of_the_structure(source):
     }
     assert batch["valid"].any(axis=1).all()
     assert set(np.unique(batch["masks"])) == {0, 1}
+
+
+def test_center_targets_leave_the_semantic_loss_the_same_masks(source):
+    (batch,) = take(source, 1, mask_target="center")
+    assert "semantic_masks" not in batch
+    assert batch["masks"].shape == (3, 4, 16, 16)
+    (original,) = take(source, 1)
+    assert (batch["masks"] != original["masks"]).any()
+    np.testing.assert_array_equal(batch["images"], original["images"])
 
 
 def test_batches_do_not_depend_on_threads(source):

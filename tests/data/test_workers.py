@@ -18,7 +18,13 @@ from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED_MEMORY = pathlib.Path("/dev/shm")
-SIZES = {"batch_size": 4, "input_size": 256, "mask_size": 64, "max_objects": 8}
+SIZES = {
+    "batch_size": 4,
+    "input_size": 256,
+    "mask_size": 64,
+    "mask_target": "original",
+    "max_objects": 8,
+}
 LOADING = """
 import sys, time
 from tests.data.test_workers import open_batches

@@ -16,7 +16,12 @@ from tests.helpers.scenes import (
 from tests.reference import losses as ref
 from yolact_jax.config import Loss
 from yolact_jax.losses import yolact
-from yolact_jax.losses.masks import MaskSelection, binary_cross_entropy, mask_iou_loss
+from yolact_jax.losses.masks import (
+    MaskSelection,
+    binary_cross_entropy,
+    mask_iou_loss,
+    mask_pixel_loss,
+)
 from yolact_jax.ops.resize import resize_bilinear
 
 
@@ -158,3 +163,25 @@ def test_mask_iou_term_is_weighted_and_part_of_the_total(batch, predictions):
     assert float(doubled.mask_iou) == pytest.approx(2 * float(terms.mask_iou))
     total = float(without.total) + float(terms.mask_iou)
     assert float(terms.total) == pytest.approx(total, rel=1e-6)
+
+
+def test_floor_of_the_divisor_changes_small_boxes_only():
+    side = 12
+    boxes = np.zeros((6, 4), np.float32)
+    boxes[:, 2:] = np.sqrt(np.array([0.07, 1, 3.9, 4.1, 50, 0]) / side**2)[:, None]
+    selection = random_selection(0, side=side).replace(boxes=jnp.asarray(boxes))
+    predicted, target = np.float64(selection.predicted), np.asarray(selection.target)
+    cost = -np.log(np.where(target == 1, predicted, 1 - predicted)).sum(axis=(1, 2))
+    divisors = np.array([4, 4, 4, 4.1, 50])  # The last slot holds no mask.
+    loss = mask_pixel_loss(selection, min_cells=4.0)
+    np.testing.assert_allclose(loss, 2 * (cost[:5] / divisors).sum(), rtol=1e-5)
+
+
+def test_semantic_loss_learns_the_masks_made_for_it(batch, predictions):
+    def semantic(masks=None):
+        changed = batch.replace(semantic_masks=masks)
+        return float(batch_losses(predictions, changed).semantic)
+
+    half = resize_bilinear(jnp.asarray(batch.masks, jnp.float32), (8, 8)) > 0.5
+    assert semantic(half.astype(jnp.uint8)) == semantic()
+    assert semantic((~half).astype(jnp.uint8)) != semantic()

@@ -44,6 +44,12 @@ class Data(Section):
         above=0,
         most=100_000,
     )
+    mask_target: str = field(
+        "original",
+        "Which cells of a mask are inside: as the original resizes masks, twice; or "
+        "those whose center is.",
+        choices=("original", "center"),
+    )
     num_workers: int = field(
         0, "Loader processes; 0 uses threads of this one.", most=1024
     )
@@ -83,4 +89,10 @@ class Augment(Section):
     )
     mosaic_probability: float = field(
         0.0, "How often four images share one sample; not in the original.", most=1
+    )
+    min_object_px: float = field(
+        0.0,
+        "Objects with a smaller box than this after augmentation are left out; not in "
+        "the original.",
+        unit="square pixels of the network input",
     )

@@ -88,6 +88,11 @@ class Loss(Section):
     mask_iou_weight: float = field(
         25.0, "Weight of the loss of the mask scoring network, if there is one."
     )
+    min_mask_cells: float = field(
+        0.0,
+        "Least area of a box that its mask loss is divided by; not in the original.",
+        unit="prototype pixels",
+    )
     min_mask_area: int = field(
         25, "Area above which masks teach that network.", unit="prototype pixels"
     )

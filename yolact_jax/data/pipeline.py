@@ -102,6 +102,7 @@ def training_batches(
     mask_size: int,
     max_objects: int,
     augment: Augment,
+    mask_target: str,
     seed: int,
     start_step: int = 0,
     num_workers: int,
@@ -122,6 +123,7 @@ def training_batches(
       mask_size: height and width of the masks, pixels.
       max_objects: slots for annotations per image (G).
       augment: which random changes to make.
+      mask_target: see `config.Data`.
       seed: of shuffling and augmentation, in [0, 2**31).
       start_step: the first batch to return, to resume a run.
       num_workers: processes that load; 0 to load in threads of this process.  A script
@@ -157,6 +159,7 @@ def training_batches(
         options=augment,
         input_size=input_size,
         mask_size=mask_size,
+        mask_target=mask_target,
         max_objects=max_objects,
     )
     samples = (

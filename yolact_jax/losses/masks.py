@@ -81,7 +81,7 @@ def select_masks(
     )
 
 
-def mask_pixel_loss(selection: MaskSelection) -> jax.Array:
+def mask_pixel_loss(selection: MaskSelection, *, min_cells: float = 0.0) -> jax.Array:
     """Binary cross entropy of assembled masks inside the ground-truth boxes.
 
     Per positive anchor the pixel costs are summed and divided by the area of the
@@ -89,13 +89,14 @@ def mask_pixel_loss(selection: MaskSelection) -> jax.Array:
 
     Args:
       selection: from `select_masks`.
+      min_cells: least area to divide by, prototype pixels.
 
     Returns:
       float32 scalar, summed over the positive anchors.
     """
     height, width = selection.predicted.shape[1:]
     pixel_loss = binary_cross_entropy(selection.predicted, selection.target)
-    box_area = box_ops.area(selection.boxes) * height * width
+    box_area = jnp.maximum(box_ops.area(selection.boxes) * height * width, min_cells)
     box_area = jnp.where(selection.valid, box_area, 1.0)
     per_mask = jnp.sum(pixel_loss, axis=(1, 2)) / box_area
     return jnp.sum(jnp.where(selection.valid, per_mask, 0.0)) * selection.scale

@@ -157,7 +157,7 @@ def _image_losses(
             matches.class_target,
             negative_ratio=options.negative_ratio,
         ),
-        mask=mask_pixel_loss(selection),
+        mask=mask_pixel_loss(selection, min_cells=options.min_mask_cells),
         semantic=_semantic_term(predictions.semantic_logits, batch),
         mask_iou=mask_iou_fn
         and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
@@ -166,7 +166,8 @@ def _image_losses(
 
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:
     height, width, num_classes = semantic_logits.shape
-    masks = _resize_masks(batch.masks, (height, width))
+    masks = batch.masks if batch.semantic_masks is None else batch.semantic_masks
+    masks = _resize_masks(masks, (height, width))
     target = semantic_target(masks, batch.labels, batch.is_object, num_classes)
     return semantic_loss(semantic_logits, target)
 

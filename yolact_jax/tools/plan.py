@@ -176,6 +176,7 @@ def _abstract_batch(
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
         masks=array((slots, side, side), "uint8"),
+        semantic_masks=array((slots, side // 2, side // 2), "uint8"),
         valid=array((slots,), "bool"),
         crowd=array((slots,), "bool"),
     )

@@ -19,7 +19,7 @@ from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 SIDE = 96
-SIZES = {"input_size": SIDE, "mask_size": SIDE}
+SIZES = {"input_size": SIDE, "mask_size": SIDE, "mask_target": "original"}
 MIRROR = dataclasses.replace(NO_AUGMENTATION, mirror=True)
 ALL = Augment(
     large_scale_jitter=True, copy_paste_probability=0.5, mosaic_probability=0.5
@@ -180,7 +180,7 @@ def test_cover_cuts_masks_and_boxes():
         "crowd": np.zeros(3, bool),
         "image_ids": np.int64(1),
     }
-    cut = uncovered(truth, masks, cover, cover)
+    cut = uncovered(truth, masks, cover, {"masks": cover})
     assert cut["labels"].tolist() == [4, 6]
     np.testing.assert_allclose(
         cut["boxes"], [[0.05, 0.2, 0.55, 0.6], [0.31, 0.3, 0.32, 0.31]], rtol=1e-6
@@ -223,6 +223,7 @@ def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
         options=options,
         input_size=SIDE,
         mask_size=mask_size,
+        mask_target="original",
         max_objects=max_objects,
     )
 
@@ -235,6 +236,7 @@ def test_nothing_changes_when_all_is_off(source):
             options=Augment(),
             input_size=SIDE,
             mask_size=24,
+            mask_target="original",
             max_objects=9,
         )
         assert_equal([expected], [sample(source, seed, Augment())])

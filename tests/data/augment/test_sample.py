@@ -14,7 +14,12 @@ from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
-SIZES = {"input_size": 96, "mask_size": 48, "max_objects": 10}
+SIZES = {
+    "input_size": 96,
+    "mask_size": 48,
+    "mask_target": "original",
+    "max_objects": 10,
+}
 
 
 @pytest.fixture
@@ -53,11 +58,13 @@ def test_plain_sample_has_documented_shapes_and_values(seven):
     assert found["labels"].tolist() == [1, 0, 1]
     assert found["images"].shape == (96, 96, 3)
     assert found["masks"].shape == (3, 48, 48)
+    assert found["semantic_masks"].shape == (3, 24, 24)
     assert {name: found[name].dtype for name in found} == {
         "images": np.uint8,
         "boxes": np.float32,
         "labels": np.int32,
         "masks": np.uint8,
+        "semantic_masks": np.uint8,
         "crowd": np.bool_,
         "image_ids": np.int64,
         "dropped": np.int32,

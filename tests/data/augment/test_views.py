@@ -163,3 +163,13 @@ def test_image_of_degenerate_boxes_falls_back_to_the_whole_image():
     view, kept = views.choose_view(flat, rng, Augment(), 550)
     assert view == view_lib.whole(HEIGHT, WIDTH)
     assert kept.shape == (0,)
+
+
+def test_small_objects_are_left_out_by_their_boxes_in_the_input_and_crowds_are_not():
+    small = [[0, 0, 30, 40], [0, 0, 30, 41], [0, 0, 3, 4]]
+    few = example(small, crowd=[False, False, True])
+    whole = view_lib.whole(HEIGHT, WIDTH)
+    area = 30 / WIDTH * 40 / HEIGHT * 550**2
+    assert views.keep(few.annotations, whole, 550).tolist() == [0, 1, 2]
+    kept = views.keep(few.annotations, whole, 550, min_object_px=1.01 * area)
+    assert kept.tolist() == [1, 2]

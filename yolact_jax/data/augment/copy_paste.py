@@ -5,6 +5,7 @@ import numpy as np
 from yolact_jax.config import Augment
 from yolact_jax.data.augment import rasterize, views
 from yolact_jax.data.augment.sample import (
+    MASKS,
     Sample,
     ground_truth,
     join,
@@ -24,6 +25,7 @@ def copy_paste(
     options: Augment,
     input_size: int,
     mask_size: int,
+    mask_target: str,
 ) -> Sample:
     """Pastes about half of the objects of one image onto another.
 
@@ -39,6 +41,7 @@ def copy_paste(
       options: which other random changes to make.
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       Fields of `training_sample` without `dropped`; pasted objects come last.
@@ -53,17 +56,22 @@ def copy_paste(
     cover = rasterize.object_masks(segmentations, pasted, other_view, input_size)
     cover = cover.any(axis=0)
     image[cover] = source[cover]
-    below = ground_truth(example, view, kept, mask_size)
-    above = ground_truth(other, other_view, pasted, mask_size)
+    sizes = {"input_size": input_size, "mask_size": mask_size}
+    below = ground_truth(example, view, kept, **sizes, mask_target=mask_target)
+    above = ground_truth(other, other_view, pasted, **sizes, mask_target=mask_target)
     whole = rasterize.object_masks(
         example.annotations.segmentations, kept, view, input_size
     )
-    below = uncovered(below, whole, cover, above["masks"].any(axis=0))
+    small = {name: above[name].any(axis=0) for name in MASKS if name in above}
+    below = uncovered(below, whole, cover, small)
     return {"images": image, **join([below, above])}
 
 
 def uncovered(
-    truth: Sample, masks: np.ndarray, cover: np.ndarray, small_cover: np.ndarray
+    truth: Sample,
+    masks: np.ndarray,
+    cover: np.ndarray,
+    small_covers: dict[str, np.ndarray],
 ) -> Sample:
     """Cuts what something covers from ground truth.
 
@@ -71,7 +79,7 @@ def uncovered(
       truth: fields of `ground_truth` for n annotations.
       masks: [n, s, s] uint8, their masks at the size of `cover`.
       cover: [s, s] bool, the pixels that are covered.
-      small_cover: [mask_size, mask_size] bool, the same for the masks in `truth`.
+      small_covers: the same at the sizes of the masks in `truth`, bool, by their names.
 
     Returns:
       `truth` without annotations that were visible and are no more; sides of boxes move
@@ -82,8 +90,8 @@ def uncovered(
     boxes = truth["boxes"] + change.astype(np.float32)
     remains = visible.any(axis=(1, 2)) | ~masks.any(axis=(1, 2))
     remains &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # Boxes need not fit masks.
-    cut = {**truth, "boxes": boxes, "masks": truth["masks"] * ~small_cover}
-    return take(cut, np.flatnonzero(remains))
+    cut = {name: truth[name] * ~small for name, small in small_covers.items()}
+    return take({**truth, **cut, "boxes": boxes}, np.flatnonzero(remains))
 
 
 def _extents(masks: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def mixed_sample(
     others: Sequence[Example],
     options: Augment,
     max_objects: int,
-    **sizes: int,
+    **sizes: int | str,
 ) -> Sample:
     """Augments one example, with a chance to mix in others.
 
@@ -35,7 +35,7 @@ def mixed_sample(
       others: where the other images come from; they have objects.
       options: which random changes to make.
       max_objects: most annotations to keep.
-      **sizes: `input_size` and `mask_size`, pixels.
+      **sizes: `input_size` and `mask_size`, pixels, and `mask_target`.
 
     Returns:
       The fields of `augment.training_sample`; `image_ids` is that of `example`.
@@ -63,7 +63,7 @@ def _mosaic_with_objects(
     examples: Sequence[Example],
     rng: np.random.Generator,
     options: Augment,
-    sizes: dict[str, int],
+    sizes: dict[str, int | str],
 ) -> Sample | None:
     """Draws a mosaic that shows an object; None if several draws show none."""
     for _ in range(_MOSAIC_TRIALS):

@@ -6,7 +6,13 @@ import numpy as np
 
 from yolact_jax.config import Augment
 from yolact_jax.data.augment import views
-from yolact_jax.data.augment.sample import Sample, ground_truth, join, render_randomly
+from yolact_jax.data.augment.sample import (
+    MASKS,
+    Sample,
+    ground_truth,
+    join,
+    render_randomly,
+)
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Example
 
@@ -23,6 +29,7 @@ def mosaic(
     options: Augment,
     input_size: int,
     mask_size: int,
+    mask_target: str,
 ) -> Sample:
     """Shows parts of four images around a random point.
 
@@ -35,6 +42,7 @@ def mosaic(
       options: whether to mirror and to change colours.
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       Fields of `training_sample` without `dropped`; the id is that of the first image.
@@ -47,7 +55,16 @@ def mosaic(
         view = window_view(example, window, rng, options)
         area = _pixels(window, input_size)
         canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
-        truths.append(_windowed(example, view, window, input_size, mask_size))
+        kept = _centered(example, view, window, options, input_size)
+        truth = ground_truth(
+            example,
+            view,
+            kept,
+            input_size=input_size,
+            mask_size=mask_size,
+            mask_target=mask_target,
+        )
+        truths.append(_windowed(truth, window))
     return {"images": canvas, **join(truths)}
 
 
@@ -83,21 +100,31 @@ def window_view(
     return View(round(left), round(top), side, side, flip_x, flip_y)
 
 
-def _windowed(
-    example: Example, view: View, window: _Window, input_size: int, mask_size: int
-) -> Sample:
-    """Ground truth of what is centred in a window, cut to it."""
+def _centered(
+    example: Example, view: View, window: _Window, options: Augment, input_size: int
+) -> np.ndarray:
+    """[n] int64, annotations to keep of what is centered in a window."""
     centers = view.points(example.annotations.centers_px)
     low, high = np.array(window[:2]), np.array(window[2:])
     inside = ((centers > low) & (centers < high)).all(axis=1)
-    kept = views.keep(example.annotations, view, input_size)
-    truth = ground_truth(example, view, kept[inside[kept]], mask_size)
-    limits = np.array([low, high], np.float32)
+    kept = views.keep(example.annotations, view, input_size, options.min_object_px)
+    return kept[inside[kept]]
+
+
+def _windowed(truth: Sample, window: _Window) -> Sample:
+    """Cuts ground truth to a window."""
+    limits = np.array([window[:2], window[2:]], np.float32)
     corners = np.clip(truth["boxes"].reshape(-1, 2, 2), limits[0], limits[1])
-    masks = np.zeros_like(truth["masks"])
-    area = (slice(None), *_pixels(window, mask_size))
-    masks[area] = truth["masks"][area]
-    return {**truth, "boxes": corners.reshape(-1, 4), "masks": masks}
+    cut = {n: _cut(truth[n], window) for n in MASKS if n in truth}
+    return {**truth, **cut, "boxes": corners.reshape(-1, 4)}
+
+
+def _cut(masks: np.ndarray, window: _Window) -> np.ndarray:
+    """Clears masks [n, s, s] outside of a window."""
+    area = (slice(None), *_pixels(window, masks.shape[-1]))
+    cut = np.zeros_like(masks)
+    cut[area] = masks[area]
+    return cut
 
 
 def _pixels(window: _Window, size: int) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""Training augmentation: a random view, random colours, padded ground truth."""
+"""Training augmentation: a random view, random colors, padded ground truth."""
 
 import functools
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolact_jax.config import Augment
-from yolact_jax.data.augment import photometric, rasterize
+from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
@@ -14,10 +14,12 @@ from yolact_jax.data.example import Annotations, Example
 
 Sample = dict[str, np.ndarray]
 # Fields of a sample with an axis of annotations.
-GROUND_TRUTH = ("boxes", "labels", "masks", "crowd")
+GROUND_TRUTH = ("boxes", "labels", "masks", "semantic_masks", "crowd")
+MASKS = ("masks", "semantic_masks")
 
 __all__ = [
     "GROUND_TRUTH",
+    "MASKS",
     "NO_AUGMENTATION",
     "Sample",
     "collate",
@@ -40,6 +42,7 @@ def training_sample(
     input_size: int,
     mask_size: int,
     max_objects: int,
+    mask_target: str,
 ) -> Sample:
     """Augments one example.
 
@@ -53,23 +56,38 @@ def training_sample(
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
       max_objects: most annotations to keep.
+      mask_target: see `config.Data`.
 
     Returns:
       `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
-      int32; `masks` [n, mask_size, mask_size] uint8; `crowd` [n] bool; `image_ids`
-      int64; `dropped` int32, annotations that were too many.
+      int32; `masks` [n, mask_size, mask_size] uint8; `semantic_masks` [n, s, s] uint8
+      of half the size, with "original" targets; `crowd` [n] bool;
+      `image_ids` int64; `dropped` int32, annotations that were too many.
     """
     view, kept = choose_view(example, rng, options, input_size)
     chosen = select(example.annotations, view, kept, max_objects)
     return {
         "images": render_randomly(example, view, rng, options, input_size),
-        **ground_truth(example, view, chosen, mask_size),
+        **ground_truth(
+            example,
+            view,
+            chosen,
+            input_size=input_size,
+            mask_size=mask_size,
+            mask_target=mask_target,
+        ),
         "dropped": np.int32(len(kept) - len(chosen)),
     }
 
 
 def ground_truth(
-    example: Example, view: View, chosen: np.ndarray, mask_size: int
+    example: Example,
+    view: View,
+    chosen: np.ndarray,
+    *,
+    input_size: int,
+    mask_size: int,
+    mask_target: str,
 ) -> Sample:
     """What a view shows of some annotations.
 
@@ -77,18 +95,24 @@ def ground_truth(
       example: the image.
       view: the view.
       chosen: [n] int64, indices of the annotations.
+      input_size: height and width of the network input, pixels.
       mask_size: height and width of the masks, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
-      `boxes`, `labels`, `masks`, `crowd` and `image_ids` as `training_sample` has them.
+      `boxes`, `labels`, masks, `crowd` and `image_ids` as `training_sample` has them.
     """
     annotations = example.annotations
+    outlines = annotations.segmentations
+    if mask_target == "center":
+        masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
+    else:
+        sizes = (mask_size, max(mask_size // 2, 1))
+        masks = targets.original_masks(outlines, chosen, view, input_size, sizes)
     return {
         "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
         "labels": annotations.labels[chosen],
-        "masks": rasterize.object_masks(
-            annotations.segmentations, chosen, view, mask_size
-        ),
+        **dict(zip(MASKS, masks, strict=False)),
         "crowd": annotations.crowd[chosen],
         "image_ids": np.int64(example.image_id),
     }
@@ -169,6 +193,7 @@ def join(samples: Sequence[Sample]) -> Sample:
     joined = {
         name: np.concatenate([sample[name] for sample in samples])
         for name in GROUND_TRUTH
+        if name in samples[0]
     }
     return {**joined, "image_ids": samples[0]["image_ids"]}
 
@@ -180,7 +205,8 @@ def take(sample: Sample, places: np.ndarray) -> Sample:
       sample: with the fields of `ground_truth`, and maybe others.
       places: [k] int64, indices of annotations.
     """
-    return {**sample, **{name: sample[name][places] for name in GROUND_TRUTH}}
+    found = [name for name in GROUND_TRUTH if name in sample]
+    return {**sample, **{name: sample[name][places] for name in found}}
 
 
 def render_randomly(
@@ -190,7 +216,7 @@ def render_randomly(
     options: Augment,
     input_size: int,
 ) -> np.ndarray:
-    """Renders a view in random colours, if `options` say so; see `render`."""
+    """Renders a view in random colors, if `options` say so; see `render`."""
     change = photometric.random_change(rng) if options.photometric else None
     return render(example.image, view, change, input_size)
 
@@ -206,7 +232,7 @@ def render(
     Args:
       image: [h, w, 3] uint8 RGB.
       view: the view.
-      change: what to do to the colours, if anything.
+      change: what to do to the colors, if anything.
       input_size: height and width of the result, pixels.
 
     Returns:
@@ -217,7 +243,7 @@ def render(
     if change is None or not patch.size:
         return view_lib.draw_view(patch, at, view, input_size)
     recolor = functools.partial(photometric.apply, change=change)
-    # Resizing and colours may come in either order, up to rounding: take the one with
+    # Resizing and colors may come in either order, up to rounding: take the one with
     # fewer pixels to colour.
     if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
         return view_lib.draw_view(patch, at, view, input_size, finish=recolor)

@@ -48,11 +48,11 @@ def choose_view(
     annotations = example.annotations
     for _ in range(_VIEW_TRIALS):
         view = random_view(example, rng, options)
-        kept = keep(annotations, view, input_size)
+        kept = keep(annotations, view, input_size, options.min_object_px)
         if not annotations.crowd[kept].all():
             return view, kept
     view = view_lib.whole(example.height, example.width)
-    return view, keep(annotations, view, input_size)
+    return view, keep(annotations, view, input_size, options.min_object_px)
 
 
 def random_view(example: Example, rng: np.random.Generator, options: Augment) -> View:
@@ -151,19 +151,23 @@ def _between(a: float, b: float, rng: np.random.Generator) -> float:
     return rng.uniform(min(a, b), max(a, b))
 
 
-def keep(annotations: Annotations, view: View, input_size: int) -> np.ndarray:
+def keep(
+    annotations: Annotations, view: View, input_size: int, min_object_px: float = 0.0
+) -> np.ndarray:
     """Finds the annotations that a view shows.
 
     Args:
       annotations: of the image.
       view: the view.
       input_size: height and width of the network input, pixels.
+      min_object_px: see `Augment`.
 
     Returns:
       [m] int64, indices of those with their centre inside and a box that is not
-      degenerate.
+      degenerate and, but for crowds, not too small.
     """
     boxes = view.boxes(annotations.boxes_px)
     extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size
     large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
+    large_enough &= annotations.crowd | (extents_px.prod(axis=1) >= min_object_px)
     return np.flatnonzero(view.contains(annotations.centers_px) & large_enough)

@@ -51,6 +51,7 @@ def draw_sheet(
             options=config.augment,
             input_size=config.data.input_size,
             mask_size=build.prototype_size(config),
+            mask_target=config.data.mask_target,
             max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))

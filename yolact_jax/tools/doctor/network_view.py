@@ -6,7 +6,7 @@ import numpy as np
 
 from yolact_jax import build
 from yolact_jax.config import Config
-from yolact_jax.data.augment import rasterize, sample, view, views
+from yolact_jax.data.augment import sample, targets, view, views
 from yolact_jax.data.example import Example
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.tools.doctor.findings import Finding
@@ -81,9 +81,8 @@ def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
     kept = views.keep(annotations, whole, config.data.input_size)
     kept = kept[~annotations.crowd[kept]]
     dropped = np.setdiff1d(np.flatnonzero(~annotations.crowd), kept)
-    masks = rasterize.object_masks(
-        annotations.segmentations, kept, whole, build.prototype_size(config)
-    )
+    sizes = config.data.input_size, (build.prototype_size(config),)
+    (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sizes)
     boxes = whole.boxes(annotations.boxes_px[kept])
     overlaps = best_overlaps(boxes[:, 2:] - boxes[:, :2], anchor_shapes(config))
     return {

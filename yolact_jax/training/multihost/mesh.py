@@ -65,7 +65,8 @@ def to_devices(arrays: dict[str, Any], sharded: NamedSharding) -> Batch:
     Returns:
       The batch of all processes.
     """
-    fields = {f.name: arrays[f.name] for f in dataclasses.fields(Batch)}
+    names = [field.name for field in dataclasses.fields(Batch)]
+    fields = {name: arrays[name] for name in names if name in arrays}
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharded, x), Batch(**fields)
     )
