@@ -150,8 +150,6 @@ def test_refuses_names_against_those_of_the_file(tmp_path):
         ValueError, match="class 0 is 'box' in `class_names` and 'disc'"
     ):
         zoo.load_pretrained(tiny_config(), path, "box,disc")
-    with pytest.raises(ValueError, match="--class_names is for --weights"):
-        session.load_model(str(tmp_path), None, None, None, "box,disc")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +212,7 @@ def test_evaluate_refuses_data_of_other_classes(tmp_path):
     [
         (np.nan, "has numbers that are nan, infinite"),
         (-np.inf, "has numbers that are nan, infinite"),
-        (np.float64(1e300), "or beyond float32"),
+        (np.float64(1e300), "has numbers that are .* or beyond float32"),
         (-1.0, "has variances below 0"),
     ],
 )
@@ -226,13 +224,12 @@ def test_refuses_weights_that_are_no_numbers(tmp_path, value, message, whole):
     tensors[key][3] = value
     path = tmp_path / "x.safetensors"
     write_safetensors(path, tensors)
-    with pytest.raises(
-        ValueError, match=rf"x\.safetensors is damaged: {key} {message}"
-    ):
-        if whole:
-            zoo.load_pretrained(tiny_config(), str(path), "a,b")
-        else:
-            zoo.initialise_from(make_variables(2, seed=1), str(path))
+    load = zoo.initialise_from
+    if whole:
+        load = functools.partial(zoo.load_pretrained, class_names="a,b")
+    first = tiny_config() if whole else make_variables(2, seed=1)
+    with pytest.raises(ValueError, match=rf"is damaged: {key} {message}"):
+        load(first, str(path))
 
 
 def test_refuses_weights_that_are_integers(tmp_path):

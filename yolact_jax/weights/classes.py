@@ -68,8 +68,8 @@ def require_same(
     """
     if len(names) != len(others):
         raise ValueError(
-            f"{owner} has {len(names)} classes and {other} {len(others)}; they must "
-            f"be the same."
+            f"{owner} has {len(names)} classes and {other} {len(others)}; names and "
+            f"order must be the same."
         )
     for label, (name, expected) in enumerate(zip(names, others, strict=True)):
         if name != expected:
