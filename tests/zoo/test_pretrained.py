@@ -182,8 +182,8 @@ def test_classes_of_weights_and_data_are_compared(names, message):
 
 
 def test_evaluate_refuses_data_of_other_classes(tmp_path):
-    # Those of the generated shapes are ellipse, ... : never thing 0.
-    path = save(tmp_path, 3)
+    # There are five generated shapes, too.
+    path = save(tmp_path, 5)
     overrides = {
         "data.input_size": 64,
         "data.records_dir": tmp_path / "records",
