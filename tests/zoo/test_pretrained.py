@@ -222,7 +222,7 @@ def test_refuses_weights_that_are_no_numbers(tmp_path, value, message, whole):
     tensors[key][3] = value
     path = tmp_path / "x.safetensors"
     write_safetensors(path, tensors)
-    load = zoo.initialise_from
+    load = zoo.initialize_from
     if whole:
         load = functools.partial(zoo.load_pretrained, class_names="a,b")
     first = tiny_config() if whole else make_variables(2, seed=1)
