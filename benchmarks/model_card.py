@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import jax.numpy as jnp
 
-from parity.models import NAMES, NUM_CLASSES, GoldenModel
+from parity.models import NAMES, GoldenModel
 from yolact_jax import build
 from yolact_jax.tools.flops import count_flops
 
@@ -26,7 +26,7 @@ def forward_flops(model: GoldenModel) -> float:
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     # Winograd's algorithm needs fewer, but the published counts are of the plain form.
     plain = model.config.replace({"model.winograd": "no"})
-    module = build.make_model(plain, NUM_CLASSES[model.name])
+    module = build.make_model(plain, model.num_classes)
     forward = functools.partial(module.apply, train=False)
     return count_flops(forward, model.abstract_variables, image)
 

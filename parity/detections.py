@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from parity.models import GoldenModel
-from parity.records import Row, compare_scaled
+from parity.records import Row, compare_scaled, has
 from yolact_jax import build
 from yolact_jax.inference.detect import (
     detect,
@@ -24,12 +24,12 @@ VARIANTS = {"fast": "fast", "cross": "cross_class", "trad": "sequential"}
 CANDIDATE_THRESHOLD = 0.05
 IOU_THRESHOLD = 0.5
 _SCORE_TOLERANCE = 2e-3
-_CANVAS = (640, 640)  # holds every recorded image: one compilation
+_CANVAS = 640  # holds nearly every recorded image: one compilation
 _SMALL_AREA = 400
 
 
 @lru_cache(maxsize=3)
-def _detect_fn(model: GoldenModel, nms: str):
+def _detect_fn(model: GoldenModel, nms: str, canvas: int):
     anchors = jnp.asarray(build.make_anchors(model.config))
     options = dataclasses.replace(model.config.eval, nms=nms)
 
@@ -51,7 +51,7 @@ def _detect_fn(model: GoldenModel, nms: str):
                 prototypes,
                 lambda m: model.module.apply(variables, m, method="mask_ious"),
             )
-        return one, full_size_masks(one, prototypes, image_size, _CANVAS)
+        return one, full_size_masks(one, prototypes, image_size, (canvas, canvas))
 
     return run
 
@@ -98,12 +98,15 @@ def check_detections(
     Returns:
       The rows.
     """
-    rows = [_check_candidates(predictions, golden, prefix)]
+    rows = []
+    if f"{prefix}cand_prior" in golden:
+        rows.append(_check_candidates(predictions, golden, prefix))
+    canvas = max(_CANVAS, -(-max(image_size) // 8) * 8)
     for name, nms in VARIANTS.items():
-        if f"{prefix}{name}_prior" not in golden:
+        if not has(golden, f"{prefix}{name}_prior", f"{prefix}{name}_class"):
             continue
         detections, packed = jax.device_get(
-            _detect_fn(model, nms)(
+            _detect_fn(model, nms, canvas)(
                 variables,
                 predictions,
                 jnp.asarray(image_size),
@@ -156,32 +159,34 @@ def _check_variant(detections, masks, golden, name, stage, image_size) -> list[R
     extra = int(detections.valid.sum()) - np.sum(slots >= 0)
     here, slots = slots >= 0, slots[slots >= 0]
 
-    def error(values, recorded) -> float:
-        return float(np.max(np.abs(values[slots] - golden[recorded][here]), initial=0))
-
-    # In our order recorded scores must not rise by more than scores may err.
-    recorded_scores = golden[f"{name}_score"][here][np.argsort(slots)]
-    rises = np.diff(recorded_scores, prepend=np.inf)
     boxes_px = whole_pixels(detections.boxes, *image_size)
-    rows = [
-        Row(f"{stage}: set", float(max(lost, extra)), 1.0, "swaps"),
-        Row(f"{stage}: order", float(rises.max(initial=0)), _SCORE_TOLERANCE, ""),
-        Row(
-            f"{stage}: scores",
-            error(detections.scores, f"{name}_score"),
+    rows = [Row(f"{stage}: set", float(max(lost, extra)), 1.0, "swaps")]
+    for key, title, values, tolerance, unit in (
+        ("score", "scores", detections.scores, _SCORE_TOLERANCE, ""),
+        ("box", "boxes", detections.boxes, 1e-3, ""),
+        ("post_box", "pixel boxes", boxes_px, 1.0, "px"),
+        ("coeff", "coefficients", detections.coefficients, 1e-2, ""),
+        (
+            "post_mask_score",
+            "mask scores",
+            detections.mask_scores,
             _SCORE_TOLERANCE,
             "",
         ),
-        Row(f"{stage}: boxes", error(detections.boxes, f"{name}_box"), 1e-3, ""),
-        Row(f"{stage}: pixel boxes", error(boxes_px, f"{name}_post_box"), 1.0, "px"),
-        _check_areas(masks[slots], golden[f"{name}_post_area"][here], stage),
-    ]
-    if f"{name}_coeff" in golden:
-        coefficients = error(detections.coefficients, f"{name}_coeff")
-        rows.append(Row(f"{stage}: coefficients", coefficients, 1e-2, ""))
-    if f"{name}_post_mask_score" in golden:
-        scores = error(detections.mask_scores, f"{name}_post_mask_score")
-        rows.append(Row(f"{stage}: mask scores", scores, _SCORE_TOLERANCE, ""))
+    ):
+        if f"{name}_{key}" in golden:
+            difference = np.abs(values[slots] - golden[f"{name}_{key}"][here])
+            error = float(np.max(difference, initial=0))
+            rows.append(Row(f"{stage}: {title}", error, tolerance, unit))
+    if f"{name}_score" in golden:
+        # In our order recorded scores must not rise by more than scores may err.
+        recorded_scores = golden[f"{name}_score"][here][np.argsort(slots)]
+        rises = np.diff(recorded_scores, prepend=np.inf).max(initial=0)
+        rows.append(Row(f"{stage}: order", float(rises), _SCORE_TOLERANCE, ""))
+    if f"{name}_post_area" in golden:
+        rows.append(
+            _check_areas(masks[slots], golden[f"{name}_post_area"][here], stage)
+        )
     if f"{name}_post_rle" in golden:
         rows += _check_masks(masks[slots], golden[f"{name}_post_rle"], here, stage)
     return rows
@@ -229,8 +234,7 @@ def _check_soft_masks(
         named["maskiou_out"] = model.module.apply(
             variables, cropped, method="mask_ious"
         )
-    return [
-        compare_scaled(golden, prefix + name, np.asarray(array), name, 1e-2)
-        for name, array in named.items()
-        if prefix + name in golden
-    ]
+    rows = []
+    for name, array in named.items():
+        rows += compare_scaled(golden, prefix + name, np.asarray(array), name, 1e-2)
+    return rows

@@ -1,6 +1,5 @@
 """The images of the golden numbers: photographs on file, and a generated one."""
 
-import re
 from pathlib import Path
 
 import cv2
@@ -10,22 +9,18 @@ _NUM_SHAPES = 140
 _NUM_LARGE_SHAPES = 30
 
 
-def load_image(name: str, folder: Path) -> np.ndarray:
-    """Loads an image by the name under which it was recorded.
-
-    Args:
-      name: a file name; "synthetic", or "synthetic_image(height, width, seed=n)".
-      folder: where the files are.
+def read_image(path: Path) -> np.ndarray:
+    """Reads a photograph.
 
     Returns:
       [h, w, 3] uint8 RGB.
+
+    Raises:
+      ValueError: if the file is missing or not an image.
     """
-    if name.startswith("synthetic"):
-        numbers = [int(n) for n in re.findall(r"\d+", name)]
-        return synthetic_image(*numbers)
-    image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{folder / name} is missing or not an image.")
+        raise ValueError(f"{path} is missing or not an image.")
     return image[..., ::-1].copy()
 
 

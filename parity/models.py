@@ -9,44 +9,66 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from parity.weights import BACKGROUND_BIAS, golden_weights
+from parity.weights import golden_weights
 from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.weights.state_dict import load_state_dict
 from yolact_jax.weights.torch_names import torch_key, torch_shape
 from yolact_jax.zoo.specs import spec
 
-NAMES = tuple(BACKGROUND_BIAS)
-NUM_CLASSES = {name: 20 if "pascal" in name else 80 for name in NAMES}
+NUM_CLASSES = {
+    "yolact_base": 80,
+    "yolact_im400": 80,
+    "yolact_im700": 80,
+    "yolact_darknet53": 80,
+    "yolact_resnet50": 80,
+    "yolact_resnet50_pascal": 20,
+    "yolact_plus_base": 80,
+    "yolact_plus_resnet50": 80,
+}
+"""Foreground classes of every published model."""
+NAMES = tuple(NUM_CLASSES)
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 
 
 @dataclasses.dataclass(frozen=True)
 class GoldenModel:
-    """A published config.
+    """A published config and the rule of its weights.
 
     Attributes:
       name: of the config.
       freeze_bn: "yes" or "no": whether training uses the stored statistics.
+      num_classes: C, foreground classes; None for the published number.
+      input_size: side of the network input, pixels; None for that of the config.
+      seed: of the weights.
+      rule: gains that differ from `parity.weights.RULE`, as sorted pairs.
     """
 
     name: str
     freeze_bn: str = "yes"
+    num_classes: int | None = None
+    input_size: int | None = None
+    seed: int = 0
+    rule: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self):
+        if self.num_classes is None:
+            object.__setattr__(self, "num_classes", NUM_CLASSES[self.name])
+        if self.input_size is None:
+            object.__setattr__(self, "input_size", self.config.data.input_size)
 
     @cached_property
     def config(self) -> Config:
-        """The published config, with `freeze_bn`."""
-        return spec(self.name).replace({"model.freeze_bn": self.freeze_bn})
-
-    @property
-    def input_size(self) -> int:
-        """Side of the network input, pixels."""
-        return self.config.data.input_size
+        """The published config, with `freeze_bn` and the input size."""
+        changes = {"model.freeze_bn": self.freeze_bn}
+        if self.input_size is not None:
+            changes["data.input_size"] = self.input_size
+        return spec(self.name).replace(changes)
 
     @cached_property
     def module(self) -> nn.Module:
         """The network."""
-        return build.make_model(self.config, NUM_CLASSES[self.name])
+        return build.make_model(self.config, self.num_classes)
 
     @cached_property
     def abstract_variables(self) -> dict:
@@ -56,12 +78,15 @@ class GoldenModel:
             lambda: self.module.init(jax.random.key(0), images, train=True)
         )
 
+    def tensors(self, **rule: float) -> dict[str, np.ndarray]:
+        """The golden weights as a state dict; `rule` overrides gains."""
+        rule = dict(self.rule) | rule
+        return golden_weights(self.torch_shapes, self.num_classes, rule, self.seed)
+
     def variables(self, **rule: float) -> dict:
         """Variables with the golden weights; `rule` overrides gains."""
-        rule = {"conf_background_bias": BACKGROUND_BIAS[self.name]} | rule
-        tensors = golden_weights(self.torch_shapes, NUM_CLASSES[self.name], rule)
         return load_state_dict(
-            tensors, self.abstract_variables, source="golden weights"
+            self.tensors(**rule), self.abstract_variables, source="golden weights"
         )[0]
 
     @property

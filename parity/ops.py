@@ -1,12 +1,13 @@
 """Single operations against the record."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.records import Row
+from parity.records import Row, has
 from yolact_jax.losses import yolact
 from yolact_jax.models.deform_conv import DeformConv, deform_conv
 from yolact_jax.models.layers import Conv
@@ -38,17 +39,25 @@ def check_ops(golden: dict) -> list[Row]:
     rows = [
         _close(name, jax.jit(function)(*(golden[i] for i in inputs)), golden[output])
         for name, function, inputs, output in _BOX_OPS
+        if has(golden, *inputs, output)
     ]
-    covered = box_ops.pairwise_coverage(golden["jaccard/b"], golden["jaccard/a"]).T
-    rows.append(_close("coverage", covered, golden["jaccard/iou_crowd"]))
+    if has(golden, "jaccard/a", "jaccard/b", "jaccard/iou_crowd"):
+        covered = box_ops.pairwise_coverage(golden["jaccard/b"], golden["jaccard/a"]).T
+        rows.append(_close("coverage", covered, golden["jaccard/iou_crowd"]))
     rows += _check_loss_parts(golden)
-    rows += [_check_crop(golden, padding) for padding in (0, 1, 2)]
+    rows += [_check_crop(golden, int(n)) for n in _numbers(golden, r"crop/pad(\d+)")]
     rows += _check_resize(golden)
-    rows += [_check_matching(golden, f"match{i}") for i in range(3)]
+    for number in _numbers(golden, r"match(\d+)/conf_t"):
+        rows.append(_check_matching(golden, f"match{number}"))
     rows += _check_nms(golden)
-    for case, stride in (("dcn_s1", 1), ("dcn_s2", 2)):
-        rows += _check_deform_conv(golden, case, stride)
+    for stride in _numbers(golden, r"dcn_s(\d+)/y"):
+        rows += _check_deform_conv(golden, f"dcn_s{stride}", int(stride))
     return rows
+
+
+def _numbers(golden, pattern) -> list[str]:
+    """What the pattern finds in the names of the arrays."""
+    return [match[1] for key in golden if (match := re.fullmatch(pattern, key))]
 
 
 def _close(stage, actual, expected, tolerance=1e-6) -> Row:
@@ -63,22 +72,26 @@ def _close(stage, actual, expected, tolerance=1e-6) -> Row:
 
 
 def _check_loss_parts(golden) -> list[Row]:
-    probability, target = golden["prim/bce_p"], golden["prim/bce_t"]
-    cost, gradient = jax.vmap(jax.value_and_grad(yolact.binary_cross_entropy))(
-        probability, target
-    )
-
     def box_loss(error):
         deltas = jnp.zeros((1, 4)).at[0, 0].set(error)
         return yolact.box_loss(deltas, jnp.zeros((1, 4)), jnp.array([True]))
 
-    smooth, slope = jax.vmap(jax.value_and_grad(box_loss))(golden["prim/smooth_l1_x"])
-    return [
-        _close("cross entropy", cost, golden["prim/bce"]),
-        _close("cross entropy gradient", gradient, golden["prim/bce_grad"]),
-        _close("smooth L1", smooth, golden["prim/smooth_l1"]),
-        _close("smooth L1 gradient", slope, golden["prim/smooth_l1_grad"]),
-    ]
+    rows = []
+    for title, function, inputs, output in (
+        (
+            "cross entropy",
+            yolact.binary_cross_entropy,
+            ("prim/bce_p", "prim/bce_t"),
+            "prim/bce",
+        ),
+        ("smooth L1", box_loss, ("prim/smooth_l1_x",), "prim/smooth_l1"),
+    ):
+        if has(golden, *inputs, output, f"{output}_grad"):
+            compute = jax.vmap(jax.value_and_grad(function))
+            cost, gradient = compute(*(golden[name] for name in inputs))
+            rows.append(_close(title, cost, golden[output]))
+            rows.append(_close(f"{title} gradient", gradient, golden[f"{output}_grad"]))
+    return rows
 
 
 def _check_crop(golden, padding) -> Row:
@@ -119,33 +132,39 @@ def _check_matching(golden, case) -> Row:
 
 
 def _check_nms(golden) -> list[Row]:
-    scores = golden["nms/scores"].T
     rows = []
-    for prefix, boxes in (("", "boxes"), ("degenerate_", "degenerate_boxes")):
-        for top_k in (200, 30) if not prefix else (200,):
-            suffix = "" if prefix else f"_top{top_k}"
-            for name, variant in (("fast", "fast"), ("cross", "cross_class")):
-                kept = run_nms(
-                    variant,
-                    golden[f"nms/{boxes}"],
-                    scores,
-                    score_threshold=0.0,
-                    iou_threshold=0.5,
-                    top_k=top_k,
-                    max_detections=100,
-                    input_size=550,
-                )
-                key = f"nms/{prefix}{name}{suffix}"
-                rows.append(_same_detections(f"{name} NMS", kept, golden, key))
-    kept = sequential_nms(
-        golden["nms/boxes"],
-        scores,
-        score_threshold=0.05,
-        iou_threshold=0.5,
-        input_size=550,
-        max_detections=100,
-    )
-    return [*rows, _same_detections("sequential NMS", kept, golden, "nms/trad")]
+    for key in golden:
+        pattern = r"nms/((?:degenerate_)?)(fast|cross|trad)((?:_top\d+)?)_class"
+        match = re.fullmatch(pattern, key)
+        if not match:
+            continue
+        prefix, rule, limit = match.groups()
+        boxes, scores = golden[f"nms/{prefix}boxes"], golden["nms/scores"].T
+        if rule == "trad":
+            kept = sequential_nms(
+                boxes,
+                scores,
+                score_threshold=0.05,
+                iou_threshold=0.5,
+                input_size=550,
+                max_detections=100,
+            )
+        else:
+            top_k = int(limit.removeprefix("_top") or 200)
+            kept = run_nms(
+                {"fast": "fast", "cross": "cross_class"}[rule],
+                boxes,
+                scores,
+                score_threshold=0.0,
+                iou_threshold=0.5,
+                top_k=top_k,
+                max_detections=100,
+                input_size=550,
+            )
+        name = "sequential" if rule == "trad" else rule
+        key = key.removesuffix("_class")
+        rows.append(_same_detections(f"{name} NMS", kept, golden, key))
+    return rows
 
 
 def _same_detections(stage, kept, golden, key) -> Row:

@@ -1,8 +1,57 @@
 """Reading of golden files, and rows of the report."""
 
 import dataclasses
+import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
+
+
+class Arrays(dict):
+    """The arrays of a file, which remembers those that were asked for.
+
+    Args:
+      path: an ``.npz`` file.
+
+    Raises:
+      ValueError: if the file is missing or damaged, or, later, lacks an array.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            with np.load(path) as archive:
+                super().__init__(archive)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path} cannot be read: {error}.") from error
+        self._path, self._used = path, set()
+
+    def __getitem__(self, key):
+        self._used.add(key)
+        return super().__getitem__(key)
+
+    def __missing__(self, key):
+        raise ValueError(f"{self._path} has no array {key}.")
+
+    def get(self, key, default=None):
+        """Returns an array, or the default where there is none."""
+        if key in self:
+            return self[key]
+        return default
+
+    def unused(self) -> list[str]:
+        """Names of the arrays that nothing was compared with."""
+        used = {_base(key) for key in self._used}
+        return sorted({_base(key) for key in self} - used)
+
+
+def _base(key: str) -> str:
+    return key.partition("__")[0]
+
+
+def has(golden: dict, *names: str) -> bool:
+    """Whether all of these arrays are on record."""
+    return all(name in golden for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,22 +116,34 @@ def stored_slice(golden: dict, name: str, full: np.ndarray) -> np.ndarray:
     return full[tuple(slice(None, None, int(step)) for step in strides)]
 
 
-def compare_scaled(golden, name, full, stage, tolerance) -> Row:
-    """Compares an array in units of the standard deviation of the recorded one."""
+def compare_scaled(golden, name, full, stage, tolerance) -> list[Row]:
+    """Compares an array in units of the standard deviation of the recorded one.
+
+    Returns:
+      One row, or none if the array is not on record.
+    """
+    if name not in golden:
+        return []
     got = stored_slice(golden, name, full)
     scale = _stats(golden, name)[1]
     error = np.max(np.abs(got - golden[name])) / scale
     # The moments cover what the slice leaves out, to a tenth of the tolerance.
     moments = _moment_error(golden, name, full)
     noise = float(golden.get(f"{name}__noise", np.nan)) / scale
-    return Row(stage, float(max(error, moments)), tolerance, "std", noise)
+    return [Row(stage, float(max(error, moments)), tolerance, "std", noise)]
 
 
-def compare_absolute(golden, name, full, stage, tolerance, unit="") -> Row:
-    """Compares an array by the largest absolute difference."""
+def compare_absolute(golden, name, full, stage, tolerance, unit="") -> list[Row]:
+    """Compares an array by the largest absolute difference.
+
+    Returns:
+      One row, or none if the array is not on record.
+    """
+    if name not in golden:
+        return []
     error = np.max(np.abs(stored_slice(golden, name, full) - golden[name]), initial=0)
     noise = float(golden.get(f"{name}__noise", np.nan))
-    return Row(stage, float(error), tolerance, unit, noise)
+    return [Row(stage, float(error), tolerance, unit, noise)]
 
 
 def _stats(golden, name) -> np.ndarray:

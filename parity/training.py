@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
+import re
 from functools import lru_cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from parity.gradients import check_component, check_gradient
-from parity.images import load_image
+from parity.manifest import Manifest
 from parity.models import GoldenModel, to_nchw
-from parity.records import Row, compare_scaled
+from parity.records import Row, compare_absolute, compare_scaled, has
 from yolact_jax import build
 from yolact_jax.losses import yolact
 from yolact_jax.models.normalize import normalize_images
@@ -32,19 +32,25 @@ TERMS = {
 }
 
 
-def golden_batch(golden: dict, group: str, folder: Path) -> Batch:
+def cases_of(golden: dict) -> list[str]:
+    """Lists the recorded steps, as "A_frozen" or "A_bn": batch and statistics."""
+    found = (re.match(r"(\w+_(?:frozen|bn))/", key) for key in golden)
+    return sorted({match[1] for match in found if match})
+
+
+def golden_batch(golden: dict, group: str, manifest: Manifest) -> Batch:
     """Assembles a recorded batch; its masks have the size of the input.
 
     Args:
       golden: the recorded arrays.
-      group: "A" or "B".
-      folder: where the images are.
+      group: as "A".
+      manifest: has the images.
 
     Returns:
-      Images [B, 550, 550, 3] uint8 and ground truth padded to the largest image.
+      Images [B, S, S, 3] uint8 and ground truth padded to the largest image.
     """
     names = [str(name) for name in golden[f"{group}/images"]]
-    images = np.stack([load_image(name, folder) for name in names])
+    images = np.stack([manifest.image(name) for name in names])
     truths = [_ground_truth(golden, f"{group}/gt{i}_") for i in range(len(names))]
     slots = max(len(truth["labels"]) for truth in truths)
 
@@ -60,10 +66,11 @@ def golden_batch(golden: dict, group: str, folder: Path) -> Batch:
 def _ground_truth(golden: dict, prefix: str) -> dict[str, np.ndarray]:
     count, height, width = golden[f"{prefix}masks_shape"]
     bits = np.unpackbits(golden[f"{prefix}masks_packed"], axis=1)[:, : height * width]
-    crowd = golden[f"{prefix}iscrowd"].astype(bool)
+    labels = golden[f"{prefix}labels"]
+    crowd = np.asarray(golden.get(f"{prefix}iscrowd", labels < 0), bool)
     return {
         "boxes": golden[f"{prefix}boxes"],
-        "labels": np.where(crowd, 0, golden[f"{prefix}labels"]).astype(np.int32),
+        "labels": np.where(crowd, 0, labels).astype(np.int32),
         "masks": bits.reshape(count, height, width),
         "valid": np.ones(count, bool),
         "crowd": crowd,
@@ -114,7 +121,7 @@ def _weights(model: GoldenModel, only: str | None = None) -> yolact.Losses:
 
 
 def check_training_step(
-    model: GoldenModel, variables: dict, golden: dict, case: str, folder: Path
+    model: GoldenModel, variables: dict, golden: dict, case: str, manifest: Manifest
 ) -> list[Row]:
     """Compares one step of training, without the update.
 
@@ -122,13 +129,14 @@ def check_training_step(
       model: with `freeze_bn` as the case needs it.
       variables: with the golden weights.
       golden: the recorded arrays.
-      case: "A_frozen", "A_bn" or "B_frozen".
-      folder: where the images are.
+      case: as "A_frozen", see `cases_of`.
+      manifest: has the images.
 
     Returns:
       The rows.
     """
-    batch = golden_batch(golden, case[0], folder)
+    group = case.rpartition("_")[0]
+    batch = golden_batch(golden, group, manifest)
     run = _backward_fn(model, model.config.loss.max_masks)
     (terms, predictions, stats), gradient = jax.device_get(
         run(variables, batch, _weights(model))
@@ -136,25 +144,27 @@ def check_training_step(
     rows = _check_outputs(predictions, golden, case)
     # Hard negatives depend on the outputs; those with frozen statistics are on record.
     if case.endswith("frozen"):
-        rows += _check_matching(model, batch, predictions, golden, case[0])
+        rows += _check_matching(model, batch, predictions, golden, group)
     rows += _check_losses(terms, golden, case, "losses")
     rows += check_gradient(gradient, golden, case)
-    if f"{case}/grad_l2_of_B" in golden:
-        for name in golden[f"{case}/loss_names"]:
-            _, part = run(variables, batch, _weights(model, str(name)))
+    for name in TERMS:
+        if f"{case}/grad_l2_of_{name}" in golden:
+            _, part = run(variables, batch, _weights(model, name))
             rows.append(check_component(jax.device_get(part), golden, case, name))
     rows += _check_statistics(stats, golden, case)
     return rows
 
 
 def check_unlimited_masks(
-    model: GoldenModel, variables: dict, golden: dict, folder: Path
+    model: GoldenModel, variables: dict, golden: dict, case: str, manifest: Manifest
 ) -> list[Row]:
-    """Compares the losses of batch B when every positive enters the mask loss."""
-    batch = golden_batch(golden, "B", folder)
-    most = int(golden["B_frozen/num_pos"].max())
+    """Compares the losses of a batch when every positive enters the mask loss."""
+    if not has(golden, f"{case}/losses_without_limit", f"{case}/num_pos"):
+        return []
+    batch = golden_batch(golden, case.rpartition("_")[0], manifest)
+    most = int(golden[f"{case}/num_pos"].max())
     (terms, _, _), _ = _backward_fn(model, most)(variables, batch, _weights(model))
-    return _check_losses(terms, golden, "B_frozen", "losses_without_limit")
+    return _check_losses(terms, golden, case, "losses_without_limit")
 
 
 def _check_outputs(predictions, golden, case) -> list[Row]:
@@ -166,11 +176,11 @@ def _check_outputs(predictions, golden, case) -> list[Row]:
         "out_segm": to_nchw(predictions.semantic_logits),
     }
     tolerance = 5e-3 if case.endswith("bn") else 1e-3
-    return [
-        compare_scaled(golden, f"{case}/{name}", array, f"{case}: {name}", tolerance)
-        for name, array in named.items()
-        if f"{case}/{name}" in golden
-    ]
+    rows = []
+    for name, array in named.items():
+        stage = f"{case}: {name}"
+        rows += compare_scaled(golden, f"{case}/{name}", array, stage, tolerance)
+    return rows
 
 
 def _check_matching(model, batch, predictions, golden, group) -> list[Row]:
@@ -188,20 +198,23 @@ def _check_matching(model, batch, predictions, golden, group) -> list[Row]:
             batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd
         )
     )
-    target = matches.class_target
-    wrong = np.sum(target != golden[f"{group}/conf_t"])
-    positive = target > 0
+    target, positive = matches.class_target, matches.positive
     index = np.where(positive, matches.object_index, -1)
-    wrong += np.sum(index != golden[f"{group}/idx_t"])
+    wrong = 0
+    if f"{group}/conf_t" in golden:
+        wrong += np.sum(target != golden[f"{group}/conf_t"])
+    if f"{group}/idx_t" in golden:
+        wrong += np.sum(index != golden[f"{group}/idx_t"])
     rows = [Row(f"{group}: matching", float(wrong), 0.0, "anchors")]
     if wrong:
         return rows
     image, prior = np.nonzero(positive)
     boxes = batch.boxes[image, matches.object_index[image, prior]]
     deltas = np.asarray(box_ops.encode(jnp.asarray(boxes), anchors[prior]))
-    error = np.max(np.abs(deltas - golden[f"{group}/pos_loc_t"]))
-    rows.append(Row(f"{group}: box targets", float(error), 1e-5, ""))
-    rows.append(_check_hard_negatives(predictions, target, golden, group))
+    name = f"{group}/pos_loc_t"
+    rows += compare_absolute(golden, name, deltas, f"{group}: box targets", 1e-5)
+    if has(golden, f"{group}/ohem_neg_image", f"{group}/ohem_neg_prior"):
+        rows.append(_check_hard_negatives(predictions, target, golden, group))
     return rows
 
 
@@ -216,12 +229,17 @@ def _check_hard_negatives(predictions, target, golden, group) -> Row:
 
 
 def _check_losses(terms, golden, case, key) -> list[Row]:
+    if not has(golden, f"{case}/{key}", f"{case}/loss_names"):
+        return []
+    recorded = np.asarray(golden[f"{case}/{key}"], np.float64)
+    exact = golden.get(f"{case}/{key}__fp64", np.full_like(recorded, np.nan))
     rows = []
-    wide = golden.get(f"{case}/{key}__fp64", golden[f"{case}/{key}"])
-    names = golden[f"{case}/loss_names"]
-    for name, recorded, exact in zip(names, golden[f"{case}/{key}"], wide, strict=True):
-        error = abs(float(getattr(terms, TERMS[str(name)])) - recorded) / recorded
-        noise = abs(recorded - exact) / recorded if exact is not recorded else np.nan
+    for name, value, wide in zip(
+        golden[f"{case}/loss_names"], recorded, exact, strict=True
+    ):
+        scale = abs(value) or 1.0
+        error = abs(float(getattr(terms, TERMS[str(name)])) - value) / scale
+        noise = abs(value - wide) / scale
         tolerance = 2e-3 if name == "I" else 1e-4
         rows.append(Row(f"{case}: {key} {name}", error, tolerance, "rel", noise))
     return rows

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from parity import detections, network, training
-from parity.images import load_image, synthetic_image
-from parity.models import NAMES, GoldenModel
+from parity.manifest import read_manifest
+from parity.models import NAMES
 from tests.helpers.published import MATCHING
 from yolact_jax import build
 from yolact_jax.ops import matching
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "golden"
+_MANIFEST = read_manifest(_FOLDER)
 # One of each kind: non-square anchors, the other backbone, YOLACT++.
 _QUICK = ("yolact_resnet50_pascal", "yolact_darknet53", "yolact_plus_resnet50")
 
@@ -41,7 +42,7 @@ def assert_ok(rows):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_priors(name):
-    assert_ok(network.check_priors(GoldenModel(name), load(name)))
+    assert_ok(network.check_priors(_MANIFEST.model(name), load(name)))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,9 @@ def test_priors(name):
     [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
 )
 def test_inference(name):
-    model, golden = GoldenModel(name), load(name)
+    model, golden = _MANIFEST.model(name), load(name)
     variables = jax.device_put(model.variables())
-    image = synthetic_image()
+    image = _MANIFEST.image("synthetic")
     rows, predictions = network.check_network(model, variables, golden, "img0/", image)
     rows += detections.check_detections(
         model, variables, predictions, golden, "img0/", image.shape[:2]
@@ -65,8 +66,8 @@ def test_inference(name):
 
 def test_matching_of_many_objects():
     # 120 objects: overlaps that nearly tie, which other roundings decide otherwise.
-    golden = load("losses_yolact_resnet50")
-    anchors = build.make_anchors(GoldenModel("yolact_resnet50").config)
+    golden = load("golden_losses_yolact_resnet50")
+    anchors = build.make_anchors(_MANIFEST.model("yolact_resnet50").config)
     boxes, labels = golden["B/gt0_boxes"], golden["B/gt0_labels"].astype(np.int32)
     is_object = np.ones(len(boxes), bool)
     matches = jax.jit(functools.partial(matching.match_anchors, **MATCHING))(
@@ -79,11 +80,12 @@ def test_matching_of_many_objects():
 
 @pytest.mark.slow
 def test_training_step():
-    model = GoldenModel("yolact_resnet50", "yes")
-    golden = load("losses_yolact_resnet50")
+    model = _MANIFEST.model("yolact_resnet50")
+    golden = load("golden_losses_yolact_resnet50")
     variables = jax.device_put(model.variables())
-    rows = training.check_training_step(model, variables, golden, "B_frozen", _FOLDER)
-    rows += training.check_unlimited_masks(model, variables, golden, _FOLDER)
+    rows = []
+    for check in (training.check_training_step, training.check_unlimited_masks):
+        rows += check(model, variables, golden, "B_frozen", _MANIFEST)
     assert_ok(rows)
     stages = {row.stage for row in rows}
     assert {"B: matching", "B: hard negatives", "B_frozen: gradient l2"} <= stages
@@ -91,4 +93,4 @@ def test_training_step():
 
 def test_a_missing_image_is_named():
     with pytest.raises(ValueError, match=r"nothing\.png is missing"):
-        load_image("nothing.png", _FOLDER)
+        _MANIFEST.image("nothing.png")

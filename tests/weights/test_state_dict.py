@@ -42,7 +42,8 @@ def make_variables(backbone="resnet", num_classes=NUM_CLASSES, mask_iou=False, s
         )
     )
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
+    # Variances must not be below 0.
+    return jax.tree.map(lambda x: rng.random(x.shape, x.dtype), shapes)
 
 
 def assert_same(actual, expected):

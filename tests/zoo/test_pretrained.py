@@ -1,6 +1,10 @@
 """From a file of weights to a model and back, through the functions users call."""
 
+import functools
+import json
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,6 +15,7 @@ from yolact_jax.config import Config
 from yolact_jax.run.folder import Run
 from yolact_jax.training import session
 from yolact_jax.training.step import TrainState
+from yolact_jax.weights import classes
 from yolact_jax.weights.files import write_safetensors
 from yolact_jax.zoo import load as front
 from yolact_jax.zoo import pretrained as zoo
@@ -71,11 +76,167 @@ def test_classes_of_published_models_are_known(tmp_path, num_classes, first, las
     assert run.category_ids[-1] == last_id
 
 
+def save_nameless(folder, num_classes):
+    path = folder / "nameless.safetensors"
+    write_safetensors(path, zoo.to_state_dict(make_variables(num_classes)))
+    return str(path)
+
+
+def with_annotations(folder, *names, field="train_annotations"):
+    """A config whose annotation file has these categories, with ids 5, 6 and so on."""
+    categories = [{"id": 5 + i, "name": name} for i, name in enumerate(names)]
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({"categories": categories}))
+    return tiny_config().replace({f"data.{field}": str(path)})
+
+
 def test_refuses_weights_for_unknown_classes(tmp_path):
-    path = tmp_path / "x.safetensors"
-    write_safetensors(path, zoo.to_state_dict(make_variables(7)))
+    path = save_nameless(tmp_path, 7)
     with pytest.raises(ValueError, match="for 7 classes and does not name them"):
+        zoo.load_pretrained(tiny_config(), path)
+    with pytest.raises(ValueError, match="for 7 classes and does not name them"):
+        zoo.load_pretrained(with_annotations(tmp_path, "a", "b"), path)
+
+
+@pytest.mark.parametrize("field", ["train_annotations", "validation_annotations"])
+def test_classes_come_from_the_annotations(tmp_path, field):
+    config = with_annotations(tmp_path, "cat", "dog", "owl", field=field)
+    run, _ = zoo.load_pretrained(config, save_nameless(tmp_path, 3))
+    assert run.class_names == ("cat", "dog", "owl")
+    assert run.category_ids == (5, 6, 7)
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_classes_are_given(tmp_path, as_file):
+    text = "owl, cat,big dog"
+    if as_file:
+        (tmp_path / "names.txt").write_text("\ufeffowl\r\n cat\n\nbig dog\n", "utf-8")
+        text = str(tmp_path / "names.txt")
+    path = save_nameless(tmp_path, 3)
+    run, _ = zoo.load_pretrained(tiny_config(), path, text)
+    assert run.class_names == ("owl", "cat", "big dog")
+    assert run.category_ids == (1, 2, 3)
+    config = with_annotations(tmp_path, "big dog", "owl", "cat")
+    run, _ = zoo.load_pretrained(config, path, text)
+    assert run.class_names == ("owl", "cat", "big dog")
+    assert run.category_ids == (6, 7, 5)
+
+
+def test_given_classes_overrule_the_number_of_the_published(tmp_path):
+    text = ",".join(f"part {i}" for i in range(20))
+    run, _ = zoo.load_pretrained(tiny_config(), save_nameless(tmp_path, 20), text)
+    assert run.class_names[19] == "part 19"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b", "is for 3 classes, and `class_names` has 2"),
+        ("a,b,a", "`class_names` a,b,a repeats a"),
+        (" , ", "has no name"),
+    ],
+)
+def test_refuses_other_class_names(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.load_pretrained(tiny_config(), save_nameless(tmp_path, 3), text)
+
+
+def test_refuses_names_against_those_of_the_file(tmp_path):
+    path = save(tmp_path, 2, ("disc", "box"))
+    zoo.load_pretrained(tiny_config(), path, "disc,box")
+    with pytest.raises(
+        ValueError, match="class 0 is 'box' in `class_names` and 'disc'"
+    ):
+        zoo.load_pretrained(tiny_config(), path, "box,disc")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"class_names": "[", "category_ids": "[1, 2]"},
+        {"class_names": '["a", "a"]', "category_ids": "[1, 2]"},
+        {"class_names": '["a", "b"]', "category_ids": "[1, 1]"},
+        {"class_names": '["a", 3]', "category_ids": "[1, 2]"},
+        {"class_names": "7"},
+    ],
+)
+def test_refuses_damaged_metadata(tmp_path, metadata):
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, zoo.to_state_dict(make_variables(2)), metadata)
+    with pytest.raises(ValueError, match=r"x\.safetensors is damaged: `class_names`"):
         zoo.load_pretrained(tiny_config(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("box", "disc"), "class 0 is 'disc' in w and 'box' in the data"),
+        (("disc", "ball"), "class 1 is 'box' in w and 'ball' in the data"),
+        (("disc",), "w has 2 classes and the data 1; names and order"),
+    ],
+)
+def test_classes_of_weights_and_data_are_compared(names, message):
+    classes.require_same(("disc", "box"), ("disc", "box"), "w", "the data")
+    with pytest.raises(ValueError, match=message):
+        classes.require_same(("disc", "box"), names, "w", "the data")
+
+
+def test_evaluate_refuses_data_of_other_classes(tmp_path):
+    # There are five generated shapes, too.
+    path = save(tmp_path, 5)
+    overrides = {
+        "data.input_size": 64,
+        "data.records_dir": tmp_path / "records",
+        "data.shapes_train_images": 2,
+        "data.shapes_validation_images": 2,
+        "model.backbone_width": 8,
+        "model.features": 8,
+        "model.num_prototypes": 4,
+    }
+    result = subprocess.run(
+        [sys.executable, "evaluate.py", "--config=configs/shapes.py"]
+        + [f"--weights={path}", f"--output={tmp_path / 'out'}"]
+        + [f"--config.{key}={value}" for key, value in overrides.items()],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "class 0 is 'thing 0' in" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "has numbers that are nan, infinite"),
+        (-np.inf, "has numbers that are nan, infinite"),
+        (np.float64(1e300), "has numbers that are .* or beyond float32"),
+        (-1.0, "has variances below 0"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_refuses_weights_that_are_no_numbers(tmp_path, value, message, whole):
+    tensors = zoo.to_state_dict(make_variables(2))
+    key = "backbone.bn1.running_var"
+    tensors[key] = np.array(tensors[key], np.asarray(value).dtype)
+    tensors[key][3] = value
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, tensors)
+    load = zoo.initialize_from
+    if whole:
+        load = functools.partial(zoo.load_pretrained, class_names="a,b")
+    first = tiny_config() if whole else make_variables(2, seed=1)
+    with pytest.raises(ValueError, match=rf"is damaged: {key} {message}"):
+        load(first, str(path))
+
+
+def test_refuses_weights_that_are_integers(tmp_path):
+    tensors = zoo.to_state_dict(make_variables(2))
+    tensors["fpn.lat_layers.0.bias"] = np.zeros(8, np.int8)
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, tensors)
+    with pytest.raises(ValueError, match=r"fpn\.lat_layers\.0\.bias has .* int8"):
+        zoo.load_pretrained(tiny_config(), str(path), "a,b")
 
 
 def test_refuses_a_backbone_alone(tmp_path):

@@ -1,4 +1,7 @@
-"""Names and category ids of the classes of the published models."""
+"""Names of classes: those of the published models, given ones, a comparison."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from yolact_jax.data.sources import sbd_files
 
@@ -19,3 +22,58 @@ _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 
 PASCAL_NAMES, PASCAL_IDS = sbd_files.CLASS_NAMES, sbd_files.CATEGORY_IDS
+
+
+def parse_class_names(text: str) -> tuple[str, ...]:
+    """Reads class names, in the order of the labels.
+
+    Args:
+      text: a UTF-8 file with one name a line, or the names separated by commas.
+
+    Raises:
+      ValueError: if there is no name, one is repeated, or the file is not text.
+    """
+    try:
+        is_file = Path(text).is_file()
+        words = Path(text).read_text("utf-8-sig") if is_file else text
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"`class_names` {text[:80]} cannot be read: {error}."
+        ) from None
+    parts = words.splitlines() if is_file else words.split(",")
+    names = tuple(part.strip() for part in parts if part.strip())
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names or repeated:
+        fault = f"repeats {repeated[0]}" if repeated else "has no name"
+        raise ValueError(
+            f"`class_names` {text[:80]} {fault}; give a file with one name a line, or "
+            f"names separated by commas."
+        )
+    return names
+
+
+def require_same(
+    names: Sequence[str], others: Sequence[str], owner: str, other: str
+) -> None:
+    """Compares the classes of two things, in order.
+
+    Args:
+      names: in the order of the labels.
+      others: those they should be.
+      owner: what to call the owner of `names` in messages.
+      other: the same for `others`.
+
+    Raises:
+      ValueError: if they differ; it names the first difference.
+    """
+    if len(names) != len(others):
+        raise ValueError(
+            f"{owner} has {len(names)} classes and {other} {len(others)}; names and "
+            f"order must be the same."
+        )
+    for label, (name, expected) in enumerate(zip(names, others, strict=True)):
+        if name != expected:
+            raise ValueError(
+                f"class {label} is {name!r} in {owner} and {expected!r} in {other}; "
+                f"names and order must be the same."
+            )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 from yolact_jax.files import replacing
@@ -10,6 +11,14 @@ from yolact_jax.weights.torch_file import read_torch_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 SAFETENSORS_SUFFIX = ".safetensors"
+_SHORT = {
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}
+_DTYPES = {"BOOL": np.dtype("?")} | _SHORT
+for _kind, _bits in (("F", (16, 32, 64)), ("I", (8, 16, 32, 64)), ("U", (8, 16, 32))):
+    _DTYPES |= {f"{_kind}{n}": np.dtype(f"<{_kind.lower()}{n // 8}") for n in _bits}
 _EXTRA = 'pip install "yolact_jax[weights]"'
 
 
@@ -46,8 +55,12 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """Reads the text entries of a ``.safetensors`` file; other kinds have none."""
     if Path(path).suffix != SAFETENSORS_SUFFIX:
         return {}
-    with _safetensors("safetensors").safe_open(path, "numpy") as file:
-        return file.metadata() or {}
+    library = _safetensors("safetensors")
+    try:
+        with library.safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+    except library.SafetensorError as error:
+        raise _damaged(path, error) from error
 
 
 def write_safetensors(
@@ -78,12 +91,32 @@ def write_safetensors(
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     library = _safetensors("safetensors")
     try:
-        with library.safe_open(path, "numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (library.SafetensorError, TypeError) as error:
+        entries = library.deserialize(path.read_bytes())
+        return {key: _to_array(path, key, **entry) for key, entry in entries}
+    except library.SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _to_array(path: Path, key: str, dtype: str, shape: list, data: bytes) -> np.ndarray:
+    if dtype not in _DTYPES:
         raise ValueError(
-            f"{path} is damaged, or not a safetensors file: {error}; download it again."
-        ) from error
+            f"{path}: {key!r} has numbers of the kind {dtype}; known are "
+            f"{', '.join(_DTYPES)}."
+        )
+    array = np.frombuffer(data, _DTYPES[dtype])
+    try:
+        array = array.reshape(shape)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    # Exact: float32 holds every number of the short formats that NumPy lacks.
+    return array.astype(np.float32) if dtype in _SHORT else array
+
+
+def _damaged(path: str | Path, error: Exception) -> ValueError:
+    words = " ".join(str(error).split())[:200]
+    return ValueError(
+        f"{path} is damaged, or not a safetensors file: {words}; download it again."
+    )
 
 
 def _safetensors(module: str):

@@ -82,7 +82,8 @@ def load_state_dict(
       The new variables, float32, and the report.
 
     Raises:
-      ValueError: if the dict is not that of such a model.
+      ValueError: if the dict is not that of such a model, or an array is not of finite
+        floats.
     """
     tensors, ignored = _without_ballast(tensors)
     whole_model = any(key.startswith(torch_names.BACKBONE) for key in tensors)
@@ -101,8 +102,8 @@ def load_state_dict(
     for path, old in flat.items():
         key = torch_names.torch_key(path)
         if key in loaded:
-            array = np.asarray(tensors[key], np.float32)
-            new[path] = np.ascontiguousarray(torch_names.from_torch(path, array))
+            array = torch_names.from_torch(path, tensors[key])
+            new[path] = _to_float32(array, key, source)
         else:
             new[path] = _initialized(old, key, source)
     return unflatten_dict(new), report
@@ -197,6 +198,25 @@ def _some(keys: Sequence[str]) -> str:
     named = ", ".join(keys[:_MAX_NAMED])
     rest = len(keys) - _MAX_NAMED
     return f"{named} and {rest} more" if rest > 0 else named
+
+
+def _to_float32(array: np.ndarray, key: str, source: str) -> np.ndarray:
+    """Copies an array; refuses numbers that no network can have."""
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"{source} does not fit: {key} has numbers of the kind {array.dtype}; "
+            f"weights must be floats."
+        )
+    with np.errstate(over="ignore"):
+        array = np.array(array, np.float32, order="C")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{source} is damaged: {key} has numbers that are nan, infinite or beyond "
+            f"float32."
+        )
+    if key.endswith(".running_var") and array.min(initial=0) < 0:
+        raise ValueError(f"{source} is damaged: {key} has variances below 0.")
+    return array
 
 
 def _initialized(array: Any, key: str, source: str) -> Any:

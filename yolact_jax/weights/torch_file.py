@@ -2,24 +2,29 @@
 
 Such a file is a pickle, and an ordinary unpickler runs whatever code it names.  This
 one knows the few things a state dict consists of; anything else is refused before it
-is looked up.  Both formats are read: the zip archive of PyTorch 1.6 and later, and the
-older row of pickles followed by the numbers, in which the published weights are.
+is looked up.  What a file claims is compared with the bytes it has before memory is
+taken, so that reading needs no more than twice the file.  Both formats are read: the
+zip archive of PyTorch 1.6 and later, and the older row of pickles followed by the
+numbers, in which the published weights are.
 """
 
 import collections
 import dataclasses
+import io
+import math
 import pickle
+import pickletools
 import struct
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_MAX_WORDS = 200  # of a message, characters
 _DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
@@ -71,24 +76,24 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     Raises:
       ValueError: if the file is damaged, is something else, or names code to run.
     """
+    data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as file:
-            if zipfile.is_zipfile(file):
-                content = _read_zip(file)
-            else:
-                file.seek(0)
-                content = _read_legacy(file)
-        return _to_arrays(content)
+        is_zip = zipfile.is_zipfile(io.BytesIO(data))
+        return _to_arrays(_read_zip(data) if is_zip else _read_legacy(data))
     except _RefusedError as error:
         raise ValueError(f"{path} {error}.") from error
-    except OSError:
-        raise
     except Exception as error:
         # Damaged pickles raise nearly anything, down to UnicodeDecodeError.
         raise ValueError(
             f"{path} is damaged, or not a PyTorch file: reading stopped with "
-            f"{type(error).__name__} ({error}); download it again."
+            f"{type(error).__name__} ({_short(error)}); download it again."
         ) from error
+
+
+def _short(value: Any) -> str:
+    """Words in a message what a file says: one line, cut."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}..."
 
 
 class _RefusedError(Exception):
@@ -98,8 +103,11 @@ class _RefusedError(Exception):
 class _Unpickler(pickle.Unpickler):
     """Knows ordered dicts, tensors and storages, and nothing else."""
 
-    def __init__(self, file: BinaryIO, storage_of: Callable[..., Any] | None = None):
-        super().__init__(file, encoding="utf-8")
+    def __init__(
+        self, stream: io.BytesIO, storage_of: Callable[..., Any] | None = None
+    ):
+        _check_pickle(stream)
+        super().__init__(stream, encoding="utf-8")
         self._storage_of = storage_of
 
     def find_class(self, module: str, name: str) -> Any:
@@ -108,9 +116,14 @@ class _Unpickler(pickle.Unpickler):
             return _KNOWN[module, name]
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageType(name)
+        if (module, name) in _OTHER_NUMBERS or name.endswith("Storage"):
+            raise _RefusedError(
+                f"has numbers of another kind ({_short(name)}) than floats of 16 to 64 "
+                f"bits, integers and booleans; convert them to float32"
+            )
         raise _RefusedError(
-            f"wants to import {module}.{name}; only tensors and dicts are allowed in "
-            f"weight files, so it was not loaded"
+            f"wants to import {_short(module)}.{_short(name)}; only tensors and dicts "
+            f"are allowed in weight files, so it was not loaded"
         )
 
     def persistent_load(self, pid: Any) -> Any:
@@ -120,13 +133,27 @@ class _Unpickler(pickle.Unpickler):
             or not isinstance(pid, tuple)
             or pid[0] != "storage"
         ):
-            raise _RefusedError(f"refers to {pid!r}, which is not a storage")
+            raise _RefusedError(
+                f"refers to {_short(repr(pid))}, which is not a storage"
+            )
         return self._storage_of(*pid[1:])
+
+
+def _check_pickle(stream: io.BytesIO) -> None:
+    """Refuses a pickle that claims more than it has; leaves the position as it is.
+
+    The unpickler makes room for as many memories as the largest number of one.
+    """
+    start, length = stream.tell(), stream.getbuffer().nbytes
+    for opcode, argument, _ in pickletools.genops(stream):
+        if "PUT" in opcode.name and int(argument) > length:
+            raise _RefusedError(f"is damaged: its pickle remembers object {argument}")
+    stream.seek(start)
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     # What may follow (requires_grad, hooks, metadata) does not matter here.
-    return _Tensor(storage, int(offset), tuple(shape), tuple(strides))
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 _KNOWN = {
@@ -135,18 +162,33 @@ _KNOWN = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
 }
+# Of tensors of 8-bit floats and of quantized ones.
+_OTHER_NUMBERS = (
+    ("torch._utils", "_rebuild_tensor_v3"),
+    ("torch._utils", "_rebuild_qtensor"),
+)
 
 
-def _read_zip(file: BinaryIO) -> Any:
-    with zipfile.ZipFile(file) as archive:
+def _read_zip(data: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
             raise _RefusedError("is a zip archive, but not one of PyTorch")
+        size = sum(info.file_size for info in archive.infolist())
+        if size > len(data):
+            raise _RefusedError(
+                f"is a zip archive of {len(data)} bytes that claims to hold {size}; "
+                f"PyTorch never compresses: save the weights again"
+            )
         folder = pickles[0].removesuffix("data.pkl")
-        order = sys.byteorder
+        order = "little"
         if f"{folder}byteorder" in names:
-            order = archive.read(f"{folder}byteorder").decode()
+            order = archive.read(f"{folder}byteorder").decode().strip()
+        if order not in ("little", "big"):
+            raise _RefusedError(
+                f"has the byteorder {_short(order)}; it must be little or big"
+            )
         storages: dict[str, _Storage] = {}
 
         def storage_of(kind, key, _, size) -> _Storage:
@@ -155,22 +197,26 @@ def _read_zip(file: BinaryIO) -> Any:
                 storages[key] = _Storage(kind, size, _numbers(kind, data, size, order))
             return storages[key]
 
-        with archive.open(pickles[0]) as stream:
-            return _Unpickler(stream, storage_of).load()
+        return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage_of).load()
 
 
-def _read_legacy(file: BinaryIO) -> Any:
+def _read_legacy(data: bytes) -> Any:
+    stream = io.BytesIO(data)
     try:
-        magic = _Unpickler(file).load()
+        magic = _Unpickler(stream).load()
     except _RefusedError:
         raise
     except Exception:
         magic = None
-    if magic != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
+    if magic != _LEGACY_MAGIC or _Unpickler(stream).load() != _LEGACY_PROTOCOL:
         raise _RefusedError(
             "is not a PyTorch file; give a .pth or .safetensors file with a state dict"
         )
-    system = _Unpickler(file).load()
+    if _Unpickler(stream).load().get("little_endian", True) is not True:
+        raise _RefusedError(
+            "was written on a machine with the byte order big-endian; save it again "
+            "with PyTorch 1.6 or later"
+        )
     storages: dict[str, _Storage] = {}
 
     def storage_of(kind, key, _, size, view=None) -> _Storage:
@@ -178,32 +224,36 @@ def _read_legacy(file: BinaryIO) -> Any:
             raise _RefusedError("has views of storages, which are not supported")
         return storages.setdefault(key, _Storage(kind, size))
 
-    content = _Unpickler(file, storage_of).load()
-    order = "little" if system.get("little_endian", True) else "big"
-    for key in _Unpickler(file).load():
-        _fill(storages[key], file, order)
+    content = _Unpickler(stream, storage_of).load()
+    keys, position = _Unpickler(stream).load(), stream.tell()
+    for key in keys:
+        position = _fill(storages[key], data, position)
     return content
 
 
-def _fill(storage: _Storage, file: BinaryIO, order: str) -> None:
-    mark = "<" if order == "little" else ">"
-    (size,) = struct.unpack(f"{mark}q", file.read(8))
+def _fill(storage: _Storage, data: bytes, position: int) -> int:
+    """Finds the numbers of a storage; returns the position behind them."""
+    (size,) = struct.unpack_from("<q", data, position)
     if size != storage.size:
         raise _RefusedError(
-            f"has a storage of {size} numbers instead of {storage.size}"
+            f"has a storage of {size} numbers instead of {_short(storage.size)}"
         )
-    length = size * _DTYPES[storage.type.name].itemsize
-    storage.values = _numbers(storage.type, file.read(length), size, order)
+    end = position + 8 + size * _DTYPES[storage.type.name].itemsize
+    part = memoryview(data)[position + 8 : max(end, position + 8)]
+    storage.values = _numbers(storage.type, part, size, "little")
+    return end
 
 
-def _numbers(kind: _StorageType, data: bytes, size: int, order: str) -> np.ndarray:
+def _numbers(kind, data: bytes | memoryview, size: int, order: str) -> np.ndarray:
     dtype = _DTYPES[kind.name]
-    if len(data) < size * dtype.itemsize:
+    if size < 0 or len(data) < size * dtype.itemsize:
         raise _RefusedError(
             f"is cut off: {size * dtype.itemsize - len(data)} bytes of numbers are "
             f"missing; download it again"
         )
-    values = np.frombuffer(data, dtype if order == "little" else dtype.newbyteorder())
+    if order == "big":
+        dtype = dtype.newbyteorder()
+    values = np.frombuffer(data, dtype, count=size)
     return _widen(values) if kind.name == "BFloat16Storage" else values
 
 
@@ -227,16 +277,24 @@ def _to_arrays(content: Any) -> dict[str, np.ndarray]:
 
 def _to_array(key: str, tensor: _Tensor) -> np.ndarray:
     values, shape, strides = tensor.storage.values, tensor.shape, tensor.strides
+    if not all(type(n) is int for n in (tensor.offset, *shape, *strides)):
+        raise _RefusedError(f"is damaged: the shape of {_short(key)} is no integers")
+    if math.prod(shape) > len(values):
+        raise _RefusedError(
+            f"is damaged: {_short(key)} claims {math.prod(shape)} numbers, and its "
+            f"storage has {len(values)}"
+        )
     reach = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
-    inside = tensor.offset >= 0 and min(strides, default=0) >= 0
-    if 0 not in shape and tensor.offset + sum(reach) >= len(values):
-        inside = False
-    if not inside or min(shape, default=0) < 0:
-        raise _RefusedError(f"is damaged: {key} reaches outside its storage")
-    view = np.lib.stride_tricks.as_strided(
-        values[tensor.offset :],
+    last = tensor.offset + (sum(reach) if 0 not in shape else 0)
+    if min(tensor.offset, *shape, *strides, 0) < 0 or last >= len(values) + (
+        0 in shape
+    ):
+        raise _RefusedError(f"is damaged: {_short(key)} reaches outside its storage")
+    # A view of the file: nothing is copied, however many tensors share a storage.
+    return np.ndarray(
         shape,
+        values.dtype,
+        values,
+        tensor.offset * values.itemsize,
         [stride * values.itemsize for stride in strides],
-        writeable=False,
     )
-    return np.array(view, dtype=values.dtype.newbyteorder("="))

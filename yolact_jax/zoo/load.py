@@ -39,6 +39,7 @@ def load(
     config: Any = None,
     nms: str | None = None,
     class_agnostic: bool | None = None,
+    class_names: str | None = None,
 ) -> Predictor:
     """Loads a trained model to predict with.
 
@@ -58,6 +59,8 @@ def load(
       nms: kind of NMS in place of that of the config, see docs/nms.md.
       class_agnostic: whether NMS lets objects of different classes suppress each other,
         in place of the config.
+      class_names: of a file that does not name its classes: a text file with one a
+        line, or the names with commas between.
 
     Returns:
       The predictor.
@@ -67,19 +70,27 @@ def load(
         argument does not fit it.
     """
     return make_predictor(
-        load_parts(what, step=step, config=config),
+        load_parts(what, step=step, config=config, class_names=class_names),
         nms=nms,
         class_agnostic=class_agnostic,
     )
 
 
 def load_parts(
-    what: str | Path, *, step: int | str | None = None, config: Any = None
+    what: str | Path,
+    *,
+    step: int | str | None = None,
+    config: Any = None,
+    class_names: str | None = None,
 ) -> Loaded:
     """Loads a trained model without making a predictor; arguments as for `load`."""
     if Path(what).is_dir():
         if config is not None:
             raise ValueError(f"`config` is not needed: the run {what} has its own.")
+        if class_names is not None:
+            raise ValueError(
+                f"`class_names` is not needed: the run {what} has its own."
+            )
         run = load_run(what)
         chosen = choose_step(what, step)
         return Loaded(run, load_variables(what, chosen), chosen)
@@ -88,7 +99,7 @@ def load_parts(
             f"`step` is {step!r}, but {what} is no folder of a run with checkpoints."
         )
     path = find_weights(str(what))
-    return Loaded(*load_pretrained(_config_for(path, config), str(path)))
+    return Loaded(*load_pretrained(_config_for(path, config), str(path), class_names))
 
 
 def make_predictor(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from yolact_jax import build
 from yolact_jax.config import Config
+from yolact_jax.data.sources.coco_checks import check_categories
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
@@ -22,19 +23,24 @@ _KNOWN_CLASSES = {
 }
 
 
-def load_pretrained(config: Config, name_or_path: str) -> tuple[Run, dict]:
+def load_pretrained(
+    config: Config, name_or_path: str, class_names: str | None = None
+) -> tuple[Run, dict]:
     """Loads a trained model.
 
     Args:
       config: that of the model; whether the weights fit it is checked key by key.
       name_or_path: a published name, or a ``.pth`` or ``.safetensors`` file.
+      class_names: for a file that does not name its classes, see `parse_class_names`;
+        without them, 80 classes are taken for COCO's and 20 for Pascal VOC's, and
+        other numbers for those of the config's annotation file.
 
     Returns:
       The config with the classes, and the variables of the model on the host.
 
     Raises:
-      ValueError: if there is no such file, it is not one of weights, or it does not
-        fit the config.
+      ValueError: if there is no such file, it is not one of weights, it does not fit
+        the config, or its classes are unknown or other ones.
     """
     path = find_weights(name_or_path)
     tensors = read_weights(path)
@@ -45,7 +51,7 @@ def load_pretrained(config: Config, name_or_path: str) -> tuple[Run, dict]:
             f"whole YOLACT; a backbone can only start a training, as "
             f"config.train.init_weights."
         )
-    run = Run(config, *_classes_of(path, num_classes))
+    run = Run(config, *_classes_of(config, path, num_classes, class_names))
     variables, report = load_state_dict(
         tensors, abstract_variables(config, num_classes), source=str(path)
     )
@@ -112,18 +118,69 @@ def abstract_variables(config: Config, num_classes: int) -> dict:
 
 
 def _classes_of(
-    path: Path, num_classes: int
+    config: Config, path: Path, num_classes: int, given: str | None
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    metadata = read_metadata(path)
-    if "class_names" in metadata:
-        names = tuple(json.loads(metadata["class_names"]))
-        return names, tuple(json.loads(metadata["category_ids"]))
-    if num_classes not in _KNOWN_CLASSES:
+    """Finds names and ids: in the file, as given, by their number, in the data."""
+    named = _named_classes(path)
+    names = classes.parse_class_names(given) if given else None
+    if named:
+        found = named
+        if names:
+            classes.require_same(names, named[0], "`class_names`", str(path))
+    elif names:
+        ids = dict((name, i) for i, name in _annotated_classes(config))
+        known = set(names) == set(ids)
+        found = names, tuple(ids[n] if known else i for i, n in enumerate(names, 1))
+    elif num_classes in _KNOWN_CLASSES:
+        dataset, *found = _KNOWN_CLASSES[num_classes]
+        _LOGGER.info("%s has %d classes: taken for %s's.", path, num_classes, dataset)
+    else:
+        pairs = _annotated_classes(config)
+        found = tuple(name for _, name in pairs), tuple(i for i, _ in pairs)
+        if len(pairs) != num_classes:
+            raise ValueError(
+                f"`weights` {path} is for {num_classes} classes and does not name "
+                f"them; give --class_names, a file with one name a line, or point "
+                f"config.data.train_annotations to their annotation file."
+            )
+        _LOGGER.info("%s: classes are those of the config's annotation file.", path)
+    if len(found[0]) != num_classes:
         raise ValueError(
-            f"`weights` {path} is for {num_classes} classes and does not name them; "
-            f"only the {' or '.join(map(str, _KNOWN_CLASSES))} of the published models "
-            f"are known without names."
+            f"`weights` {path} is for {num_classes} classes, and "
+            f"{'its metadata' if named else '`class_names`'} has {len(found[0])}."
         )
-    dataset, names, ids = _KNOWN_CLASSES[num_classes]
-    _LOGGER.info("%s has %d classes: taken for %s's.", path, num_classes, dataset)
-    return names, ids
+    return tuple(found[0]), tuple(found[1])
+
+
+def _named_classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
+    """Reads names and ids from the metadata of a file, if it has them."""
+    metadata = read_metadata(path)
+    if "class_names" not in metadata:
+        return None
+    try:
+        names = json.loads(metadata["class_names"])
+        default = json.dumps(list(range(1, len(names) + 1)))
+        ids = json.loads(metadata.get("category_ids", default))
+        good = all(isinstance(n, str) for n in names) and len(set(names)) == len(ids)
+        if good and all(type(i) is int for i in ids) and len(set(ids)) == len(names):
+            return tuple(names), tuple(ids)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise ValueError(
+        f"{path} is damaged: `class_names` and `category_ids` of its metadata must be "
+        f"lists of different names and of as many different integers."
+    )
+
+
+def _annotated_classes(config: Config) -> tuple[tuple[int, str], ...]:
+    """Reads (id, name) pairs off an annotation file of a config, if it is there."""
+    data = config.data
+    files = map(Path, (data.train_annotations, data.validation_annotations))
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return ()
+    try:
+        content = json.loads(file.read_text("utf-8-sig"))
+        return check_categories(content.get("categories", []), str(file))
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file} does not tell its classes: {error}.") from error

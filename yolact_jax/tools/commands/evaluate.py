@@ -21,6 +21,7 @@ from yolact_jax.cli import Command, keep_compiled_programs
 from yolact_jax.tools.commands import model_flags
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.step import TrainState
+from yolact_jax.weights.classes import require_same
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -46,8 +47,8 @@ def run(values: Any) -> None:
     keep_compiled_programs()
     model, variables, step = model_flags.load(values)
     dataset = build.make_dataset(model.config, splits=(values.split,))
-    if tuple(dataset.class_names) != tuple(model.class_names):
-        raise ValueError(_difference(dataset.class_names, model.class_names))
+    owner = values.weights or values.workdir
+    require_same(model.class_names, dataset.class_names, owner, "the data")
     row = evaluate_and_report(
         model.config,
         dataset,
@@ -57,25 +58,6 @@ def run(values: Any) -> None:
         output=values.output,
     )
     print(json.dumps(row))
-
-
-def _difference(of_data: tuple[str, ...], of_model: tuple[str, ...]) -> str:
-    """Says how the classes of data and model differ."""
-    advice = "point --config.data.* to data of the same classes, in the same order."
-    if len(of_data) != len(of_model):
-        return (
-            f"the data have {len(of_data)} classes and the model {len(of_model)}; "
-            f"{advice}"
-        )
-    label = next(
-        i
-        for i, names in enumerate(zip(of_data, of_model, strict=True))
-        if names[0] != names[1]
-    )
-    return (
-        f"class {label} of the data is {of_data[label]!r} and of the model "
-        f"{of_model[label]!r}; {advice}"
-    )
 
 
 COMMAND = Command("evaluate", __doc__, define_flags, run, model_flags.find_config)

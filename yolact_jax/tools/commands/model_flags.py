@@ -92,7 +92,7 @@ def load(values: Any) -> tuple[Run, dict, int]:
     if values.weights is not None:
         if values.step is not None:
             raise ValueError("--step is for runs; --weights has no steps.")
-        return *load_pretrained(config, values.weights), 0
+        return *load_pretrained(config, values.weights, values.class_names), 0
     if values.class_names is not None:
         raise ValueError("--class_names is for --weights; a run knows its classes.")
     run = load_run(values.workdir)
