@@ -8,7 +8,8 @@ import types
 import numpy as np
 import pytest
 
-from yolact_jax.data.augment.sample import AugmentOptions, training_sample
+from yolact_jax.config import Augment
+from yolact_jax.data.augment.sample import training_sample
 from yolact_jax.data.consistency import Tally
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
@@ -99,7 +100,7 @@ def works_to_the_end(coco_set):
             annotations=annotations_of(record),
             **size,
         )
-        options = AugmentOptions(copy_paste_probability=0)
+        options = Augment()
         sample = training_sample(
             example, rng, options=options, input_size=32, mask_size=8, max_objects=9
         )
