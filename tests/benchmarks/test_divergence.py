@@ -16,7 +16,7 @@ def course(mask_losses):
 
 
 @pytest.mark.parametrize(
-    "masks, diverged, spikes",
+    ("masks", "diverged", "spikes"),
     [
         ([60.0, 900.0] + [20.0] * 48, 0, 0),  # The first steps are always high.
         ([20.0] * 20 + [2500.0, 300.0] + [20.0] * 28, 0, 1),

@@ -95,7 +95,9 @@ def test_any_ratio_of_sizes(seed, input_size, size, width, height):
     np.testing.assert_array_equal(drawn, expected)
 
 
-@pytest.mark.parametrize("input_size, image", [(550, (480, 640)), (700, (640, 427))])
+@pytest.mark.parametrize(
+    ("input_size", "image"), [(550, (480, 640)), (700, (640, 427))]
+)
 def test_published_sizes_and_a_picture_of_many_objects(input_size, image):
     rng = np.random.default_rng(input_size)
     rings = [random_ring(rng, *image) for _ in range(40)]
