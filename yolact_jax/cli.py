@@ -103,7 +103,9 @@ def execute(command: Command, arguments: Sequence[str], program: str) -> int:
 def in_words(error: Exception) -> str:
     """Words an error for the terminal: what is wrong, with which file."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+        # The second is the target of a rename, which the user knows.
+        name = error.filename if error.filename2 is None else error.filename2
+        return f"{os.fsdecode(name)}: {error.strerror}."
     if isinstance(error, MemoryError):
         return f"not enough memory. {error}".rstrip()
     if isinstance(error, RecursionError):
@@ -211,6 +213,22 @@ def _is_worth_showing(record: logging.LogRecord) -> bool:
     """Leaves out the tracebacks of failed saves, which the commands put into words."""
     is_of_save = record.name == "asyncio" or "/orbax/" in record.pathname
     return not (is_of_save and record.levelno >= logging.ERROR)
+
+
+def require_device() -> None:
+    """Starts JAX on its device; call before anything is written.
+
+    Raises:
+      ValueError: if there is no device of the platform that is asked for.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX has no type of its own.
+        reason = " ".join(str(error).split())[:300] or "it is not installed or has none"
+        raise ValueError(
+            f"JAX finds no device of the platform {jax.config.jax_platforms}, which "
+            f"JAX_PLATFORMS sets ({reason})."
+        ) from error
 
 
 def keep_compiled_programs() -> None:

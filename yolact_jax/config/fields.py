@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 _T = TypeVar("_T")
 _MOST = {int: 2**31 - 1, float: 1e9}
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}
+_LONGEST = 200  # letters of a value in a sentence
 _PLURALS = {int: "integers", float: "numbers"}
 
 
@@ -94,8 +95,17 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
     )
     if not fits or (rule.length and len(converted) != rule.length):
         allowed = describe_allowed(declared)
-        raise ValueError(f"config.{name} is {value!r}; it must be {allowed}.")
+        raise ValueError(f"config.{name} is {shown(value)}; it must be {allowed}.")
     return converted
+
+
+def shown(value: Any) -> str:
+    """Spells a value of any kind in so many letters as fit a sentence."""
+    try:
+        text = ascii(value) if isinstance(value, str) else repr(value)
+    except (RecursionError, ValueError):  # Nested too deeply, too many digits.
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def describe_allowed(declared: dataclasses.Field) -> str:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from yolact_jax.config import checks
 from yolact_jax.config.data import Augment, Data
-from yolact_jax.config.fields import Section
+from yolact_jax.config.fields import Section, shown
 from yolact_jax.config.network import Anchors, Loss, Model
 from yolact_jax.config.training import Eval, Optimizer, Train
 
@@ -100,7 +100,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 def _section(kind: type[Section], name: str, values: Any) -> Section:
     if not isinstance(values, Mapping):
-        raise ValueError(f"config.{name} is {values!r}; it must be a section.")
+        raise ValueError(f"config.{name} is {shown(values)}; it must be a section.")
     known = [field.name for field in dataclasses.fields(kind)]
     _refuse_unknown(f"{name}.", values, known)
     return kind(**values)
@@ -112,6 +112,6 @@ def _refuse_unknown(
     for name in given:
         if name not in known:
             raise ValueError(
-                f"The config has an unknown field config.{prefix}{name}: "
+                f"The config has an unknown field config.{prefix}{name:.80}: "
                 f"{suggestion(name, known)}"
             )

@@ -11,6 +11,7 @@ evaluate on other images for example.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -48,6 +49,8 @@ def run(values: Any) -> None:
     keep_compiled_programs()
     model, variables, step = model_flags.load(values)
     require_fit(model, variables)
+    folder = values.output or values.workdir or "out"
+    Path(folder).mkdir(parents=True, exist_ok=True)  # Now, if it cannot be made.
     dataset = build.make_dataset(model.config, splits=(values.split,))
     owner = values.weights or values.workdir
     require_same(model.class_names, dataset.class_names, owner, "the data")

@@ -6,6 +6,10 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yolact_jax.cli import Command
 
 NAMES = (
     "train",
@@ -41,11 +45,20 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     if name not in NAMES:
         print(f"yolact-jax: there is no command {name}.\n\n{_usage()}", file=sys.stderr)
         return 1
-    # Imported late: each command imports what it needs only.
-    from yolact_jax import cli
+    program = program or f"yolact-jax {name}"
+    try:
+        # Imported late: each command imports what it needs only.
+        from yolact_jax import cli
 
-    command = importlib.import_module(_module(name)).COMMAND
-    return cli.execute(command, rest, program or f"yolact-jax {name}")
+        return cli.execute(command_of(name), rest, program)
+    except KeyboardInterrupt:  # While importing.
+        print(f"{program}: interrupted.", file=sys.stderr)
+        return 130
+
+
+def command_of(name: str) -> "Command":
+    """Imports one of the commands `NAMES`."""
+    return importlib.import_module(_module(name)).COMMAND
 
 
 def run_script(path: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from yolact_jax.cli import require_device
 from yolact_jax.config import Config, from_config_dict, to_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.run.folder import Run, load_run
@@ -88,6 +89,7 @@ def load(values: Any) -> tuple[Run, dict, int]:
     Raises:
       ValueError: if it cannot be had, or a flag contradicts it.
     """
+    require_device()
     config = _with_flags(values)
     if values.weights is not None:
         if values.step is not None:

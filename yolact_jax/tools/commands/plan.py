@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command, keep_compiled_programs, require_device
 from yolact_jax.config import from_config_dict
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.zoo.specs import load_config
@@ -30,6 +30,7 @@ def run(values: Any) -> None:
     if values.config is None:
         raise ValueError("--config is missing: a name such as yolact_base, or a file.")
     keep_compiled_programs()
+    require_device()
     print(format_plan(make_plan(from_config_dict(values.config))))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command, keep_compiled_programs, require_device
 from yolact_jax.tools.replay import replay
 
 
@@ -35,6 +35,7 @@ def run(values: Any) -> None:
     if values.workdir is None:
         raise ValueError("--workdir is missing: the folder of a run.")
     keep_compiled_programs()
+    require_device()
     terms, findings = replay(values.workdir, values.step, nearest=values.nearest)
     for name, value in terms.items():
         verdict = "" if np.isfinite(value) else "   <- not finite"

@@ -19,7 +19,12 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs, start_logging
+from yolact_jax.cli import (
+    Command,
+    keep_compiled_programs,
+    require_device,
+    start_logging,
+)
 from yolact_jax.config import from_config_dict
 from yolact_jax.tools.commands import plan
 from yolact_jax.training.loop import train
@@ -64,6 +69,7 @@ def run(values: Any) -> int | None:
         num_processes=values.num_processes,
         process_id=values.process_id,
     )
+    require_device()
     if not processes.is_first_process():
         start_logging(quiet=True)
     train(from_config_dict(values.config), values.workdir)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -68,7 +69,22 @@ def initialize(
                 f"--process_id is {process_id}; with --num_processes {num_processes} "
                 f"it must be in 0..{num_processes - 1}."
             )
+        _check_address(coordinator_address)
         jax.distributed.initialize(**given)
+
+
+def _check_address(address: str) -> None:
+    """Refuses what would end the process within JAX."""
+    host, _, port = address.rpartition(":")
+    try:
+        if not 0 < int(port) < 2**16:
+            raise ValueError("the port is not in 1..65535")
+        socket.getaddrinfo(host.strip("[]"), port)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"--coordinator_address is {address!r}; it must be the host:port of "
+            f"process 0, such as 10.0.0.1:1234 ({error})."
+        ) from error
 
 
 def _initialize_automatically() -> None:
