@@ -43,9 +43,6 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
       splits: "train", "validation" or both: which must be there.  One that is not
         asked for is left out if its files are missing.
 
-    Returns:
-      The dataset.
-
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
     """
@@ -177,9 +174,6 @@ def make_model(
       config: the whole config.
       num_classes: C, foreground classes.
       axis_name: mapped device axis for batch statistics; None under `jit`.
-
-    Returns:
-      The module, without parameters.
     """
     dtype = jnp.dtype(config.model.compute_dtype)
     winograd = uses_winograd(config)
@@ -241,9 +235,6 @@ def make_predictor(
       category_ids: dataset category id of each label; 1, 2, 3 and so on by default.
       sharding: of images over several devices, which all have the variables;
         ``config.eval.batch_size`` images go to each.  None for one device.
-
-    Returns:
-      The predictor.
     """
 
     def make() -> Engine:

@@ -75,9 +75,6 @@ def from_config_dict(values: ConfigDict | Mapping[str, Any]) -> Config:
     Args:
       values: section -> field -> value; a field that is left out has its default.
 
-    Returns:
-      The config.
-
     Raises:
       ValueError: if a section or field is unknown or a value is not allowed.
     """

@@ -15,7 +15,6 @@ class DatasetError(ValueError):
     """
 
     def __init__(self, problems: Sequence[str] | str):
-        """Takes one sentence, or a sequence of them, never empty."""
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__(_message(self.problems))
 
@@ -40,9 +39,6 @@ def gathered(calls: Mapping[str, Callable[[], _T]]) -> dict[str, _T]:
 
     Args:
       calls: functions that may raise DatasetError, by name.
-
-    Returns:
-      Their results by name.
 
     Raises:
       DatasetError: with the problems of all that failed.

@@ -55,7 +55,6 @@ class Annotations:
     segmentations: Segmentations
 
     def __len__(self) -> int:
-        """Returns the number of annotations."""
         return len(self.ids)
 
     @functools.cached_property

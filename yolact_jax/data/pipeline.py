@@ -35,13 +35,11 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
     """
 
     def __init__(self, iterator: Any, num_workers: int = 0):
-        """Takes a grain iterator, and how many processes load for it."""
         self._iterator = iterator
         self._num_workers = num_workers
         self.num_dropped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
-        """Returns the next batch."""
         if self._iterator is None:
             raise ValueError("The training batches were closed.")
         with workers.watched(self._num_workers):
@@ -63,11 +61,9 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
             self.num_dropped += int(batch["dropped"][index])
 
     def __enter__(self) -> "TrainingBatches":
-        """Returns itself."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes it."""
         self.close()
 
     def close(self) -> None:

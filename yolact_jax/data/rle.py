@@ -77,9 +77,6 @@ def string_from_counts(counts: Sequence[int], size: tuple[int, int]) -> bytes:
     Args:
       counts: run lengths, which add up to height * width.
       size: (height, width) of the mask, pixels.
-
-    Returns:
-      The string form.
     """
     rle = {"size": list(size), "counts": list(counts)}
     return coco_mask.frPyObjects(rle, *size)["counts"]

@@ -178,9 +178,6 @@ def rescore_masks(
       detections: of one image, without the B axis.
       prototypes: [Hp, Wp, K] float32.
       mask_iou_fn: maps [D, Hp, Wp] soft masks to the predicted IoU [D, C].
-
-    Returns:
-      The detections, in the same order.
     """
     soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
     ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))

@@ -55,19 +55,6 @@ def _normalize(epsilon: float, axis_name: str | None, dtype, x, scale, bias, shi
     """Normalises by the statistics of the batch.
 
     Forward and backward read the map once for all sums and once for the result.
-
-    Args:
-      epsilon: added to the variance.
-      axis_name: mapped axis over which to average, if any.
-      dtype: type of the result.
-      x: [B, h, w, c] float.
-      scale: [c] float32.
-      bias: [c] float32.
-      shift: [c] float32 near the mean; E[x^2] - E[x]^2 would cancel without it.
-
-    Returns:
-      The map, its mean and its biased variance, [c] float32.  No gradient goes
-      through the latter two.
     """
     return _normalize_forward(epsilon, axis_name, dtype, x, scale, bias, shift)[0]
 

@@ -34,9 +34,6 @@ def prepared(module: nn.Module, name: str, make: Callable[[], jax.Array]) -> jax
       module: whose value it is.
       name: of the value.
       make: computes it.
-
-    Returns:
-      The value.
     """
     if not is_prepared(module, name):
         return make()

@@ -113,9 +113,6 @@ def enlarge_at_once(
       masks: as there.
       valid_size: as there.
       canvas_size: as there.
-
-    Returns:
-      As there.
     """
     height, width = canvas_size
     rows = bilinear_taps(jnp.arange(height), valid_size[0], masks.shape[1])

@@ -57,9 +57,6 @@ def match_anchors(
       positive_iou: least overlap of a positive anchor.
       negative_iou: overlap below which an anchor is background.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
-
-    Returns:
-      The matches of the image.
     """
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
     overlaps = _masked(box_ops.pairwise_iou(boxes, anchors), is_object)
@@ -95,13 +92,6 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
     Recomputing all row maxima each round costs G * A; but claiming an anchor only
     ever lowers a row's maximum, so it is enough to recompute the row on top of the
     list when its favourite is gone (lazy greedy, Minoux 1978).
-
-    Args:
-      overlaps: [G, A] float32, at least -1.
-      is_object: [G] bool.
-
-    Returns:
-      [A] int32, the object that claimed the anchor, or -1.
     """
     num_anchors = overlaps.shape[1]
 

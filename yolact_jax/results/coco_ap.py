@@ -169,11 +169,7 @@ def _precision(
     image_ids: list[int],
     max_detections: int,
 ) -> np.ndarray:
-    """Interpolated precision, -1 where there is no ground truth.
-
-    Returns:
-      [10 IoU thresholds, 101 recalls, categories, 4 area ranges] float64.
-    """
+    """Interpolated precision, -1 where there is no ground truth."""
     indexed = _index_results(results, truth, kind)
     evaluator = COCOeval(truth, indexed, _IOU_TYPES[kind])
     evaluator.params.imgIds = image_ids

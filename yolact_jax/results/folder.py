@@ -32,7 +32,6 @@ class Results:
         categories: Sequence[dict[str, Any]],
         partial: TextIO,
     ):
-        """Takes the open file that holds what is done if the process is killed."""
         self.pictures = pictures
         self._content = {"info": info, "images": [], "annotations": []}
         self._categories, self._partial = list(categories), partial

@@ -34,7 +34,6 @@ class Predictor:
         class_names: Sequence[str],
         category_ids: Sequence[int] = (),
     ):
-        """Takes a function that makes the engine, which is called at first use."""
         self._make_engine = make_engine
         self.class_names = tuple(class_names)
         numbers = range(1, len(self.class_names) + 1)

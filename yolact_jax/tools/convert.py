@@ -94,11 +94,7 @@ def convert_sbd(
 
 
 def _require_ours(path: pathlib.Path) -> None:
-    """Raises if there is a file that no conversion wrote.
-
-    Raises:
-      DatasetError: a folder or a file of others is there.
-    """
+    """Raises if there is a file that no conversion wrote."""
     start = json.dumps(_INFO)[:-1].encode()
     if path.is_symlink() or path.exists():
         if path.is_file():

@@ -65,9 +65,6 @@ def make_plan(config: Config) -> Plan:
     Args:
       config: the whole config.
 
-    Returns:
-      The plan.
-
     Raises:
       ValueError: if the config cannot work, or JAX was told to do without the CPU.
     """

@@ -20,7 +20,6 @@ class Interrupted(Ended):
     """
 
     def __init__(self, message: str, number: signal.Signals):
-        """Takes the sentence for the user and the signal."""
         super().__init__(message, 128 + number)
 
 
@@ -39,20 +38,17 @@ class Interruption:
     """
 
     def __init__(self):
-        """Catches nothing yet."""
         self.signal: signal.Signals | None = None
         self._saved_step: int | None = None
         self._may_raise: Callable[[], bool] = _always
         self._old_handlers = {}
 
     def __enter__(self) -> "Interruption":
-        """Starts to catch signals."""
         if threading.current_thread() is threading.main_thread():
             self._old_handlers = {s: signal.signal(s, self._note) for s in _SIGNALS}
         return self
 
     def __exit__(self, *_) -> None:
-        """Puts back what handled the signals before."""
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 

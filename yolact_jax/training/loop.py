@@ -60,9 +60,6 @@ def train(config: Config, workdir: str | Path) -> TrainState:
       config: what to train, on what and how.
       workdir: folder of the run, made if missing.
 
-    Returns:
-      The final state.
-
     Raises:
       ValueError: if the config cannot work, data are missing or bad, or the
         folder holds the run of another model or dataset.
@@ -169,11 +166,7 @@ def _save_and_evaluate_if_due(
     step: int,
     interruption: Interruption,
 ) -> None:
-    """Does what is to be done with the state after `step` updates.
-
-    Raises:
-      Interrupted: after a signal, when the state is on disk.
-    """
+    """Does what is to be done with the state after `step` updates."""
     options, last_step = session.config.train, session.num_steps
     evaluate = (
         _is_due(step, options.eval_every_steps, last_step)

@@ -50,9 +50,6 @@ def scale_to_batch(options: Optimizer, batch_size: int) -> Optimizer:
     Args:
       options: for `BASE_BATCH_SIZE`.
       batch_size: images per update over all devices.
-
-    Returns:
-      The options for `batch_size`.
     """
     return dataclasses.replace(
         options,
@@ -77,9 +74,6 @@ def make_optimizer(
       schedule: learning rate as a function of the step.
       options: momentum, weight decay and the largest norm of the gradient.
       freeze_bn: leave scale and bias of batch normalization untouched.
-
-    Returns:
-      The optimizer.
     """
     clip = options.clip_norm
     sgd = optax.chain(
@@ -117,9 +111,6 @@ def update_average(average: dict, variables: dict, step: jax.Array, decay: float
       variables: the same structure.
       step: int32 scalar, updates before the one that made `variables`.
       decay: share of the old average in the new, in [0, 1).
-
-    Returns:
-      The new average.
     """
     step = step.astype(jnp.float32)
     share = jnp.minimum(decay, (1 + step) / (10 + step))

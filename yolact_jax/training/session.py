@@ -154,9 +154,6 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
     Args:
       make_state: makes such a state.
       sharding: where every array should go.
-
-    Returns:
-      A `TrainState` of `jax.ShapeDtypeStruct`.
     """
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),

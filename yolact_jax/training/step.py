@@ -76,9 +76,6 @@ def create_state(
       input_size: side of the network input, pixels.
       key: random key.
       averaged: whether to keep a moving average of the variables.
-
-    Returns:
-      The state before the first step.
     """
     images = jnp.zeros((1, input_size, input_size, 3))
     variables = model.init(key, images, train=True)

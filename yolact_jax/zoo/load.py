@@ -62,9 +62,6 @@ def load(
       class_names: of a file that does not name its classes: a text file with one a
         line, or the names with commas between.
 
-    Returns:
-      The predictor.
-
     Raises:
       ValueError: if there is no such model, it cannot be downloaded or read, or an
         argument does not fit it.

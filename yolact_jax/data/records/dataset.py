@@ -47,11 +47,9 @@ class RecordSource:
                 raise ValueError(f"the number of examples of {split!r} differs")
 
     def __len__(self) -> int:
-        """Returns the number of examples."""
         return len(self.num_objects)
 
     def __getitem__(self, index: int) -> Example:
-        """Reads example `index`; the image is decoded when first asked for."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         place = np.searchsorted(self._file_ends, index, side="right")
@@ -61,7 +59,6 @@ class RecordSource:
             return record.decode_record(self._reader[int(index)])
 
     def __iter__(self) -> Iterator[Example]:
-        """Yields the examples in order."""
         return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,7 +66,6 @@ class RecordSource:
         return {**self.__dict__, "_reader": None}
 
     def __repr__(self) -> str:
-        """Names the split and its size."""
         return f"RecordSource({str(self._directory)!r}, {self._split!r})"
 
 
@@ -144,12 +140,7 @@ def open_dataset(directory: pathlib.Path) -> Dataset:
 
 @contextlib.contextmanager
 def _damage_named(directory: pathlib.Path, file: str = "") -> Iterator[None]:
-    """Turns whatever TFDS and array_record raise into a sentence with the cure.
-
-    Args:
-      directory: of the records.
-      file: that is read; empty for those that describe the records.
-    """
+    """Turns whatever TFDS and array_record raise into a sentence with the cure."""
     try:
         yield
     except DatasetError:

@@ -32,9 +32,6 @@ def prepare(
       config: names the content.
       data_dir: folder of all prepared datasets.
 
-    Returns:
-      The dataset.
-
     Raises:
       DatasetError: images are damaged.
     """
@@ -63,9 +60,6 @@ def prepare_downloaded(
       builder_class: of the records.
       names: configurations that will do; the first one is what gets written.
       data_dir: folder of all prepared datasets; downloads are kept there too.
-
-    Returns:
-      The dataset.
 
     Raises:
       DatasetError: a download failed, or it is not what it should be.

@@ -113,17 +113,7 @@ def _image_problem(entry: Any, seen: set[int]) -> str | None:
 def _found(
     entry: Entry, present: set[str], folder: Traversable, allow_outside: bool
 ) -> str:
-    """Finds the file of an image, and returns its name relative to the folder.
-
-    Args:
-      entry: with `file_name`.
-      present: names of the files in the folder.
-      folder: where the image files are.
-      allow_outside: whether the name may lead out of the folder.
-
-    Raises:
-      DatasetError: with what the image "has".
-    """
+    """Finds the file of an image, and returns its name relative to the folder."""
     name = entry["file_name"]
     has = f"has `file_name` {shown(name)}, which"
     # File names may have folders in them; most have not, and need no disk access.

@@ -221,9 +221,6 @@ def prepare_release(
         records already.
       skip_bad: leave out bad annotations and images of `folder` instead of raising.
 
-    Returns:
-      The dataset.
-
     Raises:
       DatasetError: `folder` has not what it should, or the download failed.
     """

@@ -129,9 +129,6 @@ def prepare_sbd(
         `downloads` in `data_dir`, unless there are records already.
       skip_bad: leave out bad images instead of raising.
 
-    Returns:
-      The dataset.
-
     Raises:
       DatasetError: with every problem found; nothing is written then.
     """
@@ -161,11 +158,7 @@ def prepare_sbd(
 
 
 def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
-    """Makes the record of an image, its annotations numbered from 0.
-
-    Raises:
-      DatasetError: one of its two files is missing or damaged.
-    """
+    """Makes the record of an image, its annotations numbered from 0."""
     instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
     data = headers.read_file(path)

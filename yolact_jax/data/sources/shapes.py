@@ -99,19 +99,7 @@ def _place(
     areas_px: np.ndarray,
     size: int,
 ) -> tuple[_Outline, np.ndarray] | None:
-    """Finds a place that leaves enough of every object visible.
-
-    Args:
-      rng: source of randomness.
-      label: what to place.
-      masks: [n, size, size] bool, visible pixels of the objects so far.
-      areas_px: [n] int64, pixels of these objects before others covered them.
-      size: of the picture, pixels.
-
-    Returns:
-      The outline, and [n + 1, size, size] bool masks; None if no place was found in a
-      few trials.
-    """
+    """Finds a place that leaves enough of every object visible."""
     least_px = np.maximum(_MIN_VISIBLE_FRACTION * areas_px, _MIN_VISIBLE_PX)
     for _ in range(_TRIALS):
         outline = _random_outline(rng, label, size)
@@ -212,13 +200,7 @@ _DISTANCES = (_circle, _rectangle, _triangle, _star, _ring)
 
 
 def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> None:
-    """Paints an object with smooth edges over a part of a picture.
-
-    Args:
-      image: [h, w, 3] float32, painted on.
-      distance: [h, w] float32, signed distance to the outline, pixels.
-      rng: source of randomness.
-    """
+    """Paints an object with smooth edges over a part of a picture."""
     behind = image[distance < 0].mean(axis=0)
     paint = textures.surface(rng, image.shape[:2], _contrasting(behind, rng))
     # A rim a little darker tells touching objects of similar colour apart.

@@ -141,9 +141,6 @@ def prepare_shapes(
       image_size: height and width, pixels; at least 32.
       seed: of all pictures.
 
-    Returns:
-      The dataset.
-
     Raises:
       DatasetError: a number is out of range.
     """

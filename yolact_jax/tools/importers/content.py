@@ -85,12 +85,7 @@ def import_labels(
 def _matched(
     folder: files.Folder, labels: Mapping[str, files.Folder], images_dir: Path
 ) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
-    """Finds the label files of each image by class.
-
-    Returns:
-      Name of the image -> class -> file; and name of an image or label file -> why it
-      is left out.
-    """
+    """Finds the label files of each image by class."""
     by_image: dict[str, dict[str, Path]] = collections.defaultdict(dict)
     unclear = {}
     for label, part in labels.items():

@@ -19,18 +19,15 @@ class Profiler:
     """
 
     def __init__(self, workdir: str | Path, num_steps: int):
-        """Takes the folder of the run, and how many steps to trace; 0 for none."""
         self._folder = Path(workdir) / PROFILE_FOLDER
         self._num_steps = num_steps
         self._seen = 0
         self._running = False
 
     def __enter__(self) -> "Profiler":
-        """Starts nothing yet."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Ends the trace if it is running."""
         self._stop()
 
     def after_step(self, outputs: Any) -> None:

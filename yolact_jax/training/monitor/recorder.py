@@ -81,11 +81,9 @@ class Recorder:
         )
 
     def __enter__(self) -> "Recorder":
-        """Returns itself."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes the files."""
         if self._writer is not None:
             self._writer.close()
 

@@ -34,9 +34,6 @@ def make_layout(devices: Sequence[jax.Device] | None = None) -> Layout:
     Args:
       devices: all devices of all processes by default.
 
-    Returns:
-      The layout.
-
     Raises:
       ValueError: if the processes have different numbers of devices.
     """
@@ -61,9 +58,6 @@ def to_devices(arrays: dict[str, Any], sharded: NamedSharding) -> Batch:
     Args:
       arrays: this process's rows of the fields of `Batch`; others are left out.
       sharded: from `make_layout`.
-
-    Returns:
-      The batch of all processes.
     """
     names = [field.name for field in dataclasses.fields(Batch)]
     fields = {name: arrays[name] for name in names if name in arrays}
