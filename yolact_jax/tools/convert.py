@@ -1,4 +1,4 @@
-"""Conversion of other annotation formats to COCO-format json files."""
+"""Converts other label formats to COCO-format json files."""
 
 import json
 import pathlib
@@ -68,7 +68,7 @@ def convert_sbd(
     """Writes both splits of Pascal SBD as COCO-format json files.
 
     Args:
-      folder: where the official archive was unpacked.
+      folder: the unpacked official archive.
       out: folder of the files to write.
       skip_bad: leave out bad images instead of raising.
 
@@ -94,7 +94,7 @@ def convert_sbd(
 
 
 def _require_ours(path: pathlib.Path) -> None:
-    """Raises if there is a file that no conversion wrote."""
+    """Refuses to replace a file that no conversion wrote."""
     start = json.dumps(_INFO)[:-1].encode()
     if path.is_symlink() or path.exists():
         if path.is_file():

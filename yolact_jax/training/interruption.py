@@ -28,10 +28,10 @@ def _always() -> bool:
 
 
 class Interruption:
-    """Notes the first SIGTERM or SIGINT; lets the second end the process at once.
+    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
 
-    Use as a context manager. In a thread other than the main one signals cannot be
-    caught, and nothing happens.
+    Use as a context manager.  Outside of the main thread signals cannot be caught, and
+    nothing happens.
 
     Attributes:
       signal: the signal that came, or None.
@@ -56,11 +56,9 @@ class Interruption:
     def at_once(
         self, step: int, *, may_raise: Callable[[], bool] = _always
     ) -> Iterator[None]:
-        """Within, a signal raises `Interrupted`: for work that nothing depends on.
+        """Within, a signal raises `Interrupted` at once, unless `may_raise()` is false.
 
-        Args:
-          step: which is saved.
-          may_raise: asked when a signal comes; if not, the signal is only noted.
+        For work that nothing depends on; `step` is the one that is saved.
         """
         if may_raise():
             self.raise_if_noted(step)
@@ -71,7 +69,7 @@ class Interruption:
             self._saved_step, self._may_raise = None, _always
 
     def raise_if_noted(self, step: int) -> None:
-        """Raises `Interrupted` if a signal came; call when this step is saved."""
+        """Raises `Interrupted` if a signal came; call it when `step` is saved."""
         if self.signal is not None:
             raise Interrupted(
                 f"stopped by {self.signal.name} after step {step}, which is saved; the "

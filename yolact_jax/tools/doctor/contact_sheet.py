@@ -1,4 +1,4 @@
-"""A picture of augmented training samples, as the network will see them."""
+"""A picture of augmented training samples, as the network sees them."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def draw_sheet(
     count: int,
     seed: int,
 ) -> np.ndarray:
-    """Draws samples with masks, boxes and class names in a grid.
+    """Draws samples with masks, boxes and class names in a grid, [h, w, 3] uint8 RGB.
 
     Args:
       source: a split with objects.
@@ -30,11 +30,8 @@ def draw_sheet(
       count: samples.
       seed: of the choice of images and of the augmentation.
 
-    Returns:
-      [h, w, 3] uint8 RGB.
-
     Raises:
-      DatasetError: no image has an object.
+      DatasetError: if no image has an object.
     """
     usable = np.flatnonzero(source.num_objects)
     if not len(usable):

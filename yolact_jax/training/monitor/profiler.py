@@ -1,4 +1,4 @@
-"""A trace of a few steps for the profiler of JAX."""
+"""A trace of a few steps for JAX's profiler."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ _STEPS_BEFORE = 3
 class Profiler:
     """Traces some steps of a run, soon after its start.
 
-    Use as a context manager, so that a trace ends also when the run does.
+    Use as a context manager, so that the trace ends when the run fails.
     """
 
     def __init__(self, workdir: str | Path, num_steps: int):
@@ -33,9 +33,8 @@ class Profiler:
     def after_step(self, outputs: Any) -> None:
         """Starts or ends the trace between two steps.
 
-        Args:
-          outputs: arrays of the step just dispatched; waited for where a trace starts
-            or ends, so that whole steps are traced.
+        Waits for `outputs`, arrays of the step just dispatched, where a trace starts or
+        ends, so that whole steps are traced.
         """
         self._seen += 1
         if self._seen == _STEPS_BEFORE and self._num_steps:
