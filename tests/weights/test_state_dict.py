@@ -27,7 +27,12 @@ BACKBONES = {
 
 def make_model(backbone="resnet", num_classes=NUM_CLASSES, **options):
     return Yolact(
-        BACKBONES[backbone], num_classes, num_prototypes=4, features=8, **options
+        BACKBONES[backbone],
+        num_classes,
+        anchors_per_cell=3,
+        num_prototypes=4,
+        features=8,
+        **options,
     )
 
 
