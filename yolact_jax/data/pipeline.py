@@ -27,11 +27,11 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
     """Endless batches; use it as a context manager, or close it.
 
     Each batch has the fields of `structures.Batch`, and `image_ids` [B] int64 and
-    `dropped` [B] int32, the number of annotations that found no slot.  The first image
-    with any is logged.
+    `dropped` [B] int32, the number of annotations without a slot.  The first image with
+    any is logged.
 
     Attributes:
-      num_dropped: annotations that found no slot so far.
+      num_dropped: annotations without a slot so far.
     """
 
     def __init__(self, iterator: Any, num_workers: int = 0):
@@ -48,7 +48,7 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def _count_dropped(self, batch: dict[str, np.ndarray]) -> None:
-        """Counts annotations without a slot, and tells of the first."""
+        """Counts annotations without a slot, and logs the first."""
         for index in np.flatnonzero(batch["dropped"]):
             if not self.num_dropped:
                 _LOGGER.warning(
@@ -108,9 +108,9 @@ def training_batches(
 ) -> TrainingBatches:
     """Starts loading shuffled, augmented, padded batches.
 
-    Batch i is a function of `seed` and i only: it does not depend on `start_step`,
-    workers, threads or processes.  Each process loads a block of its
-    rows.  Images without any object are left out.
+    Batch i depends on `seed` and i only, not on `start_step`, workers, threads or
+    processes.  Each process loads a block of its rows.  Images without any object are
+    left out.
 
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
@@ -134,9 +134,9 @@ def training_batches(
       divided by `process_count`.
 
     Raises:
-      DatasetError: no image has an object.
+      DatasetError: if no image has an object.
       LoaderError: by the iterator, if a worker dies.
-      ValueError: an argument is out of range.
+      ValueError: if an argument is out of range.
     """
     # Imported late: grain imports jax, which readers of single images do not need.
     import grain
@@ -207,13 +207,13 @@ def _rows_of_batches(samples: Any, batch_size: int, rows: Sequence[int]) -> Any:
 
 
 def _allow_unparsed_flags() -> None:
-    """Lets workers start in a program that does not use absl's flags, as they do."""
+    """Lets workers, which use absl's flags, start in a program that does not."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
 
 
 def _read_options(threads: int) -> Any:
-    """Threads and how many batches they may be ahead, as each takes much memory."""
+    """Threads, and how many batches they may be ahead, as each takes much memory."""
     import grain
 
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)

@@ -23,13 +23,13 @@ _REACH = 1.36
 
 @dataclasses.dataclass(frozen=True)
 class ShapesImage:
-    """A picture and its n objects; whatever is drawn is annotated.
+    """A picture and its n objects; everything drawn is annotated.
 
     Attributes:
       image: [size, size, 3] uint8 RGB.
       labels: [n] int32, indices into `CLASS_NAMES`.
       masks: [n, size, size] bool, the visible pixels of each object: those whose
-        centre is inside it and in no later object.
+        center is inside it and in no later object.
       boxes_px: [n, 4] float64, (x1, y1, x2, y2), tight around the masks.
     """
 
@@ -54,18 +54,15 @@ class _Outline:
 
 
 def draw_shapes(seed: int, index: int, *, image_size: int = 128) -> ShapesImage:
-    """Draws picture `index` of the series `seed`.
+    """Draws picture `index` of the series `seed`: 1 to 6 objects, which may overlap.
 
     Args:
       seed: of the series, at least 0.
       index: of the picture, at least 0.
       image_size: height and width, pixels; at least 32.
 
-    Returns:
-      The picture, with 1 to 6 objects which may cover each other partly.
-
     Raises:
-      ValueError: the picture would be too small to show the shapes.
+      ValueError: if the picture would be too small to show the shapes.
     """
     if image_size < 32:
         raise ValueError(f"`image_size` is {image_size}; it must be at least 32.")
@@ -113,13 +110,9 @@ def _place(
 
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:
-    """Boxes around masks.
+    """Returns the boxes around [n, h, w] bool masks, none of them empty.
 
-    Args:
-      masks: [n, h, w] bool, none empty.
-
-    Returns:
-      [n, 4] float64, (x1, y1, x2, y2) in pixels, around whole pixels.
+    They are [n, 4] float64, (x1, y1, x2, y2) in pixels, around whole pixels.
     """
     columns, rows = masks.any(axis=1), masks.any(axis=2)
     low = [columns.argmax(axis=1), rows.argmax(axis=1)]
@@ -131,7 +124,7 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
 
 
 def _random_outline(rng: np.random.Generator, label: int, size: int) -> _Outline:
-    """Draws size, place and rotation; the centre is inside the picture."""
+    """Draws size, place and rotation; the center is inside the picture."""
     radius = rng.uniform(_MIN_DIAMETER, _MAX_DIAMETER) / 2
     x, y = rng.uniform(radius / 2, 1 - radius / 2, 2)
     angle = rng.uniform(0, 2 * np.pi)
@@ -190,7 +183,7 @@ def _star(u, v, radius, rng):
 
 
 def _ring(u, v, radius, rng):
-    """A disc with a hole, through which one sees what is behind."""
+    """A disc with a hole, through which the background is visible."""
     half_width = np.float32(radius * rng.uniform(0.15, 0.25))
     middle = np.float32(radius) - half_width
     return np.abs(np.sqrt(u * u + v * v) - middle) - half_width
@@ -211,7 +204,7 @@ def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) ->
 
 
 def _contrasting(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws a colour far enough from another one."""
+    """Draws a color far enough from another one."""
     while True:
         color = rng.uniform(30, 235, 3)
         if np.abs(color - behind).max() >= _MIN_CONTRAST:

@@ -16,7 +16,7 @@ _MANY_FRACTION = 0.05
 
 
 def anchor_shapes(config: Config) -> np.ndarray:
-    """Returns width and height of the different anchors, [s, 2] float64 of the input."""
+    """Returns [s, 2] float64, the different widths and heights of anchors."""
     options = config.anchors
     ones = (1,) * len(options.scales_px)
     anchors = anchor_ops.make_anchors(

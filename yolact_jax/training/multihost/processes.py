@@ -88,7 +88,7 @@ def is_first_process() -> bool:
 
 
 def share_of_this_process() -> dict[str, int]:
-    """Returns what `data.pipeline.training_batches` needs to load this process's rows."""
+    """Returns the arguments of `training_batches` for the rows of this process."""
     return {
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
