@@ -1,4 +1,4 @@
-"""Which pictures, and how they are changed: each field once."""
+"""Fields for data and augmentation, each defined once."""
 
 import dataclasses
 

@@ -79,7 +79,7 @@ def match_anchors(
 
 
 def _masked(overlaps: jax.Array, rows: jax.Array) -> jax.Array:
-    """Makes the rows of [G, A] that do not count lose every comparison."""
+    """Makes rows of [G, A] overlaps lose every comparison, unless they count."""
     # A box without area has nan overlap with an anchor without area; padding too.
     return jnp.where(rows[:, None], jnp.nan_to_num(overlaps), -1.0)
 
@@ -89,9 +89,9 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
 
     The definition: repeat, over the pairs of unserved objects and unclaimed anchors,
     take the pair of highest overlap (lowest object, then lowest anchor on ties).
-    Recomputing all row maxima each round costs G * A; but claiming an anchor only
-    ever lowers a row's maximum, so it is enough to recompute the row on top of the
-    list when its favourite is gone (lazy greedy, Minoux 1978).
+    Recomputing all row maxima each round costs G * A.  But claiming an anchor only
+    lowers the maximum of a row, so it is enough to recompute the best row when its
+    favorite is taken (lazy greedy, Minoux 1978).
     """
     num_anchors = overlaps.shape[1]
 
