@@ -32,7 +32,7 @@ def area(boxes: jax.Array) -> jax.Array:
 
 
 def _pairwise_intersection(a: jax.Array, b: jax.Array) -> jax.Array:
-    # One array per coordinate: an axis of two would keep a CPU from vectorising.
+    # One array per coordinate: an axis of two would keep a CPU from vectorizing.
     left_a, top_a, right_a, bottom_a = (a[:, None, i] for i in range(4))
     left_b, top_b, right_b, bottom_b = (b[None, :, i] for i in range(4))
     width = jnp.minimum(right_a, right_b) - jnp.maximum(left_a, left_b)

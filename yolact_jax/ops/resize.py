@@ -56,7 +56,7 @@ def _transposed_taps(length: int, in_size: int) -> tuple[np.ndarray, np.ndarray]
     matrix = np.zeros((in_size, length), np.float32)
     np.add.at(matrix, (low, np.arange(length)), 1 - weight)
     np.add.at(matrix, (high, np.arange(length)), weight)
-    # Outputs of a sample are neighbours.
+    # Outputs of a sample are neighbors.
     first = np.argmax(matrix != 0, axis=1)
     last = length - 1 - np.argmax(matrix[:, ::-1] != 0, axis=1)
     used = matrix.any(axis=1)

@@ -32,7 +32,7 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """Leaves out points between neighbours on one line."""
+    """Leaves out points between neighbors on one line."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     step = points - np.roll(points, 1, axis=0)
     following = np.roll(step, -1, axis=0)

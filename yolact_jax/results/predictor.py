@@ -41,7 +41,7 @@ class Predictor:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """The engine that runs the model; it puts the weights on the device at first use.
+        """What runs the model; the device holds the weights from the first use on.
 
         Raises:
           ValueError: if the weights are not those of the config's model.

@@ -15,7 +15,7 @@ _MAX_OBJECTS = 6
 _MIN_VISIBLE_FRACTION = 0.3
 _MIN_VISIBLE_PX = 16
 _TRIALS = 8
-# Colours of an object and of what it covers differ by at least this, of 255.
+# Colors of an object and of what it covers differ by at least this, of 255.
 _MIN_CONTRAST = 60.0
 # No shape is larger than this, in radii: the corners of rectangles are the farthest.
 _REACH = 1.36
@@ -45,7 +45,7 @@ class _Outline:
 
     Attributes:
       window: rows and columns that it touches.
-      distance: [h, w] float32, signed distance of the pixel centres in the window to
+      distance: [h, w] float32, signed distance of the pixel centers in the window to
         the outline, pixels; negative inside.
     """
 
@@ -196,7 +196,7 @@ def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) ->
     """Paints an object with smooth edges over a part of a picture."""
     behind = image[distance < 0].mean(axis=0)
     paint = textures.surface(rng, image.shape[:2], _contrasting(behind, rng))
-    # A rim a little darker tells touching objects of similar colour apart.
+    # A rim a little darker tells touching objects of similar color apart.
     rim = np.clip((distance + 2.5) / 2.0, 0.0, 1.0)
     cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
     paint *= 1.0 - 0.35 * rim[..., None]
