@@ -13,7 +13,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
-# What a wrong file, disk, machine or value can cause, and no traceback should answer.
+# Errors caused by a wrong file, disk, machine or value: no traceback for these.
 _FORESEEN = (
     ValueError,
     OSError,
@@ -86,7 +86,7 @@ def execute(command: Command, arguments: Sequence[str], program: str) -> int:
         print(f"{program}: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Who read the output has gone; nothing can be said to them any more.
+        # The reader of the output is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (*_FORESEEN, flags.Error) as error:

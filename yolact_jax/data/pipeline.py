@@ -172,7 +172,7 @@ def training_batches(
     threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
     if num_workers:
         _allow_unparsed_flags()
-        # A worker needs no more than one batch in the making and one ready.
+        # A worker needs no more than one batch in progress and one ready.
         options = grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1)
         loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(
             options, worker_init_fn=workers.end_with_parent

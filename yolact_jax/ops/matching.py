@@ -110,7 +110,7 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
             row.astype(jnp.int32), mode="drop"
         )
         favorite = favorite.at[row].set(next_anchor)
-        # A row is out of the game once served, or when no anchor is left for it.
+        # A row is done once it has an anchor, or when no anchor is left for it.
         row_best = row_best.at[row].set(
             jnp.where(free, -jnp.inf, remaining[next_anchor])
         )

@@ -132,7 +132,7 @@ def _written_before(folder: Path, overwrite: bool) -> set[str]:
         if not overwrite:
             raise ValueError(
                 f"`output` {folder} has a {file.name} already; choose another folder,"
-                " or allow to overwrite the results of earlier."
+                " or allow overwriting earlier results."
             )
         names |= _listed_pictures(file)
     return names

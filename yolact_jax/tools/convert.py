@@ -51,8 +51,8 @@ def convert(
     ]
     if annotations.resolve() in out.resolve().parents:
         problems.append(
-            f"{out}: is in the folder of the label files, of which the next conversion"
-            " would take it for one."
+            f"{out}: is in the folder of the label files; the next conversion would"
+            " read it as one of them."
         )
     if problems:
         raise DatasetError(problems)
@@ -102,6 +102,6 @@ def _require_ours(path: pathlib.Path) -> None:
                 if file.read(len(start)) == start:
                     return
         raise DatasetError(
-            f"{path}: is there already, and not written by a conversion; give another"
-            " path, or remove it."
+            f"{path}: is there already, and not from a conversion; give another path,"
+            " or remove it."
         )

@@ -71,7 +71,7 @@ def make_plan(config: Config) -> Plan:
     batch_size = config.train.batch_size
     other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
     variables = abstract_variables(config, num_classes)
-    # What may refuse comes before what takes minutes.
+    # Checks come before what takes minutes.
     forward_flops = _forward_flops(config, num_classes, variables)
     here, there = (
         _step_bytes(_lower(config, num_classes, size, layout))

@@ -73,7 +73,7 @@ class Interruption:
         if self.signal is not None:
             raise Interrupted(
                 f"stopped by {self.signal.name} after step {step}, which is saved; the "
-                f"same command goes on from there.",
+                f"same command continues from there.",
                 self.signal,
             )
 

@@ -121,7 +121,7 @@ def _tidy_folder(
     run_folder.save_run(workdir, config, session.dataset)
     num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
     if num_rows:
-        _LOGGER.info("Took %d rows of metrics after step %d back.", num_rows, step)
+        _LOGGER.info("Removed %d rows of metrics after step %d.", num_rows, step)
 
 
 def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:

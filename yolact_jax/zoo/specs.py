@@ -24,8 +24,8 @@ _PLUS = {
     "anchors.scales_px": _PLUS_SCALES_PX,
     "anchors.square": False,
 }
-# A small network without pretrained weights stands 20 times the published rate, and in
-# a few thousand steps easy pictures teach it more than distorted ones.
+# A small network without pretrained weights can take 20 times the published rate, and
+# in a few thousand steps learns more from easy pictures than from distorted ones.
 _SMALL = {
     "augment.photometric": False,
     "augment.expand": False,

@@ -149,8 +149,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if self._num_orientations_guessed:
             metadata["warnings"].append(
                 f"{self._num_orientations_guessed} images have an EXIF orientation, and"
-                " their annotations are taken to be about the upright image; the field"
-                " `exif_orientation_applied` of an image would tell."
+                " their annotations are assumed to refer to the upright image; the"
+                " field `exif_orientation_applied` of an image decides it."
             )
         if metadata["skipped"] and (is_empty or not self.skip_bad):
             raise DatasetError(metadata["skipped"])

@@ -77,7 +77,7 @@ def prepare_downloaded(
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DatasetError(
             f"{builder.name}/{names[0]} could not be downloaded to {data_dir}: {error}"
-            " Running it again goes on with the files that are there."
+            " Run it again to continue with the files downloaded so far."
         ) from error
     return open_dataset(pathlib.Path(builder.data_dir))
 

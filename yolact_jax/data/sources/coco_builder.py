@@ -125,7 +125,7 @@ def prepare_coco(
     found = prepare.find_prepared(CocoFolder, key, data_dir)
     if found:
         return found
-    # What is bad in the json files is told together with what is bad in the images.
+    # Problems of the json files are reported with those of the images.
     sets = _read_sets(paths, allow_outside_paths)
     config = _config(sets, key)
     config.fingerprint, config.skip_bad = fingerprint, skip_bad

@@ -38,7 +38,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "format",
         None,
         list(_FLAGS),
-        "Of the labels; the first word.",
+        "Format of the labels; may come first, without its name.",
         flag_values=values,
     )
     for name, text in (

@@ -33,7 +33,7 @@ def define(values: flags.FlagValues) -> None:
         "class_names",
         None,
         "Classes of --weights that do not name them: a text file with one a line, or "
-        "names with commas between.",
+        "names separated by commas.",
         flag_values=values,
     )
 

@@ -62,7 +62,7 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
     size = (_TILE_PX, _TILE_PX)
     tile = cv2.resize(sample["images"], size, interpolation=cv2.INTER_AREA)
     for i, box in enumerate(sample["boxes"]):
-        # Crowds are grey.
+        # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
         saturation = 0 if sample["crowd"][i] else 255
         color = np.array([[[hue, saturation, 255]]], np.uint8)

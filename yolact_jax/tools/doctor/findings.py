@@ -141,5 +141,5 @@ def duplicate_findings(sources: Mapping[str, RecordSource]) -> Iterator[Finding]
             across = len({split for split, _, _ in images}) > 1
             level = "problem" if across else "warning"
             listed = ", ".join(f"{split} {i} ({name})" for split, i, name in images)
-            text = f"The same image is there {len(images)} times: {listed}."
+            text = f"The same image is in the data {len(images)} times: {listed}."
             yield Finding(level, "duplicate image", text)

@@ -21,9 +21,10 @@ def orientation_findings(split: str, examples: Iterable[Example]) -> Iterator[Fi
                 "warning",
                 "orientation",
                 f"{split}: image {example.image_id} ({example.file_name}) has the EXIF"
-                f" orientation {example.orientation}, and its annotations are taken to"
-                " be about the upright image; `exif_orientation_applied` of the image"
-                " in the json file (true, or false for pixels as stored) would tell.",
+                f" orientation {example.orientation}, and its annotations are assumed"
+                " to refer to the upright image; `exif_orientation_applied` of the"
+                " image in the json file (true, or false for pixels as stored) decides"
+                " it.",
             )
 
 

@@ -77,10 +77,10 @@ class BadBatches:
             raise DivergedError(
                 f"the last {self.in_a_row} updates, up to step {step}, were skipped: "
                 f"loss or gradient was not finite (config.train.max_bad_steps is "
-                f"{self._limit}). To see why: python -m yolact_jax.tools.replay "
+                f"{self._limit}). To see why: yolact-jax replay "
                 f"--workdir {self._workdir} --step {step - self.in_a_row + 1}. A "
                 f"lower config.optimizer.learning_rate or a config.optimizer.clip_norm "
-                f"may help; the same command goes on from the last checkpoint."
+                f"may help; the same command continues from the last checkpoint."
             )
 
     def _save(self, step: int, values: dict, batch: dict) -> Path | None:
