@@ -41,7 +41,7 @@ def check_trajectory(
     """Compares the losses along each recorded run, and the weights after it.
 
     Args:
-      model: with frozen batch normalisation.
+      model: with frozen batch normalization.
       golden: the recorded runs.
       truth: the loss golden of the same model, which has the ground truth.
       manifest: has the images.

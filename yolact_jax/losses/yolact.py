@@ -1,7 +1,7 @@
 """The training losses of YOLACT (Bolya et al. 2019, section 3; weights as published).
 
-`loss_terms` and `mask_losses` compute the terms of one image as unnormalised sums;
-`yolact_losses` maps them over the batch, weights and normalises them.
+`terms` and `masks` compute the losses of one image as unnormalized sums;
+`yolact_losses` maps them over the batch, weights and normalizes them.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ MaskIouFn = Callable[[jax.Array], jax.Array]
 
 @flax.struct.dataclass
 class Losses:
-    """Weighted and normalised loss terms of a batch, float32 scalars.
+    """Weighted and normalized loss terms of a batch, float32 scalars.
 
     The term of the mask scoring network is None for models without one.
     """
@@ -61,7 +61,7 @@ class Losses:
 
     @property
     def total(self) -> jax.Array:
-        """The value that is minimised: the plain sum of the terms."""
+        """The value that is minimized: the plain sum of the terms."""
         return sum(jax.tree.leaves(self))
 
 
@@ -77,7 +77,7 @@ def yolact_losses(
     positive_share: jax.Array | float = 1.0,
     image_share: jax.Array | float = 1.0,
 ) -> Losses:
-    """Computes all loss terms of a batch.
+    """Computes all loss terms of a batch, weighted and normalized.
 
     Box, class and mask terms are divided by the number of positive anchors of the
     whole batch, the semantic term by the number of images.  With `axis_name` both
@@ -88,17 +88,14 @@ def yolact_losses(
       predictions: network outputs for the batch.
       batch: ground truth.
       anchors_cxcywh: [A, 4] float32.
-      priority: [B, A] float32, at least 0, usually random; where an image has too many
-        positives those of highest priority enter the mask loss.
+      priority: [B, A] float32, at least 0, usually random; of too many positives in an
+        image those of highest priority enter the mask loss.
       options: weights and limits.
       axis_name: mapped device axis, if any.
       mask_iou_fn: the mask scoring network of YOLACT++, if the model has one.
-      positive_share: positive anchors of the batch over those of a whole that it is a
-        part of, whose losses are the sum over its parts.
+      positive_share: positive anchors of this batch over those of the larger batch that
+        it is a part of; the losses of the parts add up.
       image_share: the same of the images.
-
-    Returns:
-      The weighted, normalised terms.
     """
     num_images = predictions.box_deltas.shape[0]
     matches = jax.vmap(
@@ -139,7 +136,7 @@ def yolact_losses(
 def _image_losses(
     predictions, batch, matches, priority, anchors_cxcywh, options, mask_iou_fn
 ) -> Losses:
-    """Unweighted, unnormalised terms of one image (no leading B axis)."""
+    """Unweighted, unnormalized terms of one image (no leading B axis)."""
     target_deltas = box_ops.encode(batch.boxes[matches.object_index], anchors_cxcywh)
     selection = select_masks(
         predictions.prototypes,

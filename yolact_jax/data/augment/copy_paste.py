@@ -31,8 +31,8 @@ def copy_paste(
 
     Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
     Segmentation", CVPR 2021, without blurred outlines, which make no difference there.
-    Both images get views and colours of their own.  What is covered is cut from masks
-    and boxes, and objects of which nothing is left are left out.
+    Each image gets its own view and colors.  What is covered is cut from masks and
+    boxes, and fully covered objects are left out.
 
     Args:
       example: the image below.
@@ -73,7 +73,7 @@ def uncovered(
     cover: np.ndarray,
     small_covers: dict[str, np.ndarray],
 ) -> Sample:
-    """Cuts what something covers from ground truth.
+    """Cuts covered pixels from ground truth.
 
     Args:
       truth: fields of `ground_truth` for n annotations.
@@ -82,8 +82,8 @@ def uncovered(
       small_covers: the same at the sizes of the masks in `truth`, bool, by their names.
 
     Returns:
-      `truth` without annotations that were visible and are no more; sides of boxes move
-      in as far as their masks do.
+      `truth` without annotations that became invisible; sides of boxes move in as far
+      as their masks do.
     """
     visible = masks.astype(bool) & ~cover
     change = _extents(visible) - _extents(masks.astype(bool))

@@ -1,7 +1,7 @@
-"""Training samples of more than one image, off by default.
+"""Training samples of several images, off by default.
 
-The other images are drawn by their index, so a sample remains a function of its place
-and the seed, whichever process makes it.
+The other images are drawn by their index, so a sample depends only on its place and
+the seed, whichever process makes it.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def mixed_sample(
       **sizes: `input_size` and `mask_size`, pixels, and `mask_target`.
 
     Returns:
-      The fields of `augment.training_sample`; `image_ids` is that of `example`.
+      The fields of `sample.training_sample`; `image_ids` is that of `example`.
     """
     mixed = None
     if _happens(options.mosaic_probability, rng):
@@ -55,7 +55,7 @@ def mixed_sample(
 
 
 def _happens(probability: float, rng: np.random.Generator) -> bool:
-    """Draws whether to; nothing is drawn for 0, so that other draws stay the same."""
+    """Draws with a probability; 0 draws nothing, so that other draws stay the same."""
     return probability > 0 and rng.random() < probability
 
 
@@ -74,7 +74,7 @@ def _mosaic_with_objects(
 
 
 def _limited(sample: Sample, max_objects: int) -> Sample:
-    """Leaves what fits into the slots, and counts the rest."""
+    """Keeps what fits into the slots, and counts the rest."""
     places = sample_lib.slots(sample["boxes"], sample["crowd"], max_objects)
     dropped = np.int32(len(sample["labels"]) - len(places))
     return {**sample_lib.take(sample, places), "dropped": dropped}
