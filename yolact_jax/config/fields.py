@@ -1,4 +1,4 @@
-"""How a field of the config is declared, and how a value for it is checked."""
+"""How a field of the config is declared, and how its value is checked."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ _PLURALS = {int: "integers", float: "numbers"}
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What is known of a field besides its name, type and default.
+    """What a field allows and means.
 
     Attributes:
       meaning: one line.
@@ -78,9 +78,6 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
       value: what came.
       name: of the field, for the message.
 
-    Returns:
-      The value as the field has it.
-
     Raises:
       ValueError: if it has another type or is out of range.
     """
@@ -136,7 +133,7 @@ def _describe_range(rule: Rule, kind: type) -> str:
 
 
 def _leaf(kind: Any) -> type:
-    """Type of the values inside of nested tuples."""
+    """Type of the values inside nested tuples."""
     return _leaf(get_args(kind)[0]) if get_origin(kind) is tuple else kind
 
 

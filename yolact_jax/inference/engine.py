@@ -58,8 +58,8 @@ def make_predict_fn(
     Returns:
       ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
       canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
-      ([B, 2] int32) in their top-left corner.  Sizes and thresholds are run-time
-      values; changing them does not recompile.
+      ([B, 2] int32) in their top-left corner.  Changing sizes and thresholds does not
+      recompile.
     """
 
     def predict(variables, canvases, sizes, score_threshold, iou_threshold):
@@ -104,14 +104,9 @@ def make_predict_fn(
 def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
     """Computes once what depends on the parameters only.
 
-    Args:
-      model: a `Yolact`.
-      variables: its parameters and batch statistics.
-      input_size: side of the network input, pixels.
-
     Returns:
       The variables and the collection "prepared": kernels in the type and form in
-      which convolutions use them, with batch normalisation folded in.
+      which convolutions use them, with batch normalization folded in.
     """
 
     @jax.jit
@@ -150,15 +145,9 @@ class Engine:
     sharding: NamedSharding | None = None
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Finds the objects of many images, yielding results in order.
+        """Yields the objects of many [h, w, 3] uint8 RGB images, in order.
 
-        Images are batched with neighbours that fit on the same canvas.
-
-        Args:
-          images: [h, w, 3] uint8 RGB, of any sizes.
-
-        Yields:
-          What is found in each image.
+        Images are batched with neighbors that fit on the same canvas.
 
         Raises:
           ValueError: if an image has another type or shape.

@@ -1,4 +1,4 @@
-"""YOLACT: backbone, FPN, ProtoNet and heads put together (Bolya et al. 2019)."""
+"""YOLACT: backbone, FPN, ProtoNet and heads together (Bolya et al. 2019)."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class Yolact(nn.Module):
       anchors_per_cell: anchor shapes per map cell.
       num_prototypes: K.
       features: channels of FPN, ProtoNet and head.
-      freeze_bn: keep normalising by the stored statistics while training.
+      freeze_bn: keep normalizing by the stored statistics while training.
       mask_iou_net: the network that scores masks in YOLACT++, or None.
       dtype: type in which convolutions run.
       winograd: see `Conv`; the backbone has its own.
@@ -40,20 +40,17 @@ class Yolact(nn.Module):
 
     @property
     def normalization(self) -> Normalization:
-        """What `normalize_images` should do for the backbone."""
+        """How `normalize_images` should prepare images for the backbone."""
         return self.backbone.normalization
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Predictions:
-        """Runs the network.
+        """Predicts for every anchor.
 
         Args:
           images: [B, H, W, 3] float32 from `normalize_images`.
-          train: normalise by batch statistics (unless frozen) and compute the
+          train: normalize by batch statistics (unless frozen) and compute the
             semantic logits, which only the training loss uses.
-
-        Returns:
-          The predictions for every anchor.
         """
         common = {
             "features": self.features,

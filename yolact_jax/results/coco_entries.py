@@ -23,7 +23,7 @@ def coco_results(
 ) -> tuple[list[dict], list[dict]]:
     """Converts the instances of one image to COCO result entries.
 
-    Instances whose box has no area are left out of both lists, so that the lists stay
+    Instances with a box without area are left out of both lists, so that the lists stay
     aligned.
 
     Args:
@@ -35,7 +35,7 @@ def coco_results(
 
     Returns:
       Box entries, with ``bbox`` as (x, y, width, height) in pixels, and mask entries,
-      with ``segmentation`` as a compressed run-length code whose counts are a str.
+      with ``segmentation`` as a compressed run-length code with ``counts`` as str.
 
     Raises:
       ValueError: If a label has no entry in ``category_ids``.
@@ -91,13 +91,8 @@ def write_results(
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes ``bbox_detections.json`` and ``mask_detections.json`` into a folder.
 
-    Each file appears complete or not at all. The names are those of the original
-    implementation, and the files can be submitted to the COCO server.
-
-    Args:
-      directory: Folder to write to; made if missing.
-      box_results: Box entries.
-      mask_results: Mask entries.
+    Each file appears complete or not at all; the folder is created if missing.  The
+    names are those of the original, and the COCO server accepts the files.
 
     Returns:
       The paths of the box file and of the mask file.

@@ -1,4 +1,4 @@
-"""Instances in the formats of others: COCO, labelme, supervision."""
+"""Instances in other formats: COCO, labelme, supervision."""
 
 from typing import TYPE_CHECKING, Any
 

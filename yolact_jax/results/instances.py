@@ -1,4 +1,4 @@
-"""What was found in an image, and all it can be turned into."""
+"""The objects found in an image, and what they can be turned into."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ from yolact_jax.structures import PackedMasks
 class Instances:
     """Objects found in one image, best first.
 
-    Masks are held eight pixels a byte; `masks` unpacks all, iteration one at a time.
+    Masks are stored eight pixels a byte; `masks` unpacks all, iteration one at a time.
 
         >>> result = model.predict("photo.jpg")
         >>> sure = result[result.scores > 0.5]
@@ -60,7 +60,7 @@ class Instances:
 
     @functools.cached_property
     def masks(self) -> np.ndarray:
-        """[n, height, width] bool, at the size of the image; not to be written to."""
+        """[n, height, width] bool, at the size of the image; read-only."""
         masks = self.packed.unpack()
         masks.flags.writeable = False
         return masks
@@ -117,7 +117,7 @@ class Instances:
         return Instances(**fields | changes)
 
     def ranked_by_mask(self) -> "Instances":
-        """Puts the scores of the masks, if there are any, in place of the others."""
+        """Replaces the scores by those of the masks, if there are any."""
         if self.mask_scores is None:
             return self
         order = np.argsort(-self.mask_scores, kind="stable")
@@ -130,7 +130,7 @@ class Instances:
 
         Returns:
           For every object its rings, one for each connected part, as [m, 2] float32
-          x and y in pixels; an object whose mask is empty has none.
+          x and y in pixels; none for an empty mask.
         """
         return [outlines.rings(mask) for mask in self.packed]
 
@@ -158,8 +158,8 @@ class Instances:
 
         Returns:
           Dicts with id, image_id, category_id, bbox as (x, y, width, height) in pixels,
-          area in pixels, segmentation, iscrowd and score.  Objects whose box or mask
-          is empty are left out, as readers of COCO files refuse them.
+          area in pixels, segmentation, iscrowd and score.  Objects with an empty box or
+          mask are left out, as readers of COCO files refuse them.
 
         Raises:
           ValueError: if `segmentation` is neither.
@@ -202,7 +202,7 @@ class Instances:
             >>> first = result.crops()[0]
 
         Args:
-          background: whether to keep what is around the object in its box.
+          background: whether to keep the background of the object in its box.
 
         Returns:
           [h, w, 4] uint8 RGBA, transparent outside of the mask; or with `background`
@@ -233,7 +233,7 @@ class Instances:
         return draw_instances(self._known_image(), self, **options)
 
     def save(self, path: str | os.PathLike, **options: Any) -> None:
-        """Writes the drawing as a PNG or JPEG file, which appears at once.
+        """Writes the drawing as a PNG or JPEG file, completely or not at all.
 
             >>> result.save("out.png")
 

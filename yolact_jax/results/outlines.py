@@ -15,10 +15,7 @@ def run_lengths(mask: np.ndarray) -> dict:
 
 
 def rings(mask: np.ndarray) -> list[np.ndarray]:
-    """Outlines a mask along the edges of its pixels; holes are filled.
-
-    Args:
-      mask: [height, width] bool.
+    """Outlines a [height, width] bool mask along the edges of its pixels; fills holes.
 
     Returns:
       For each connected part [m, 2] float32 x and y of the corners, pixels.
@@ -35,7 +32,7 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """Leaves out points between neighbours on one line."""
+    """Leaves out points between neighbors on one line."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     step = points - np.roll(points, 1, axis=0)
     following = np.roll(step, -1, axis=0)
@@ -46,7 +43,7 @@ def _corners(points: np.ndarray) -> np.ndarray:
 def cut_out(
     image: np.ndarray, box_px: np.ndarray, mask: np.ndarray, background: bool
 ) -> np.ndarray:
-    """Cuts out the window of a box, or of a mask and with it as the alpha channel."""
+    """Cuts out the window of a box, or with a mask as the alpha channel."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if background or not width:
         x, y = np.floor(box_px[:2]).astype(int)

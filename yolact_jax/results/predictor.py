@@ -34,7 +34,6 @@ class Predictor:
         class_names: Sequence[str],
         category_ids: Sequence[int] = (),
     ):
-        """Takes a function that makes the engine, which is called at first use."""
         self._make_engine = make_engine
         self.class_names = tuple(class_names)
         numbers = range(1, len(self.class_names) + 1)
@@ -42,7 +41,7 @@ class Predictor:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """What runs the model, on the device from now on.
+        """What runs the model; the device holds the weights from the first use on.
 
         Raises:
           ValueError: if the weights are not those of the config's model.
@@ -92,7 +91,7 @@ class Predictor:
           An iterator of the results, in order.
 
         Raises:
-          ValueError: as for `predict`; those of an image when its turn comes.
+          ValueError: as for `predict`, when it is the turn of the bad image.
         """
         if not 0 <= score_threshold <= 1:
             raise ValueError(
@@ -120,7 +119,7 @@ class Predictor:
     def detect_unordered(
         self, images: Iterable[np.ndarray]
     ) -> Iterator[tuple[int, Instances]]:
-        """Returns all detections of any score, as evaluation needs, in full batches.
+        """Yields detections of any score, as evaluation needs them, in full batches.
 
         Args:
           images: [h, w, 3] uint8 RGB, of any sizes.

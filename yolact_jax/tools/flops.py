@@ -9,19 +9,16 @@ from jax.sharding import SingleDeviceSharding
 def count_flops(function: Callable, *arguments) -> float:
     """Counts the operations of a function as written; nothing is computed.
 
-    XLA counts them in the program for the CPU, before it optimises: an optimised one
-    hides convolutions in calls of libraries, and the plugins for other platforms
-    cannot count.  The body of a loop counts once.
+    XLA counts them in the program for the CPU, before it optimizes: an optimized one
+    hides convolutions in library calls, and the plugins for other platforms cannot
+    count.  The body of a loop counts once; a multiplication and an addition are two.
 
     Args:
-      function: to be traced.
+      function: what to trace.
       *arguments: arrays or `jax.ShapeDtypeStruct`; where they are does not matter.
 
-    Returns:
-      Operations; a multiplication and an addition are two.
-
     Raises:
-      ValueError: if JAX was told to do without the CPU.
+      ValueError: if JAX was started without the CPU.
     """
     try:
         cpu = jax.local_devices(backend="cpu")[0]

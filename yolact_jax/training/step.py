@@ -18,12 +18,12 @@ from yolact_jax.training.optimizer import update_average
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a run needs to go on.
+    """All that a run continues from.
 
     Attributes:
       step: int32 scalar, updates done.
       params: trained parameters.
-      batch_stats: running statistics of batch normalisation.
+      batch_stats: running statistics of batch normalization.
       opt_state: state of the optimizer.
       average: moving average of `variables`, or None.
     """
@@ -68,7 +68,7 @@ def create_state(
     key: jax.Array,
     averaged: bool = False,
 ) -> TrainState:
-    """Initialises a model and its optimizer.
+    """Initializes a model and its optimizer.
 
     Args:
       model: a `Yolact`.
@@ -76,9 +76,6 @@ def create_state(
       input_size: side of the network input, pixels.
       key: random key.
       averaged: whether to keep a moving average of the variables.
-
-    Returns:
-      The state before the first step.
     """
     images = jnp.zeros((1, input_size, input_size, 3))
     variables = model.init(key, images, train=True)
@@ -154,19 +151,10 @@ def make_train_step(
 def mask_priority(
     key: jax.Array, num_images: int, num_anchors: int, *, axis_name: str | None = None
 ) -> jax.Array:
-    """Draws at random which masks to keep where there are too many.
+    """Draws [B, A] float32 in [0, 1): which masks to keep where there are too many.
 
-    An image's draw depends on its place in the whole batch alone, not on the number
-    of devices.
-
-    Args:
-      key: random key of the step.
-      num_images: B, on this device if there is an axis.
-      num_anchors: A.
-      axis_name: mapped device axis, if any.
-
-    Returns:
-      [B, A] float32 in [0, 1), see `losses.yolact_losses`.
+    An image's draw depends only on its place in the whole batch, not on the number of
+    devices; see `losses.yolact.yolact_losses`.
     """
     index = jnp.arange(num_images)
     if axis_name is not None:

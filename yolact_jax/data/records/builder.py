@@ -28,7 +28,7 @@ _Record = dict[str, Any]
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class RecordsConfig(tfds.core.BuilderConfig):
-    """What a builder needs to know; its `name` is the folder of the records.
+    """What a builder needs; its `name` is the folder of the records.
 
     Attributes:
       class_names: names of the labels; empty if they are read from the files.
@@ -50,11 +50,9 @@ class RecordsConfig(tfds.core.BuilderConfig):
 class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Base of the builders, which write array_record files without TensorFlow.
 
-    TFDS's other base, GeneratorBasedBuilder, holds a split in memory, and from 1 GB on
-    needs TensorFlow.
-
-    A subclass defines `_split_makers`, and `_finish` if records depend on the ones
-    before them.
+    TFDS's own base, GeneratorBasedBuilder, holds a split in memory, and from 1 GB on
+    needs TensorFlow.  A subclass defines `_split_makers`, and `_finish` if records
+    depend on earlier ones.
     """
 
     VERSION = tfds.core.Version("1.1.0")
@@ -151,14 +149,14 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if self._num_orientations_guessed:
             metadata["warnings"].append(
                 f"{self._num_orientations_guessed} images have an EXIF orientation, and"
-                " their annotations are taken to be about the upright image; the field"
-                " `exif_orientation_applied` of an image would tell."
+                " their annotations are assumed to refer to the upright image; the"
+                " field `exif_orientation_applied` of an image decides it."
             )
         if metadata["skipped"] and (is_empty or not self.skip_bad):
             raise DatasetError(metadata["skipped"])
 
     def _made(self, what: str, makers: Sequence[Callable]) -> Iterator[_Record | None]:
-        """Makes records in order; None, after noting why, for images that are bad."""
+        """Makes records in order; None, after noting why, for bad images."""
         made = ordered_map(
             _made_or_error,
             makers,
@@ -174,7 +172,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 
 def _made_or_error(make: Callable[[], _Record]) -> _Record | DatasetError:
-    """Makes a record; an error about the image is returned."""
+    """Makes a record; returns an error about the image instead of raising it."""
     try:
         return make()
     except DatasetError as error:
@@ -182,7 +180,7 @@ def _made_or_error(make: Callable[[], _Record]) -> _Record | DatasetError:
 
 
 def _count_objects(record: _Record) -> int:
-    """Annotations that are no crowds and whose box has area inside the image."""
+    """Counts annotations that are no crowds and whose box has area inside the image."""
     low, extent = np.split(record["bbox_xywh_px"], 2, axis=1)
     image_size = np.array([record["width"], record["height"]])
     inside = np.minimum(low + extent, image_size) - np.maximum(low, 0)
@@ -190,12 +188,7 @@ def _count_objects(record: _Record) -> int:
 
 
 def print_warnings(metadata: Mapping[str, Any], directory: pathlib.Path) -> None:
-    """Says on stderr what was left out, and what looks like a mistake.
-
-    Args:
-      metadata: of the records.
-      directory: of the records.
-    """
+    """Prints to stderr what was left out, and what looks like a mistake."""
     num_skipped = len(metadata["skipped"])
     if num_skipped:
         text = f"left out {num_skipped} bad annotations or images, which"
@@ -205,10 +198,10 @@ def print_warnings(metadata: Mapping[str, Any], directory: pathlib.Path) -> None
 
 
 def reported(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
-    """Passes items on, saying every ten seconds on stderr how far it is.
+    """Yields the items, and prints the progress to stderr every ten seconds.
 
     Args:
-      items: whatever takes long to make.
+      items: what takes long to make.
       what: their plural.
       total: how many there will be.
     """

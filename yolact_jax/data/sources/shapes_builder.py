@@ -79,14 +79,9 @@ def _record(config: ShapesConfig, index: int) -> dict[str, Any]:
 
 
 def shapes_record(drawn: shapes.ShapesImage, *, image_id: int) -> dict[str, Any]:
-    """Encodes a picture as a record.
+    """Encodes a picture as values for `record.features()`.
 
-    Args:
-      drawn: the picture.
-      image_id: its id.
-
-    Returns:
-      Values for `records.features()`; annotation ids follow from the image id.
+    Annotation ids follow from the image id.
     """
     size = drawn.image.shape[0]
     entry = {
@@ -132,20 +127,17 @@ def prepare_shapes(
     image_size: int = 128,
     seed: int,
 ) -> Dataset:
-    """Draws and writes pictures of shapes, unless they are there already.
+    """Draws and writes pictures of shapes, unless the records exist.
 
     Args:
-      data_dir: folder of all prepared datasets, made if missing.
+      data_dir: folder of all prepared datasets, created if missing.
       num_train: pictures in the split "train".
       num_validation: pictures in the split "validation".
       image_size: height and width, pixels; at least 32.
       seed: of all pictures.
 
-    Returns:
-      The dataset.
-
     Raises:
-      DatasetError: a number is out of range.
+      DatasetError: if a number is out of range.
     """
     numbers = {
         "num_train": (num_train, 1),

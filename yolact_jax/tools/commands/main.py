@@ -21,14 +21,11 @@ NAMES = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Runs the command that the first argument names.
+    """Runs the command that the first argument names, and returns the exit status.
 
     Args:
       arguments: the command line without the program; that of the process if None.
-      program: what errors start with; "yolact-jax NAME" if None.
-
-    Returns:
-      The exit status.
+      program: how error messages start; "yolact-jax NAME" if None.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name, *rest = arguments or ["--help"]
@@ -49,11 +46,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
 
 
 def run_script(path: str) -> None:
-    """Runs the command of a script, ``train.py`` for example, and exits.
-
-    Args:
-      path: of the script, whose name is that of the command.
-    """
+    """Runs the command that a script such as ``train.py`` is named after, and exits."""
     script = pathlib.Path(path)
     sys.exit(main([script.stem, *sys.argv[1:]], program=script.name))
 
@@ -71,7 +64,7 @@ def _usage() -> str:
 
 
 def _summary(name: str) -> str:
-    """The first line of a command's docstring, read without importing it."""
+    """Reads the first line of a command's docstring, without importing it."""
     spec = importlib.util.find_spec(_module(name))
     source = pathlib.Path(spec.origin).read_text(encoding="utf-8")
     return ast.get_docstring(ast.parse(source)).splitlines()[0]
