@@ -62,6 +62,31 @@ def write_json(
         temporary.write_text(f"{text}\n")
 
 
+def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: the file.
+      kind: type of the outermost value.
+
+    Raises:
+      ValueError: if it is not JSON or not of that kind.
+      OSError: if it cannot be read.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not JSON ({error}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: it is nested too deeply.") from error
+    if not isinstance(content, kind):
+        raise ValueError(
+            f"{path} is damaged: it holds a {type(content).__name__}, not a "
+            f"{kind.__name__}."
+        )
+    return content
+
+
 def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
     """Creates a file that a lock protects from other writers while it is open."""
     start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])

@@ -1,11 +1,14 @@
 """Which steps of a run were evaluated, and which of them was the best."""
 
-import json
+import logging
+import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from yolact_jax.files import write_json
+from yolact_jax.files import read_json, write_json
 
+_LOGGER = logging.getLogger(__name__)
 EVALUATIONS_FILE = "evaluations.json"
 
 
@@ -17,7 +20,7 @@ class Evaluations:
     """
 
     def __init__(self, workdir: str | Path, *, writes: bool = True):
-        """Reads the file of the folder, if there is one.
+        """Reads the file of the folder, if there is one; warns of what is odd in it.
 
         Args:
           workdir: folder of the run.
@@ -25,10 +28,7 @@ class Evaluations:
         """
         self._writes = writes
         self._path = Path(workdir) / EVALUATIONS_FILE
-        self._mask_ap: dict[int, float | None] = {}
-        if self._path.is_file():
-            content = json.loads(self._path.read_text())
-            self._mask_ap = {int(step): ap for step, ap in content.items()}
+        self._mask_ap = _read(self._path)
 
     def __contains__(self, step: int) -> bool:
         """Whether a step was evaluated."""
@@ -65,3 +65,29 @@ class Evaluations:
     def _write(self) -> None:
         if self._writes:
             write_json(self._path, self._mask_ap, indent=2)
+
+
+def _read(path: Path) -> dict[int, float | None]:
+    """Mask AP by step; what cannot be read is left out, with a warning."""
+    if not path.exists():
+        return {}
+    try:
+        content = read_json(path)
+    except (ValueError, OSError) as error:
+        _LOGGER.warning("%s; what it said of the best step is not used.", error)
+        return {}
+    odd = [repr(step)[:40] for step in content if not _is_entry(step, content[step])]
+    if odd:
+        _LOGGER.warning(
+            "%s: %d entries are not used, as they are not a step and its mask AP: %s.",
+            path,
+            len(odd),
+            ", ".join(odd[:5]),
+        )
+    return {int(s): ap for s, ap in content.items() if _is_entry(s, ap)}
+
+
+def _is_entry(step: str, mask_ap: Any) -> bool:
+    if not (step.isascii() and step.isdigit() and len(step) < 19):
+        return False
+    return mask_ap is None or (type(mask_ap) is float and math.isfinite(mask_ap))

@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import logging
 import platform
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yolact_jax.config import Config, from_config_dict
-from yolact_jax.files import write_json
+from yolact_jax.files import read_json, write_json
 
 if TYPE_CHECKING:  # TFDS takes a second to import.
     from yolact_jax.data.records.dataset import Dataset
@@ -83,7 +83,7 @@ def load_run(workdir: str | Path) -> Run:
     """Reads what `save_run` wrote.
 
     Raises:
-      ValueError: if the folder is not that of a run.
+      ValueError: if the folder is not that of a run, or one of the files is damaged.
     """
     folder = Path(workdir)
     for name in (_CONFIG_FILE, _DATASET_FILE):
@@ -92,12 +92,47 @@ def load_run(workdir: str | Path) -> Run:
                 f"`workdir` {folder} has no {name}; it must be a folder in which "
                 f"train.py has run."
             )
-    try:
-        config = from_config_dict(_read_json(folder / _CONFIG_FILE))
-    except ValueError as error:
-        raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
-    classes = _read_json(folder / _DATASET_FILE)
+    with _telling_the_cure():
+        values = read_json(folder / _CONFIG_FILE)
+        missing = {field.name for field in dataclasses.fields(Config)} - values.keys()
+        if missing:
+            raise ValueError(
+                f"{folder / _CONFIG_FILE} is damaged: it has no {min(missing)}."
+            )
+        try:
+            config = from_config_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
+        classes = _read_classes(folder / _DATASET_FILE)
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
+
+
+@contextlib.contextmanager
+def _telling_the_cure() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Put a copy of the file back, or that of a training started anew "
+            f"in another folder with the same config and data."
+        ) from error
+
+
+def _read_classes(path: Path) -> dict[str, Any]:
+    """Reads classes and fingerprint; refuses lists that cannot be theirs."""
+    content = read_json(path)
+    kinds = {"class_names": str, "category_ids": int}
+    for name, kind in kinds.items():
+        found = content.get(name)
+        if not isinstance(found, list) or {type(v) for v in found} != {kind}:
+            raise ValueError(
+                f"{path} is damaged: its {name} must be a list of {kind.__name__}."
+            )
+    if len({len(content[name]) for name in kinds}) != 1:
+        raise ValueError(f"{path} is damaged: each class must have one name and id.")
+    if not isinstance(content.get("fingerprint"), str):
+        raise ValueError(f"{path} is damaged: its fingerprint must be a string.")
+    return content
 
 
 def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
@@ -127,7 +162,7 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
 
 
 def _check_same_data(folder: Path, dataset: "Dataset") -> None:
-    old = _read_json(folder / _DATASET_FILE)["fingerprint"]
+    old = _read_classes(folder / _DATASET_FILE)["fingerprint"]
     if old != dataset.fingerprint:
         raise ValueError(
             f"{folder} holds a run on other data: the fingerprint of the annotations "
@@ -137,8 +172,7 @@ def _check_same_data(folder: Path, dataset: "Dataset") -> None:
 
 
 def _log_changed_versions(folder: Path) -> None:
-    path = folder / _VERSIONS_FILE
-    old, new = (_read_json(path) if path.is_file() else {}), versions()
+    old, new = _old_versions(folder / _VERSIONS_FILE), versions()
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             _LOGGER.info(
@@ -150,5 +184,11 @@ def _log_changed_versions(folder: Path) -> None:
             )
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
+def _old_versions(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        _LOGGER.warning("%s; whether libraries have changed is not known.", error)
+        return {}

@@ -17,7 +17,6 @@ from yolact_jax.run.variables import (
     FIELDS,
     ITEM,
     OLD_ITEM,
-    nested,
     read_arrays,
     write_arrays,
 )
@@ -94,7 +93,7 @@ def restored(manager: ocp.CheckpointManager, step: int, like: Any, what: str) ->
     if (folder / OLD_ITEM).is_dir():
         return _restore_item(manager, step, OLD_ITEM, abstract)
     variables, rest = _divided(abstract)
-    arrays = nested(read_arrays(folder, what))
+    arrays = read_arrays(folder, what)
     variables = jax.tree.map(_placed, {k: arrays[k] for k in variables}, variables)
     fields = variables | _restore_item(manager, step, _REST, rest)
     if isinstance(like, dict):

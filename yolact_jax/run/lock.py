@@ -13,6 +13,7 @@ from typing import BinaryIO
 import filelock
 
 _LOGGER = logging.getLogger(__name__)
+_LONGEST_BYTES = 1000
 LOCK_FILE = "run.lock"
 
 
@@ -101,13 +102,16 @@ def _this_process() -> dict[str, str | int]:
 
 
 def _read_holder(file: BinaryIO) -> dict[str, str | int] | None:
-    """Reads what `_this_process` wrote; None if there is nothing, or no whole line."""
+    """Reads what `_this_process` wrote; None if there is nothing, or anything else."""
     try:
         file.seek(0)
-        holder = json.loads(file.read())
-        return {name: holder[name] for name in ("pid", "host", "started")}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        holder = json.loads(file.read(_LONGEST_BYTES))
+        kinds = {"pid": int, "host": str, "started": str}
+        if all(type(holder[name]) is kind for name, kind in kinds.items()):
+            return {name: holder[name] for name in kinds}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return None
 
 
 def _describe(holder: dict[str, str | int] | None) -> str:

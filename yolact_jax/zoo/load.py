@@ -99,6 +99,12 @@ def load_parts(
     return Loaded(*load_pretrained(_config_for(path, config), str(path), class_names))
 
 
+def require_fit(run: Run, variables: dict) -> None:
+    """Refuses variables that are not of the model of a config; raises ValueError."""
+    wanted = abstract_variables(run.config, len(run.class_names))
+    require_same_shapes(describe(variables), describe(wanted), "The checkpoint")
+
+
 def make_predictor(
     loaded: Loaded, *, nms: str | None = None, class_agnostic: bool | None = None
 ) -> Predictor:
@@ -110,8 +116,7 @@ def make_predictor(
 
     def make_engine():
         # Here and not in `load`: describing a model takes as long as loading it.
-        wanted = describe(abstract_variables(config, num_classes))
-        require_same_shapes(describe(loaded.variables), wanted, "The checkpoint")
+        require_fit(run, loaded.variables)
         return build.make_engine(config, loaded.variables, num_classes)
 
     return Predictor(make_engine, run.class_names, run.category_ids)

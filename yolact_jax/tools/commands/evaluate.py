@@ -22,6 +22,7 @@ from yolact_jax.tools.commands import model_flags
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.classes import require_same
+from yolact_jax.zoo.load import require_fit
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -46,6 +47,7 @@ def run(values: Any) -> None:
     """Evaluates, and prints the row of metrics."""
     keep_compiled_programs()
     model, variables, step = model_flags.load(values)
+    require_fit(model, variables)
     dataset = build.make_dataset(model.config, splits=(values.split,))
     owner = values.weights or values.workdir
     require_same(model.class_names, dataset.class_names, owner, "the data")

@@ -12,6 +12,7 @@ from absl import flags
 
 from yolact_jax.cli import Command
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.zoo.load import require_fit
 from yolact_jax.zoo.pretrained import export_weights
 
 
@@ -28,6 +29,7 @@ def run(values: Any) -> None:
     if values.output is None:
         raise ValueError("--output is missing: the .safetensors file to write.")
     model, variables, _ = model_flags.load(values)
+    require_fit(model, variables)
     export_weights(model, variables, values.output)
 
 

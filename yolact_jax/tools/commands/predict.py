@@ -12,11 +12,11 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax import build
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
 from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.results.files import predict_files
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.zoo.load import Loaded, make_predictor
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -52,14 +52,8 @@ def run(values: Any) -> None:
     if values.source is None:
         raise ValueError("--source is missing: an image, or a folder of images.")
     keep_compiled_programs()
-    model, variables, _ = model_flags.load(values)
     problems = predict_files(
-        build.make_predictor(
-            model.config,
-            variables,
-            model.class_names,
-            category_ids=model.category_ids,
-        ),
+        make_predictor(Loaded(*model_flags.load(values))),
         values.source,
         values.output,
         score_threshold=values.score_threshold,

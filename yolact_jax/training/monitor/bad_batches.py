@@ -7,11 +7,13 @@ import numpy as np
 
 from yolact_jax.cli import Ended
 from yolact_jax.files import replacing
+from yolact_jax.run.variables import read_npz
 
 _LOGGER = logging.getLogger(__name__)
 BAD_BATCHES_FOLDER = "bad_batches"
 _MAX_FILES = 20
 _TERM_PREFIX = "term:"
+_DEFLATE_RATIO = 1032  # The most that it reaches.
 
 
 class DivergedError(Ended):
@@ -98,7 +100,8 @@ class BadBatches:
 def saved_steps(workdir: str | Path) -> list[int]:
     """Lists the steps whose batches were saved, in order."""
     folder = Path(workdir) / BAD_BATCHES_FOLDER
-    return sorted(int(path.stem) for path in folder.glob("*.npz"))
+    names = (path.stem for path in folder.glob("*.npz"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def load_bad_batch(
@@ -109,16 +112,19 @@ def load_bad_batch(
     Returns:
       The batch as from the input pipeline and the metrics of the step, or None if the
       batch was not saved.
+
+    Raises:
+      ValueError: if the file is damaged.
     """
     path = Path(workdir) / BAD_BATCHES_FOLDER / f"{step}.npz"
     if not path.is_file():
         return None
-    with np.load(path) as arrays:
-        names = [name for name in arrays.files if name not in ("step", "seed")]
-        batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
-        values = {
-            n.removeprefix(_TERM_PREFIX): float(arrays[n])
-            for n in names
-            if n.startswith(_TERM_PREFIX)
-        }
+    arrays = read_npz(path, str(path), ratio=_DEFLATE_RATIO)
+    names = [name for name in arrays if name not in ("step", "seed")]
+    batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
+    values = {
+        n.removeprefix(_TERM_PREFIX): float(arrays[n])
+        for n in names
+        if n.startswith(_TERM_PREFIX)
+    }
     return batch, values
