@@ -39,7 +39,7 @@ class View:
     flip_y: bool = False
 
     def points(self, points_px: np.ndarray) -> np.ndarray:
-        """Maps [..., 2] pixels (x, y) to fractions of the view, in [0, 1] if visible."""
+        """Maps [..., 2] pixels (x, y) to fractions of the view; visible in [0, 1]."""
         fractions = (points_px - (self.left, self.top)) / (self.width, self.height)
         if self.flip_x:
             fractions[..., 0] = 1.0 - fractions[..., 0]
@@ -54,7 +54,7 @@ class View:
         return np.clip(ordered, 0.0, 1.0)
 
     def contains(self, points_px: np.ndarray) -> np.ndarray:
-        """Finds the points strictly inside the view, of [n, 2] source pixels: [n] bool."""
+        """Finds the points [n, 2], pixels, strictly inside the view: [n] bool."""
         x, y = points_px[:, 0], points_px[:, 1]
         inside_x = (x > self.left) & (x < self.left + self.width)
         return inside_x & (y > self.top) & (y < self.top + self.height)
@@ -174,7 +174,7 @@ def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.nd
 
 
 def _fade(part: np.ndarray, cover: np.ndarray) -> None:
-    """Mixes the mean color into rows [k, n, 3], in place; they keep a share, `cover`."""
+    """Mixes the mean color into rows [k, n, 3], which keep `cover`, in place."""
     for row in np.flatnonzero(cover < 1.0):
         mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOR)
         part[row] = np.rint(mixed).astype(np.uint8)
