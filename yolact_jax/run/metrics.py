@@ -20,15 +20,12 @@ _LARGEST = 2.0**63
 def append_row(
     workdir: str | Path, step: int, values: dict[str, float]
 ) -> dict[str, float | None]:
-    """Appends one row to the run's ``metrics.jsonl``.
+    """Appends one row to the run's ``metrics.jsonl``, and returns it.
 
     Args:
       workdir: folder of the run.
       step: training step the values belong to.
       values: numbers; what is not finite becomes null, as JSON has no nan.
-
-    Returns:
-      The row that was written.
     """
     row = {"step": step}
     for name, value in values.items():
@@ -42,22 +39,19 @@ def append_row(
 
 
 def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:
-    """Reads the rows of ``metrics.jsonl``; warns of lines that are none."""
+    """Reads the rows of ``metrics.jsonl``; warns of other lines."""
     return [row for _, row in _lines(workdir) if row is not None]
 
 
 def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
-    """Takes back the rows that a stopped run wrote after its last checkpoint.
+    """Removes and counts the rows that a stopped run wrote after its last checkpoint.
 
-    Lines that are no rows stay, but for a last one that was cut short.
+    Lines that are no rows stay, except for a last one that was cut short.
 
     Args:
       workdir: folder of the run.
-      step: of the checkpoint; what was trained after it is going to come again.
+      step: of the checkpoint; rows of later steps will be written again.
       evaluated: whether the evaluation at this step is complete, and its row stays.
-
-    Returns:
-      The number of rows taken away.
     """
 
     def stays(row: dict | None) -> bool:
@@ -75,7 +69,7 @@ def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
 
 
 def _lines(workdir: str | Path) -> list[tuple[bytes, dict | None]]:
-    """Each line with its row, None if it is none; without a last one cut short."""
+    """Each line with its row, None if it has none; without a last one cut short."""
     path = Path(workdir) / METRICS_FILE
     *whole, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     lines = [(line, _row_of(line)) for line in (*whole, last)]
