@@ -46,10 +46,10 @@ class LoadReport:
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.missing) + len(self.reshaped)
         lines = [f"{self.source}: loaded {len(self.loaded)} of {total} arrays."]
-        lines += [f"  missing, stays as initialised: {key}" for key in self.missing]
+        lines += [f"  missing, stays as initialized: {key}" for key in self.missing]
         lines += [f"  unused: {key}" for key in self.unused]
         lines += [
-            f"  {there} in the file, {here} in the model, stays as initialised: {key}"
+            f"  {there} in the file, {here} in the model, stays as initialized: {key}"
             for key, there, here in self.reshaped
         ]
         if self.ignored:
