@@ -22,7 +22,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary file lies in the same folder, since a rename across disks is a copy.
     What is written survives a power failure once this returns.  After an exception
-    `path` is unchanged, and the temporary file is gone.  A writer that was killed
+    `path` is unchanged, and the temporary file is removed.  A writer that was killed
     leaves ``.<name>.<number>.tmp``, which is removed when `path` is written again.
     The folder of `path` is created if missing.
     """

@@ -150,7 +150,7 @@ def _stored_pixels(data: bytes, name: str) -> np.ndarray:
     image = _imdecode(data) if _is_complete(data) else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise not_an_image(data, name)
-    if data.startswith(TIFF):  # OpenCV turns them, whatever it is told.
+    if data.startswith(TIFF):  # OpenCV turns them in any case.
         header = read_header(data, name=name, max_pixels=image.size)
         return _turned(image, _UNDONE_BY.get(header.orientation, header.orientation))
     return image

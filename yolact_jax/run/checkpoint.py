@@ -194,8 +194,8 @@ def restore_newest(manager: ocp.CheckpointManager, like: Any) -> tuple[Any, dict
         manager.reload()
         return restored
     raise ValueError(
-        f"No checkpoint in {manager.directory} can be read, so the run cannot go on; "
-        f"use another workdir, or move this folder away to start over. "
+        f"No checkpoint in {manager.directory} can be read, so the run cannot "
+        f"continue; use another workdir, or move this folder away to start over. "
         + " ".join(str(error) for error in damaged.values())
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OTHER = (errno.EFBIG, errno.EROFS, errno.EIO)
-ADVICE = "Make room, then run the same command to go on."
+ADVICE = "Make room, then run the same command to continue."
 
 
 @contextlib.contextmanager

@@ -156,7 +156,7 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
                 f"{folder} holds the run of another model: {change}; use another "
                 f"workdir, or the config that it was started with."
             )
-        _LOGGER.info("The run goes on with a change: %s.", change)
+        _LOGGER.info("The run continues with a change: %s.", change)
     _check_same_data(folder, dataset)
     _log_changed_versions(folder)
 
@@ -176,8 +176,8 @@ def _log_changed_versions(folder: Path) -> None:
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             _LOGGER.info(
-                "The run goes on with %s %s instead of %s: results may differ in the "
-                "last digits.",
+                "The run continues with %s %s instead of %s: results may differ in "
+                "the last digits.",
                 name,
                 new[name],
                 old[name],

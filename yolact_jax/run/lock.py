@@ -36,7 +36,7 @@ def sole_training(workdir: str | Path) -> Iterator[None]:
     """
     path = Path(workdir) / LOCK_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not truncated when opened: it may tell of the holder. Unbuffered: others read it.
+    # Not truncated when opened: it may name the holder. Unbuffered: others read it.
     with open(path, "ab+", buffering=0, opener=_open_no_link) as file:
         locked = _lock(file, path.parent)
         _warn_of_unfinished(file, path.parent, locked=locked)
@@ -82,7 +82,7 @@ def _warn_of_unfinished(file: BinaryIO, folder: Path, *, locked: bool) -> None:
     holder = _read_holder(file)
     if holder and not (locked and holder["host"] == socket.gethostname()):
         _LOGGER.warning(
-            "The training in %s by %s did not end by itself; if it still goes on, stop "
+            "The training in %s by %s did not end by itself; if it still runs, stop "
             "one of the two.",
             folder,
             _describe(holder),

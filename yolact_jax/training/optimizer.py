@@ -76,7 +76,7 @@ def label_frozen(params) -> dict:
     """Labels the parameters of batch normalization 'freeze', all others 'train'."""
 
     def label(path, _) -> str:
-        # Only batch normalization has a parameter called `scale`, beside its `bias`.
+        # Only batch normalization has a parameter called `scale`, next to its `bias`.
         parent = params
         for entry in path[:-1]:
             parent = parent[entry.key]

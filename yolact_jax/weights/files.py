@@ -117,7 +117,7 @@ def _damaged(path: str | Path, error: Exception) -> ValueError:
 
 
 def _safetensors(module: str):
-    # An optional package: reading .pth files needs nothing beside NumPy.
+    # An optional package: reading .pth files needs only NumPy.
     import importlib
 
     try:

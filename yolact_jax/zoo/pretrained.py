@@ -173,4 +173,4 @@ def _annotated_classes(config: Config) -> tuple[tuple[int, str], ...]:
         content = json.loads(file.read_text("utf-8-sig"))
         return check_categories(content.get("categories", []), str(file))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} does not tell its classes: {error}.") from error
+        raise ValueError(f"{file} does not list its classes: {error}.") from error

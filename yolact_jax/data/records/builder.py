@@ -56,8 +56,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """
 
     VERSION = tfds.core.Version("1.1.0")
-    # TFDS finds the checksums of downloads beside this file; by itself it would look
-    # for its place with a package that it does not install.
+    # TFDS finds the checksums of downloads next to this file; by default it would
+    # look for them with a package that it does not install.
     code_path = pathlib.Path(__file__)
 
     def __init__(self, *, file_format: str = "array_record", **kwargs):

@@ -196,7 +196,7 @@ def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) ->
     """Paints an object with smooth edges over a part of a picture."""
     behind = image[distance < 0].mean(axis=0)
     paint = textures.surface(rng, image.shape[:2], _contrasting(behind, rng))
-    # A rim a little darker tells touching objects of similar color apart.
+    # A slightly darker rim separates touching objects of similar color.
     rim = np.clip((distance + 2.5) / 2.0, 0.0, 1.0)
     cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
     paint *= 1.0 - 0.35 * rim[..., None]
