@@ -77,7 +77,6 @@ class Selected:
     """Some examples of a source, as a grain data source."""
 
     def __init__(self, source: Sequence[Example], indices: np.ndarray):
-        """Takes the source and [n] int64 indices into it."""
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:
@@ -228,7 +227,7 @@ def _sample(
 
 
 def _require_at_least(least: int, **values: int) -> None:
-    """Raises if a named argument is less."""
+    """Raises ValueError for an argument below `least`."""
     for name, value in values.items():
         if value < least:
             raise ValueError(f"`{name}` is {value}; it must be at least {least}.")

@@ -174,7 +174,7 @@ def _check_free(pictures, sources: Sequence[Path], written: set[str]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Identifies a file by whatever name; None if there is no file."""
+    """Identifies a file, whatever its name; None if there is no file."""
     try:
         status = path.stat()
     except OSError:

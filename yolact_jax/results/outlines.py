@@ -43,7 +43,7 @@ def _corners(points: np.ndarray) -> np.ndarray:
 def cut_out(
     image: np.ndarray, box_px: np.ndarray, mask: np.ndarray, background: bool
 ) -> np.ndarray:
-    """Cuts out the window of a box, or with a mask as the alpha channel."""
+    """Cuts out a box, or a mask, which then becomes the alpha channel."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if background or not width:
         x, y = np.floor(box_px[:2]).astype(int)

@@ -56,9 +56,10 @@ class Interruption:
     def at_once(
         self, step: int, *, may_raise: Callable[[], bool] = _always
     ) -> Iterator[None]:
-        """Within, a signal raises `Interrupted` at once, unless `may_raise()` is false.
+        """Within, a signal raises `Interrupted` at once, for work that nothing depends on.
 
-        For work that nothing depends on; `step` is the one that is saved.
+        `step` is the one that is saved.  While `may_raise()` is false, a signal is only
+        noted.
         """
         if may_raise():
             self.raise_if_noted(step)

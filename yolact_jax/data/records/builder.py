@@ -139,7 +139,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:
-        """Ends with an error if bad images are not to be left out, or only those."""
+        """Raises if bad images must not be left out, or if nothing else is left."""
         yield from shard()
         metadata = self.info.metadata
         is_empty = not all(metadata["num_objects"].values())
