@@ -56,7 +56,7 @@ class Interruption:
     def at_once(
         self, step: int, *, may_raise: Callable[[], bool] = _always
     ) -> Iterator[None]:
-        """Within, a signal raises `Interrupted` at once, for work that nothing depends on.
+        """Lets a signal raise `Interrupted` at once, in work that nothing depends on.
 
         `step` is the one that is saved.  While `may_raise()` is false, a signal is only
         noted.
