@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     )
 
 
-def _data_files(data: Data, splits: Sequence[str]) -> dict[str, str | None]:
+def _data_files(data: Data, splits: Sequence[str]) -> dict[str, Any]:
     """Returns files and folders of all splits; names missing ones in one sentence."""
     files: dict[str, str | None] = {}
     missing: dict[str, str] = {}

@@ -55,7 +55,7 @@ class Command:
     """
 
     name: str
-    doc: str
+    doc: str | None
     define_flags: Callable[[flags.FlagValues], Any]
     run: Callable[[Any], int | None]
     find_config: Callable[[dict[str, str]], ConfigDict | None] | None = None
@@ -126,7 +126,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
     values = flags.FlagValues()
     command.define_flags(values)
     if {"--help", "-h", "-help"} & set(arguments):
-        print(f"{command.doc.strip()}\n\nFlags:\n{values.get_help()}")
+        print(f"{(command.doc or '').strip()}\n\nFlags:\n{values.get_help()}")
         return None
     words = list(arguments)
     if command.argument and words and not words[0].startswith("-"):
@@ -216,7 +216,9 @@ def keep_compiled_programs() -> None:
     ``JAX_COMPILATION_CACHE_DIR`` names another folder,
     ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    # JAX gives `config` its attributes at run time.
+    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen is not None:
         return
     try:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -99,6 +99,7 @@ def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
             if _locks(file, temporary) is not False:
                 return temporary, file
             file.close()
+    raise AssertionError("there is no last number")
 
 
 def _remove_left_over(temporary: Path) -> None:

@@ -24,6 +24,9 @@ import flax.struct
 import jax
 import numpy as np
 
+# On a device or on the host.
+Array = jax.Array | np.ndarray
+
 
 @flax.struct.dataclass
 class Batch:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 _T = TypeVar("_T")
 _MOST = {int: 2**31 - 1, float: 1e9}
@@ -86,10 +86,11 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
         converted = _convert(value, declared.type)
     except (TypeError, OverflowError):
         converted = None
-    fits = converted is not None and all(
-        _in_range(leaf, rule, kind) for leaf in _leaves(converted)
-    )
-    if not fits or (rule.length and len(converted) != rule.length):
+    if (
+        converted is None
+        or not all(_in_range(leaf, rule, kind) for leaf in _leaves(converted))
+        or (rule.length and len(converted) != rule.length)
+    ):
         allowed = describe_allowed(declared)
         raise ValueError(f"config.{name} is {value!r}; it must be {allowed}.")
     return converted
@@ -115,7 +116,7 @@ def describe_allowed(declared: dataclasses.Field) -> str:
 def name_of_type(declared: dataclasses.Field) -> str:
     """Names the type of a field, such as ``tuple[int, ...]``."""
     kind = declared.type
-    return kind.__name__ if kind in _KINDS else str(kind)
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _describe_range(rule: Rule, kind: type) -> str:
@@ -157,7 +158,7 @@ def _convert(value: Any, kind: Any) -> Any:
     abstract = numbers.Integral if kind is int else numbers.Real
     if not isinstance(value, abstract):
         raise TypeError
-    return kind(value)
+    return kind(cast("Any", value))
 
 
 def _in_range(leaf: Any, rule: Rule, kind: type) -> bool:

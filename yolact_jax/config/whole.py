@@ -90,7 +90,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."
 
 
-def _section(kind: type[Section], name: str, values: Any) -> Section:
+def _section(kind: type[Section], name: str, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise ValueError(f"config.{name} is {values!r}; it must be a section.")
     known = [field.name for field in dataclasses.fields(kind)]

@@ -1,6 +1,7 @@
 """Finds annotations that are legal but most likely a mistake."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -26,7 +27,7 @@ def outline_boxes_px(annotations: Annotations) -> np.ndarray:
         np.minimum.at(low, owner, np.minimum.reduceat(points, starts))
         np.maximum.at(high, owner, np.maximum.reduceat(points, starts))
     if segmentations.rle_counts:
-        masks = [
+        masks: Any = [  # The stubs know no list.
             {"size": segmentations.size, "counts": counts}
             for counts in segmentations.rle_counts
         ]

@@ -48,7 +48,9 @@ def read_file(path: Traversable) -> bytes:
       DatasetError: if it cannot be read, or is a folder or a pipe.
     """
     try:
-        if path.exists() and not path.is_file():
+        # Paths on disk and in archives have `exists`, which the protocol lacks.
+        there = path.exists()  # pyright: ignore[reportAttributeAccessIssue]
+        if there and not path.is_file():
             raise DatasetError(f"{path}: is not a file.")
         return path.read_bytes()
     except (OSError, zipfile.BadZipFile) as error:
@@ -71,8 +73,8 @@ class Header:
 
     def size(self, orientation: int) -> tuple[int, int]:
         """Returns (height, width) in pixels after turning by an orientation 1..8."""
-        size = (self.height, self.width)
-        return size[::-1] if orientation >= 5 else size
+        turned = orientation >= 5
+        return (self.width, self.height) if turned else (self.height, self.width)
 
 
 def read_header(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Header:

@@ -6,7 +6,7 @@ What passes these checks fits the records and is safe to give to C code.
 
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 MAX_SIDES = 100  # Coordinates may be that many image sides away.
 MAX_SIDE_PX = 65_535  # Of JPEG; nor do the pixels overflow the counts of pycocotools.
@@ -26,7 +26,7 @@ def is_int(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a json value is a finite number: a float or an `is_int`."""
     return is_int(value) or (type(value) is float and abs(value) < float("inf"))
 

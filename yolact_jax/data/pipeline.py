@@ -73,7 +73,7 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         self._iterator = None
 
 
-class Selected:
+class Selected(Sequence[Example]):
     """Some examples of a source, as a grain data source."""
 
     def __init__(self, source: Sequence[Example], indices: np.ndarray):

@@ -14,7 +14,7 @@ from yolact_jax.ops.nms import candidates
 from yolact_jax.ops.nms.pairs import best_pairs_nms
 from yolact_jax.ops.nms.per_class import Kept
 from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
-from yolact_jax.structures import Detections, Predictions
+from yolact_jax.structures import Array, Detections, Predictions
 
 _MASKS_AT_ONCE = 4
 
@@ -48,7 +48,7 @@ class _Rules:
 
 def detect(
     predictions: Predictions,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     score_threshold: jax.Array | float,
     iou_threshold: jax.Array | float,
@@ -95,7 +95,7 @@ def detect(
         found = _detect_among(compact, rules, valid)
         anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
         anchor_index = jnp.where(found.valid, anchor_index, 0)
-        return found.replace(anchor_index=anchor_index)
+        return dataclasses.replace(found, anchor_index=anchor_index)
 
     most = jnp.max(jnp.sum(mask, axis=-1, dtype=jnp.int32))
     tier = jnp.sum(most > jnp.array(capacities), dtype=jnp.int32)
@@ -182,7 +182,7 @@ def rescore_masks(
     soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
     ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))
     ious = jnp.take_along_axis(ious, detections.labels[:, None], axis=1)[:, 0]
-    return detections.replace(mask_scores=detections.scores * ious)
+    return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
 def full_size_masks(

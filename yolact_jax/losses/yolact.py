@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import flax.struct
 import jax
@@ -27,7 +28,7 @@ from yolact_jax.losses.terms import (
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import matching
 from yolact_jax.ops.resize import resize_bilinear
-from yolact_jax.structures import Batch, Predictions
+from yolact_jax.structures import Array, Batch, Predictions
 
 __all__ = [
     "Losses",
@@ -62,13 +63,13 @@ class Losses:
     @property
     def total(self) -> jax.Array:
         """The value that is minimized: the plain sum of the terms."""
-        return sum(jax.tree.leaves(self))
+        return cast("jax.Array", sum(jax.tree.leaves(self)))
 
 
 def yolact_losses(
     predictions: Predictions,
     batch: Batch,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     priority: jax.Array,
     options: Loss,
@@ -101,14 +102,19 @@ def yolact_losses(
     matches = jax.vmap(
         lambda *image: matching.match_anchors(
             *image,
-            anchors_cxcywh,
+            anchors_cxcywh=anchors_cxcywh,
             positive_iou=options.positive_iou,
             negative_iou=options.negative_iou,
             crowd_iou=options.crowd_iou,
         )
     )(batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd)
     sums = jax.vmap(
-        lambda *image: _image_losses(*image, anchors_cxcywh, options, mask_iou_fn)
+        lambda *image: _image_losses(
+            *image,
+            anchors_cxcywh=anchors_cxcywh,
+            options=options,
+            mask_iou_fn=mask_iou_fn,
+        )
     )(predictions, batch, matches, priority)
     num_positive = jnp.sum(matches.positive)
     if axis_name is not None:

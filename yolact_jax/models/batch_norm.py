@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,10 @@ class BatchNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalizes the channels of [B, h, w, c] by their statistics."""
         scale, bias, mean, var = _norm_variables(self, x.shape[-1])
-        y, batch_mean, batch_var = _normalize(
+        normalized = _normalize(
             self.epsilon, self.axis_name, self.dtype, x, scale, bias, mean.value
         )
+        y, batch_mean, batch_var = cast("tuple[jax.Array, ...]", normalized)
         if not self.is_initializing():
             count = x.size // x.shape[-1]
             if self.axis_name is not None:

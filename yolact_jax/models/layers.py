@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from yolact_jax.models.kernels.convolution import convolution, pointwise_convolu
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()
 
+_T = TypeVar("_T")
+
 
 def is_prepared(module: nn.Module, name: str) -> bool:
     """Whether `prepared` stores a value, or has it."""
@@ -24,7 +26,7 @@ def is_prepared(module: nn.Module, name: str) -> bool:
     return collection or module.has_variable("prepared", name)
 
 
-def prepared(module: nn.Module, name: str, make: Callable[[], jax.Array]) -> jax.Array:
+def prepared(module: nn.Module, name: str, make: Callable[[], _T]) -> _T:
     """Makes a value that depends on variables alone; for inference only once.
 
     When the collection "prepared" is mutable, the module stores the value there; when
@@ -93,6 +95,7 @@ class Conv(nn.Module):
             y = pointwise_convolution(x, prepared(self, "kernel", kernel), self.stride)
         else:
             y = convolution(x, prepared(self, "kernel", kernel), self.stride, pad)
+            y = cast("jax.Array", y)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = self._add(y, "bias", bias)

@@ -1,6 +1,8 @@
 """YOLACT: backbone, FPN, ProtoNet and heads together (Bolya et al. 2019)."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -85,8 +87,19 @@ class Yolact(nn.Module):
         Returns:
           [D, C] float32, at least 0, for each class the mask may be of.
         """
+        assert self.mask_iou_net is not None, "only YOLACT++ scores masks"
         return self.mask_iou_net(masks)
 
     def _semantic_logits(self, p3: jax.Array) -> jax.Array:
         conv = Conv(self.num_classes, 1, dtype=self.dtype, name="semantic")
         return conv(p3).astype(jnp.float32)
+
+
+def mask_iou_fn_of(
+    model: nn.Module, variables: Mapping[str, Any]
+) -> Callable[[jax.Array], jax.Array] | None:
+    """Binds the mask scoring network of a model to its variables, if it has one."""
+    if model.mask_iou_net is None:
+        return None
+    score = partial(model.apply, variables, method="mask_ious")
+    return lambda masks: cast("jax.Array", score(masks))

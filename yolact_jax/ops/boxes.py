@@ -7,11 +7,13 @@ width and height in the same unit.
 import jax
 import jax.numpy as jnp
 
+from yolact_jax.structures import Array
+
 CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
 
 
-def cxcywh_to_xyxy(boxes_cxcywh: jax.Array) -> jax.Array:
+def cxcywh_to_xyxy(boxes_cxcywh: Array) -> jax.Array:
     """Converts [..., 4] float boxes from center form to corner form."""
     center, half = jnp.split(boxes_cxcywh, 2, axis=-1)
     half = half / 2
@@ -60,7 +62,7 @@ def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:
     return _pairwise_intersection(a, b) / area(b)[None, :]
 
 
-def encode(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+def encode(boxes: jax.Array, anchors_cxcywh: Array) -> jax.Array:
     """Encodes boxes as offsets to anchors (SSD, Liu et al. 2016, with variances).
 
     Args:
@@ -78,7 +80,7 @@ def encode(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
     )
 
 
-def decode(deltas: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+def decode(deltas: jax.Array, anchors_cxcywh: Array) -> jax.Array:
     """Inverts `encode`: [..., 4] deltas and anchors to [..., 4] unclipped boxes."""
     offsets, log_sizes = jnp.split(deltas, 2, axis=-1)
     anchor_center, anchor_size = jnp.split(anchors_cxcywh, 2, axis=-1)

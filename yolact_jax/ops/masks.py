@@ -54,7 +54,7 @@ def _inside(start, end, size: int, padding: float) -> jax.Array:
 
 def crop_masks(masks: jax.Array, boxes: jax.Array, padding: float = 1.0) -> jax.Array:
     """Sets [D, Hp, Wp] masks to 0 outside of [D, 4] boxes and a padding in pixels."""
-    rows, columns = crop_window(boxes, *masks.shape[1:], padding)
+    rows, columns = crop_window(boxes, *masks.shape[1:], padding=padding)
     return jnp.where(rows[:, :, None] & columns[:, None, :], masks, 0.0)
 
 

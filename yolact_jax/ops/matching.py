@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.structures import Array
 
 NEUTRAL = -1
 BACKGROUND = 0
@@ -35,7 +36,7 @@ def match_anchors(
     labels: jax.Array,
     is_object: jax.Array,
     is_crowd: jax.Array,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     positive_iou: float,
     negative_iou: float,

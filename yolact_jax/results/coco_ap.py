@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -20,7 +21,7 @@ __all__ = [
     "write_results",
 ]
 
-_IOU_TYPES = {"mask": "segm", "box": "bbox"}
+_IOU_TYPES: dict[str, Literal["segm", "bbox"]] = {"mask": "segm", "box": "bbox"}
 _AREA_SUFFIXES = {"": 0, "s": 1, "m": 2, "l": 3}  # the order of COCOeval's areaRng
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _REQUIRED_FIELDS = ("image_id", "category_id", "bbox", "area", "segmentation")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from yolact_jax.data import rle
 from yolact_jax.files import write_json
 from yolact_jax.results.instances import Instances
-from yolact_jax.results.outlines import run_lengths
 
 
 def coco_results(
@@ -42,8 +42,9 @@ def coco_results(
     """
     _check_labels(instances.labels, len(category_ids), image_id)
     if mask_scores is None:
-        ranked = instances.mask_scores is not None
-        mask_scores = instances.mask_scores if ranked else instances.scores
+        mask_scores = instances.mask_scores
+    if mask_scores is None:
+        mask_scores = instances.scores
     boxes, masks = [], []
     pairs = zip(instances.boxes_px, instances.packed, strict=True)
     for i, (box, mask) in enumerate(pairs):
@@ -53,7 +54,7 @@ def coco_results(
         category_id = int(category_ids[int(instances.labels[i])])
         entry = {"image_id": int(image_id), "category_id": category_id}
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        segmentation = run_lengths(mask)
+        segmentation = rle.encode(mask)
         boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
         masks.append(
             entry | {"segmentation": segmentation, "score": float(mask_scores[i])}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from yolact_jax.data import rle
 from yolact_jax.results import formats, outlines
 from yolact_jax.results.draw import draw_instances, encode_picture, write_picture
 from yolact_jax.structures import PackedMasks
@@ -142,7 +143,7 @@ class Instances:
         Returns:
           For every object ``{"size": [height, width], "counts": str}``.
         """
-        return [outlines.run_lengths(mask) for mask in self.packed]
+        return [rle.encode(mask) for mask in self.packed]
 
     def to_coco(
         self, image_id: int = 1, *, segmentation: str = "rle", first_id: int = 1

@@ -1,17 +1,7 @@
-"""One mask as rings, run lengths or a cut-out."""
+"""One mask as rings or a cut-out."""
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
-
-
-def run_lengths(mask: np.ndarray) -> dict:
-    """Codes a [height, width] bool mask as COCO does, counts as str for JSON."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "size": [int(side) for side in code["size"]],
-        "counts": code["counts"].decode("ascii"),
-    }
 
 
 def rings(mask: np.ndarray) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from yolact_jax.data.images import list_images, read_image
@@ -137,7 +138,7 @@ class Predictor:
     def _instances(
         self, found: Found, image: np.ndarray | None = None, source: Path | None = None
     ) -> Instances:
-        detections, masks = found
+        detections, masks = jax.tree.map(np.asarray, found[0]), found[1]
         height, width = masks.size
         scale = np.array([width, height, width, height], np.float32)
         return Instances(

@@ -44,12 +44,12 @@ class Evaluations:
 
         `among` are the steps to choose from, all by default.
         """
-        steps = [
-            step
+        measured = {
+            step: ap
             for step, ap in sorted(self._mask_ap.items())
             if ap is not None and (among is None or step in among)
-        ]
-        return max(steps, key=self._mask_ap.get, default=None)
+        }
+        return max(measured, key=measured.__getitem__, default=None)
 
     def _write(self) -> None:
         if self._writes:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
+from orbax.checkpoint import future
 
 from yolact_jax.run.variables import (
     FIELDS,
@@ -27,7 +28,7 @@ _REST = "rest"
 class _VariablesHandler(ocp.handlers.AsyncCheckpointHandler):
     """Writes variables with NumPy, within a folder that Orbax renames when complete."""
 
-    async def async_save(self, directory, args) -> list[ocp.future.Future]:
+    async def async_save(self, directory, args) -> list[future.Future]:
         """Copies the arrays, which training then overwrites, and writes them later."""
         if jax.process_index() != 0:
             return []
@@ -36,7 +37,7 @@ class _VariablesHandler(ocp.handlers.AsyncCheckpointHandler):
         async def write() -> None:
             write_arrays(directory, arrays)
 
-        return [ocp.future.CommitFutureAwaitingContractedSignals(write())]
+        return [future.CommitFutureAwaitingContractedSignals(write())]
 
     def save(self, directory, args) -> None:
         """Required by Orbax, which calls only `async_save`."""

@@ -3,10 +3,10 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def append_row(
       step: training step the values belong to.
       values: numbers; what is not finite becomes null, as JSON has no nan.
     """
-    row = {"step": step}
+    row: dict[str, float | None] = {"step": step}
     for name, value in values.items():
         row[name] = float(value) if np.isfinite(value) else None
     with open(Path(workdir) / METRICS_FILE, "ab+") as file:
@@ -36,6 +36,11 @@ def append_row(
             file.write(b"\n")
         file.write(json.dumps(row).encode() + b"\n")
     return row
+
+
+def step_of(row: Mapping[str, float | None]) -> int:
+    """The step of a row, which every row has."""
+    return int(cast("float", row["step"]))
 
 
 def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:

@@ -1,6 +1,7 @@
 """Counts the floating-point operations of a function, on any platform."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 from jax.sharding import SingleDeviceSharding
@@ -23,12 +24,15 @@ def count_flops(function: Callable, *arguments) -> float:
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
+        # JAX gives `config` its attributes at run time.
+        platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
-            f"JAX_PLATFORMS={jax.config.jax_platforms} leaves out the CPU, on which "
+            f"JAX_PLATFORMS={platforms} leaves out the CPU, on which "
             f"operations are counted: unset it, or add ',cpu' to it."
         ) from error
     sharding = SingleDeviceSharding(cpu)
     arguments = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arguments
     )
-    return jax.jit(function).lower(*arguments).cost_analysis()["flops"]
+    costs = jax.jit(function).lower(*arguments).cost_analysis()
+    return cast("dict[str, float]", costs)["flops"]

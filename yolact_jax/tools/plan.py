@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 from jax.sharding import Sharding
@@ -161,7 +162,7 @@ def _abstract_batch(
     size, slots = config.data.input_size, config.data.max_objects
     side = build.prototype_size(config)
 
-    def array(shape, dtype):
+    def array(shape, dtype) -> Any:
         shape = (batch_size, *shape)
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
@@ -177,7 +178,7 @@ def _abstract_batch(
 
 
 def _step_bytes(lowered: jax.stages.Lowered) -> int:
-    memory = lowered.compile().memory_analysis()
+    memory = cast("Any", lowered.compile().memory_analysis())
     return (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes

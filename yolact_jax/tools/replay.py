@@ -1,5 +1,6 @@
 """Repeats one step of a run: its losses, and what is wrong with state and batch."""
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def replay(
     arrays = saved[0] if saved else next(_batches(session, step - 1))
     findings = [*_bad_arrays(state), *_bad_images(arrays)]
     # The random choices of a step depend on its number.
-    state = state.replace(step=jnp.asarray(step - 1, state.step.dtype))
+    state = dataclasses.replace(state, step=jnp.asarray(step - 1, state.step.dtype))
     state = jax.device_put(state, session.layout.replicated)
     batch = to_devices(arrays, session.layout.sharded)
     _, metrics = session.step_fn(state, batch)

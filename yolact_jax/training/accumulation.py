@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from yolact_jax.config import Loss
 from yolact_jax.ops.matching import match_anchors
-from yolact_jax.structures import Batch
+from yolact_jax.structures import Array, Batch
 
 PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
 """``(batch_stats, part) -> ((losses, gradients), new batch_stats)``."""
@@ -68,7 +68,7 @@ def accumulate(
 def split(
     batch: Batch,
     priority: jax.Array,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     options: Loss,
     num_parts: int,
     axis_name: str | None = None,
@@ -110,7 +110,7 @@ def _count_positives(batch: Batch, anchors_cxcywh, options: Loss) -> jax.Array:
     def count(*image):
         matches = match_anchors(
             *image,
-            anchors_cxcywh,
+            anchors_cxcywh=anchors_cxcywh,
             positive_iou=options.positive_iou,
             negative_iou=options.negative_iou,
             crowd_iou=options.crowd_iou,

@@ -59,6 +59,7 @@ def evaluate_and_report(
     gathered = exchange.gather(vars(detected), workdir)
 
     def report() -> dict[str, float | None]:
+        assert gathered is not None  # In process 0, which alone reports.
         parts = [Detected(**part) for part in gathered]
         metrics, *results = evaluate_detected(
             source, parts, max_detections=config.eval.max_detections

@@ -16,7 +16,7 @@ from yolact_jax.run.best import Evaluations
 from yolact_jax.run.checkpoint import CheckpointManager
 from yolact_jax.run.disk_errors import explaining_full_disk
 from yolact_jax.run.lock import sole_training
-from yolact_jax.run.metrics import keep_rows
+from yolact_jax.run.metrics import keep_rows, step_of
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
 from yolact_jax.training.monitor.curves import write_curves
@@ -207,7 +207,7 @@ def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
 def _keep_evaluation(
     workdir: Path, keeper: _Keeper, row: dict[str, float | None]
 ) -> None:
-    keeper.evaluations.record(row["step"], row["eval/mask_AP"])
+    keeper.evaluations.record(step_of(row), row["eval/mask_AP"])
     if processes.is_first_process():
         keeper.recorder.evaluated(row)
         write_curves(workdir)

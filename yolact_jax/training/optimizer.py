@@ -13,14 +13,14 @@ BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
 
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 """Learning rate of the update at a step, counted from 0."""
 
 
 def make_schedule(options: Optimizer) -> Schedule:
     """Makes ``schedule(step)``: float32, a linear warm-up, then a rate in steps."""
 
-    def schedule(step: jax.Array | int) -> jax.Array:
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         step = jnp.asarray(step)
         progress = step / max(options.warmup_steps, 1)
         rise = options.learning_rate - options.warmup_rate
@@ -68,8 +68,9 @@ def make_optimizer(
     )
     if not freeze_bn:
         return sgd
-    transforms = {"train": sgd, "freeze": optax.set_to_zero()}
-    return optax.multi_transform(transforms, label_frozen)
+    return optax.multi_transform(
+        {"train": sgd, "freeze": optax.set_to_zero()}, label_frozen
+    )
 
 
 def label_frozen(params) -> dict:

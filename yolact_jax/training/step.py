@@ -1,6 +1,8 @@
 """The training step: one pure function that runs under jit, pmap and shard_map."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -11,7 +13,8 @@ from flax import linen as nn
 from yolact_jax.config import Loss
 from yolact_jax.losses.yolact import Losses, yolact_losses
 from yolact_jax.models.normalize import normalize_images
-from yolact_jax.structures import Batch
+from yolact_jax.models.yolact import mask_iou_fn_of
+from yolact_jax.structures import Array, Batch
 from yolact_jax.training.accumulation import Part, accumulate, split
 from yolact_jax.training.optimizer import update_average
 
@@ -78,7 +81,7 @@ def create_state(
       averaged: whether to keep a moving average of the variables.
     """
     images = jnp.zeros((1, input_size, input_size, 3))
-    variables = model.init(key, images, train=True)
+    variables = cast("dict[str, Any]", model.init(key, images, train=True))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -90,7 +93,7 @@ def create_state(
 
 def make_train_step(
     model: nn.Module,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     optimizer: optax.GradientTransformation,
     options: Loss,
     *,
@@ -185,14 +188,7 @@ def _forward(
         positive_share=part.positive_share,
         image_share=part.image_share,
     )
-    return losses, updates["batch_stats"]
-
-
-def mask_iou_fn_of(model: nn.Module, variables: dict) -> Callable | None:
-    """Binds the mask scoring network of a model to its variables, if it has one."""
-    if model.mask_iou_net is None:
-        return None
-    return lambda masks: model.apply(variables, masks, method="mask_ious")
+    return losses, cast("dict", updates)["batch_stats"]
 
 
 def _update(
@@ -209,7 +205,7 @@ def _update(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new = TrainState(
         step=state.step,
-        params=optax.apply_updates(state.params, updates),
+        params=cast("dict", optax.apply_updates(state.params, updates)),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
@@ -217,10 +213,11 @@ def _update(
         average = update_average(
             state.average, new.variables, state.step, average_decay
         )
-        new = new.replace(average=average)
+        new = dataclasses.replace(new, average=average)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     skipped = 1.0 - finite.astype(jnp.float32)
-    return new.replace(step=state.step + 1), StepMetrics(losses, grad_norm, skipped)
+    new = dataclasses.replace(new, step=state.step + 1)
+    return new, StepMetrics(losses, grad_norm, skipped)
 
 
 def values_of(metrics: StepMetrics) -> dict[str, float]:

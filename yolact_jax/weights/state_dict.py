@@ -113,7 +113,8 @@ def to_state_dict(variables: dict) -> dict[str, np.ndarray]:
     tensors = {}
     for path, array in flatten_dict(jax.device_get(variables)).items():
         key = torch_names.torch_key(path)
-        tensors[key] = np.ascontiguousarray(torch_names.to_torch(path, array))
+        tensor = torch_names.to_torch(path, np.asarray(array))
+        tensors[key] = np.ascontiguousarray(tensor)
         if key.endswith(".running_var"):
             counter = key.replace(".running_var", _COUNTER)
             tensors[counter] = np.zeros((), np.int64)
@@ -156,7 +157,14 @@ def _compare(tensors, flat, source: str, ignored: tuple[str, ...]) -> LoadReport
             loaded.append(key)
     known = {torch_names.torch_key(path) for path in flat}
     unused = [key for key in tensors if key not in known]
-    return LoadReport(source, *map(tuple, (loaded, missing, unused, reshaped, ignored)))
+    return LoadReport(
+        source,
+        tuple(loaded),
+        tuple(missing),
+        tuple(unused),
+        tuple(reshaped),
+        tuple(ignored),
+    )
 
 
 def _check(report: LoadReport, whole_model: bool, resettable: set[str]) -> None:

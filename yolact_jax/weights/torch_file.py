@@ -50,7 +50,7 @@ class _Storage:
 
     type: _StorageType
     size: int
-    values: np.ndarray | None = None
+    values: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _check_pickle(stream: io.BytesIO) -> None:
     """
     start, length = stream.tell(), stream.getbuffer().nbytes
     for opcode, argument, _ in pickletools.genops(stream):
-        if "PUT" in opcode.name and int(argument) > length:
+        if "PUT" in opcode.name and int(argument or 0) > length:
             raise _RefusedError(f"is damaged: its pickle remembers object {argument}")
     stream.seek(start)
 

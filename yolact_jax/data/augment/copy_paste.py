@@ -54,7 +54,7 @@ def copy_paste(
     source = render_randomly(other, other_view, rng, options, input_size)
     segmentations = other.annotations.segmentations
     cover = rasterize.object_masks(segmentations, pasted, other_view, input_size)
-    cover = cover.any(axis=0)
+    cover = np.any(cover, axis=0)
     image[cover] = source[cover]
     sizes = {"input_size": input_size, "mask_size": mask_size}
     below = ground_truth(example, view, kept, **sizes, mask_target=mask_target)
@@ -99,7 +99,7 @@ def _extents(masks: np.ndarray) -> np.ndarray:
     size = masks.shape[-1]
     sides = []
     for axis in (1, 2):  # Over the rows for x, over the columns for y.
-        seen = masks.any(axis=axis)
+        seen = np.any(masks, axis=axis)
         first, last = seen.argmax(axis=1), size - seen[:, ::-1].argmax(axis=1)
         sides.append(np.stack([first, last], axis=1) * seen.any(axis=1)[:, None])
     return np.stack(sides, axis=2).reshape(len(masks), 4) / size

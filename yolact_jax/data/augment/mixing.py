@@ -5,6 +5,7 @@ the seed, whichever process makes it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def mixed_sample(
     others: Sequence[Example],
     options: Augment,
     max_objects: int,
-    **sizes: int | str,
+    **sizes: Any,
 ) -> Sample:
     """Augments one example, with a chance to mix in others.
 
@@ -63,7 +64,7 @@ def _mosaic_with_objects(
     examples: Sequence[Example],
     rng: np.random.Generator,
     options: Augment,
-    sizes: dict[str, int | str],
+    sizes: dict[str, Any],
 ) -> Sample | None:
     """Draws a mosaic that shows an object; None if several draws show none."""
     for _ in range(_MOSAIC_TRIALS):

@@ -99,7 +99,7 @@ def _centered(
     """Selects annotations with their center in a window, [n] int64."""
     centers = view.points(example.annotations.centers_px)
     low, high = np.array(window[:2]), np.array(window[2:])
-    inside = ((centers > low) & (centers < high)).all(axis=1)
+    inside = np.all((centers > low) & (centers < high), axis=1)
     kept = views.keep(example.annotations, view, input_size, options.min_object_px)
     return kept[inside[kept]]
 

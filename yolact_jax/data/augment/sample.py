@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
 
-Sample = dict[str, np.ndarray]
+Sample = dict[str, Any]  # Arrays, and scalars of NumPy.
 # Fields of a sample with an axis of annotations.
 GROUND_TRUTH = ("boxes", "labels", "masks", "semantic_masks", "crowd")
 MASKS = ("masks", "semantic_masks")

@@ -4,11 +4,12 @@ import collections
 import dataclasses
 import functools
 import itertools
+import os
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -56,9 +57,10 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """
 
     VERSION = tfds.core.Version("1.1.0")
+    builder_config: Any  # Of the subclass of `RecordsConfig` that a builder has.
     # TFDS finds the checksums of downloads next to this file; by default it would
     # look for them with a package that it does not install.
-    code_path = pathlib.Path(__file__)
+    code_path: Any = pathlib.Path(__file__)
 
     def __init__(self, *, file_format: str = "array_record", **kwargs):
         """Takes TFDS's arguments; its own default format would need TensorFlow."""
@@ -74,7 +76,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """
         with leftovers.removed(self.data_path.parent):
             super().download_and_prepare(**kwargs)
-        print_warnings(self.info.metadata, self.data_path)
+        print_warnings(self._written, self.data_path)
 
     def _split_makers(
         self, dl_manager: tfds.download.DownloadManager
@@ -88,6 +90,11 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _finish(self, record: _Record) -> _Record:
         """Completes a record; unlike the makers, this is called in order."""
         return record
+
+    @property
+    def _written(self) -> dict[str, Any]:
+        """The metadata that are stored with the records."""
+        return cast("dict[str, Any]", self.info.metadata)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -112,7 +119,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._bad_images = []
         self._num_orientations_guessed = 0
         skipped = list(self.builder_config.skipped)
-        self.info.metadata.update(skipped=skipped, num_objects={}, warnings=[])
+        self._written.update(skipped=skipped, num_objects={}, warnings=[])
         self._tallies = collections.defaultdict(Tally)
         makers = self._split_makers(dl_manager)
         shards = {split: self._shards(split, makers[split]) for split in makers}
@@ -130,7 +137,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self, split: str, made: Iterator[_Record | None]
     ) -> Iterator[tuple[int, _Record]]:
         """Takes the records of a file from all of its split."""
-        num_objects = self.info.metadata["num_objects"].setdefault(split, [])
+        num_objects = self._written["num_objects"].setdefault(split, [])
         for record in itertools.islice(made, _RECORDS_PER_SHARD):
             if record is not None:
                 num_objects.append(_count_objects(record))
@@ -141,7 +148,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:
         """Raises if bad images must not be left out, or if nothing else is left."""
         yield from shard()
-        metadata = self.info.metadata
+        metadata = self._written
         is_empty = not all(metadata["num_objects"].values())
         metadata["skipped"] += self._bad_images
         for split, tally in self._tallies.items():
@@ -187,12 +194,13 @@ def _count_objects(record: _Record) -> int:
     return int(((inside > 0).all(axis=1) & (record["is_crowd"] == 0)).sum())
 
 
-def print_warnings(metadata: Mapping[str, Any], directory: pathlib.Path) -> None:
+def print_warnings(metadata: Mapping[str, Any], directory: os.PathLike) -> None:
     """Prints to stderr what was left out, and what looks like a mistake."""
     num_skipped = len(metadata["skipped"])
     if num_skipped:
         text = f"left out {num_skipped} bad annotations or images, which"
-        print(text, f"{directory / 'metadata.json'} lists.", file=sys.stderr)
+        path = os.path.join(directory, "metadata.json")
+        print(text, f"{path} lists.", file=sys.stderr)
     for warning in metadata.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
 

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,7 +18,7 @@ from yolact_jax.data.records import record
 SPLITS = ("train", "validation", "test", "test_dev")
 
 
-class RecordSource:
+class RecordSource(Sequence[Example]):
     """The examples of one split, in the order of the json file; can be pickled.
 
     Opens only the metadata at first, and the records when one is read.  Damaged
@@ -38,7 +38,8 @@ class RecordSource:
         self.category_ids = dataset.category_ids
         with _damage_named(directory):
             info = tfds.builder_from_directory(directory).info
-            self.num_objects = np.array(info.metadata["num_objects"][split], np.int64)
+            num_objects = _metadata_of(info)["num_objects"][split]
+            self.num_objects = np.array(num_objects, np.int64)
             self._files = sorted(info.splits[split].filenames)
             self._file_ends = np.cumsum(info.splits[split].shard_lengths)
             if self.num_objects.shape != (self._file_ends[-1],):
@@ -67,10 +68,14 @@ class RecordSource:
         return f"RecordSource({str(self._directory)!r}, {self._split!r})"
 
 
+def _metadata_of(info: tfds.core.DatasetInfo) -> dict[str, Any]:
+    return cast("dict[str, Any]", info.metadata)  # Which all our builders write.
+
+
 def _open_reader(directory: pathlib.Path, split: str) -> Any:
     """Opens the records of a split as serialized bytes."""
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    builder = tfds.builder_from_directory(directory)
+    builder = cast("Any", tfds.builder_from_directory(directory))
     return builder.as_data_source(split, deserialize_method=raw)
 
 
@@ -117,7 +122,7 @@ def open_dataset(directory: pathlib.Path) -> Dataset:
       DatasetError: if one of the files that describe the records is damaged.
     """
     with _damage_named(directory):
-        metadata = tfds.builder_from_directory(directory).info.metadata
+        metadata = _metadata_of(tfds.builder_from_directory(directory).info)
         return Dataset(
             directory=directory,
             class_names=tuple(metadata["class_names"]),
@@ -219,7 +224,7 @@ def _segmentation_entries(segmentations: Segmentations) -> dict[int, Any]:
         segmentations.rle_was_compressed,
         strict=True,
     ):
-        counts = string.decode() if compressed else rle.counts_from_string(string)
-        counts = counts if compressed else counts.tolist()
+        text = string.decode()
+        counts = text if compressed else rle.counts_from_string(string).tolist()
         entries[owner] = {"size": list(segmentations.size), "counts": counts}
     return entries

@@ -37,6 +37,8 @@ def removed(directory: str | os.PathLike) -> Iterator[None]:
 
 def _locked(descriptor: int) -> bool:
     """Locks an open folder; False if another process has, or locks do not work."""
+    if fcntl is None:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -137,11 +137,12 @@ def _rle_lines(annotations: list[dict[str, Any]], size: tuple[int, int]) -> str:
 
 def decode_record(record: bytes) -> Example:
     """Reads one serialized record; the image stays encoded."""
-    # Much faster than TFDS's own generic decoding, of the same bytes.
-    message = tf_example_pb2.Example()
+    # Much faster than TFDS's own generic decoding, of the same bytes.  The module
+    # makes its classes when it is imported.
+    message = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
     message.ParseFromString(record)
     fields = message.features.feature
-    values = {
+    values: dict[str, Any] = {
         name: np.frombuffer(_bytes(fields, name), dtype).reshape(-1, *shape)
         for name, (dtype, shape) in _ARRAYS.items()
     }

@@ -86,7 +86,7 @@ def _release(year: str, test: Mapping[str, ReleaseSplit]) -> list[ReleaseConfig]
     }
     with_test = "train, validation and test images"
     return [
-        ReleaseConfig(name=year, description=with_test, splits=trainval | test),
+        ReleaseConfig(name=year, description=with_test, splits={**trainval, **test}),
         ReleaseConfig(
             name=f"{year}_trainval", description="no test images", splits=trainval
         ),
@@ -140,7 +140,7 @@ class YolactCoco(RecordsBuilder):
                 for split, where in config.splits.items()
             }
         )
-        self.info.metadata.update(_description(config.name, sets))
+        self._written.update(_description(config.name, sets))
         return {split: record_makers(sets[split]) for split in sets}
 
 

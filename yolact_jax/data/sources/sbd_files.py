@@ -8,8 +8,8 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
 
 CLASS_NAMES = (
@@ -90,7 +90,6 @@ def read_instances(file: pathlib.Path) -> tuple[np.ndarray, list[int]]:
 def annotation(mask: np.ndarray, category_id: int) -> dict[str, Any]:
     """Makes the COCO-format annotation of a [h, w] bool mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     # Without the last row and column, as in the conversion that the paper used.
     extent = columns[-1] - columns[0], rows[-1] - rows[0]
     return {
@@ -98,8 +97,5 @@ def annotation(mask: np.ndarray, category_id: int) -> dict[str, Any]:
         "bbox": [float(v) for v in (columns[0], rows[0], *extent)],
         "area": float(mask.sum()),
         "iscrowd": 0,
-        "segmentation": {
-            "size": list(mask.shape),
-            "counts": encoded["counts"].decode(),
-        },
+        "segmentation": rle.encode(mask),
     }

@@ -114,7 +114,7 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
 
     They are [n, 4] float64, (x1, y1, x2, y2) in pixels, around whole pixels.
     """
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
     low = [columns.argmax(axis=1), rows.argmax(axis=1)]
     high = [
         columns.shape[1] - columns[:, ::-1].argmax(axis=1),
@@ -129,16 +129,17 @@ def _random_outline(rng: np.random.Generator, label: int, size: int) -> _Outline
     x, y = rng.uniform(radius / 2, 1 - radius / 2, 2)
     angle = rng.uniform(0, 2 * np.pi)
     reach = _REACH * radius + 1 / size
-    window = tuple(
+    down, right = (
         slice(max(0, int((c - reach) * size)), min(size, int((c + reach) * size) + 1))
         for c in (y, x)
     )
     centers = (np.arange(size, dtype=np.float32) + 0.5) / size
-    dy = centers[window[0], None] - np.float32(y)
-    dx = centers[None, window[1]] - np.float32(x)
+    dy = centers[down, None] - np.float32(y)
+    dx = centers[None, right] - np.float32(x)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
-    return _Outline(window, _DISTANCES[label](u, v, radius, rng) * np.float32(size))
+    distances = _DISTANCES[label](u, v, radius, rng) * np.float32(size)
+    return _Outline((down, right), distances)
 
 
 # The distances below are exact in sign, and near the outline also in value; lengths
@@ -150,7 +151,7 @@ def _circle(u, v, radius, rng):
 
 
 def _rectangle(u, v, radius, rng):
-    width, height = radius * np.float32([1.0, rng.uniform(0.35, 0.9)])
+    width, height = radius * np.array([1.0, rng.uniform(0.35, 0.9)], np.float32)
     return np.maximum(np.abs(u) - width, np.abs(v) - height)
 
 

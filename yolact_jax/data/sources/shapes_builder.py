@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import simplejpeg
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import prepare, record
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
@@ -105,17 +104,13 @@ def _annotation(
 ) -> dict[str, Any]:
     """COCO-format annotation of one object."""
     x1, y1, x2, y2 = drawn.boxes_px[place].tolist()
-    encoded = coco_mask.encode(np.asfortranarray(drawn.masks[place], np.uint8))
     return {
         "id": annotation_id,
         "category_id": _CATEGORY_IDS[drawn.labels[place]],
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": float(drawn.masks[place].sum()),
         "iscrowd": 0,
-        "segmentation": {
-            "size": encoded["size"],
-            "counts": encoded["counts"].decode(),
-        },
+        "segmentation": rle.encode(drawn.masks[place]),
     }
 
 

@@ -7,6 +7,7 @@ out.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +63,7 @@ def plain_convolution(
     )
 
 
-def _is_stem(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
+def _is_stem(x: jax.Array, kernel: Any, stride: int) -> bool:
     return stride == 2 and kernel.shape[0] % 2 == 1 and x.shape[-1] <= 4
 
 

@@ -8,6 +8,7 @@ not have it, and computes kernel gradients of large maps slowly.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +128,7 @@ def _windows(x: jax.Array, axis: int, tiles: int) -> list[jax.Array]:
 
 def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
     """Sums of the parts, weighted by the rows of a matrix with many zeros."""
-    return [
+    sums = [
         sum(
             part if factor == 1 else factor * part
             for factor, part in zip(row, parts, strict=True)
@@ -135,6 +136,7 @@ def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
         )
         for row in matrix
     ]
+    return cast("list[jax.Array]", sums)  # No row is zero.
 
 
 def _materialize(parts: Sequence[jax.Array], axis: int = 0) -> jax.Array:

@@ -1,5 +1,6 @@
 """Non-maximum suppression over classes, on fixed shapes (YOLACT, section 3.4)."""
 
+import dataclasses
 from collections.abc import Callable
 
 import flax.struct
@@ -123,7 +124,7 @@ def class_agnostic(
     if not len(boxes):
         return kept
     labels = jnp.argmax(scores[kept.anchor_index], axis=-1).astype(jnp.int32)
-    return kept.replace(labels=jnp.where(kept.valid, labels, 0))
+    return dataclasses.replace(kept, labels=jnp.where(kept.valid, labels, 0))
 
 
 def entries(scores: jax.Array, score_threshold: jax.Array | float) -> jax.Array:

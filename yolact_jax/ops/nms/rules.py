@@ -48,6 +48,7 @@ class Rule(Protocol):
         Returns:
           [N] float32, new scores in the same order, -1 for what was dropped.
         """
+        ...
 
 
 def fast(boxes, scores, iou_threshold, labels=None) -> jax.Array:

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -65,6 +64,5 @@ def _usage() -> str:
 
 def _summary(name: str) -> str:
     """Reads the first line of a command's docstring, without importing it."""
-    spec = importlib.util.find_spec(_module(name))
-    source = pathlib.Path(spec.origin).read_text(encoding="utf-8")
-    return ast.get_docstring(ast.parse(source)).splitlines()[0]
+    source = pathlib.Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

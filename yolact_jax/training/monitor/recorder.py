@@ -11,6 +11,7 @@ import numpy as np
 
 from yolact_jax.config import Config
 from yolact_jax.run import metrics as metrics_lib
+from yolact_jax.run.metrics import step_of
 from yolact_jax.training.monitor.bad_batches import BadBatches
 from yolact_jax.training.monitor.progress import Progress
 from yolact_jax.training.monitor.tensorboard import open_writer, write_row
@@ -111,7 +112,7 @@ class Recorder:
     def evaluated(self, row: dict[str, float | None]) -> None:
         """Takes the row of an evaluation, whose time does not count."""
         write_row(self._writer, row)
-        self._progress.restart(int(row["step"]))
+        self._progress.restart(step_of(row))
 
     def _read(self, done: _Pending | None) -> None:
         if done is None:

@@ -26,7 +26,7 @@ class Layout:
     sharded: NamedSharding
 
 
-def make_layout(devices: Sequence[jax.Device] | None = None) -> Layout:
+def make_layout(devices: Sequence[Any] | None = None) -> Layout:
     """Spreads batches over devices in the order of their processes.
 
     So a process has one block of the rows of a batch, as `data.pipeline` loads them.

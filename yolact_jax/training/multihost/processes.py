@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -62,7 +62,7 @@ def initialize(
             f"--{missing[0]} is missing; give --coordinator_address, --num_processes "
             f"and --process_id, or only --distributed on a TPU pod, Slurm or Open MPI."
         )
-    elif not missing:
+    elif process_id is not None and num_processes is not None:
         if not 0 <= process_id < num_processes:
             raise ValueError(
                 f"--process_id is {process_id}; with --num_processes {num_processes} "
@@ -138,7 +138,7 @@ def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
         raise OtherProcessError(
             f"Process {index} has failed: {message}", int(reports[index, 0])
         )
-    return result
+    return cast("T", result)
 
 
 def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
@@ -155,7 +155,9 @@ def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
 def first_process_first(function: Callable[[], T]) -> T:
     """Calls a function in process 0, then in the others, which find its files ready."""
     result = on_first_process(function)
-    return on_all_processes(lambda: result if is_first_process() else function())
+    return on_all_processes(
+        lambda: cast("T", result) if is_first_process() else function()
+    )
 
 
 def largest_of_all(value: int) -> int:
