@@ -14,7 +14,7 @@ Shape letters, used in every docstring of the package:
 Boxes are ``(x1, y1, x2, y2)`` as fractions of image width and height, unless the
 name says otherwise (``anchors_cxcywh``, ``boxes_px``).  Labels count foreground
 classes from 0; in class logits and class targets channel 0 is the background and
-label ``c`` is channel ``c + 1``.  Padding is marked by a boolean ``valid``.
+label ``c`` is channel ``c + 1``.  A boolean ``valid`` marks what is not padding.
 """
 
 import dataclasses
@@ -23,6 +23,9 @@ from collections.abc import Iterator
 import flax.struct
 import jax
 import numpy as np
+
+# On a device or on the host.
+Array = jax.Array | np.ndarray
 
 
 @flax.struct.dataclass
@@ -103,7 +106,7 @@ class PackedMasks:
     """Masks of one image on the host, eight pixels a byte.
 
     Attributes:
-      rows: [n, height, ceil(width / 8)] uint8, as `numpy.packbits` makes them of rows.
+      rows: [n, height, ceil(width / 8)] uint8, each row from `numpy.packbits`.
       width: of the image, pixels.
     """
 

@@ -52,8 +52,8 @@ def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
     predict_fn = make_predict_fn(
         BrightHalves(), ANCHORS, 32, Eval(max_detections=4), sharding=sharding
     )
-    thresholds = {"candidate_threshold": 0.05, "iou_threshold": 0.5}
-    return Engine(predict_fn, {}, batch_size, sharding=sharding, **thresholds, **kwargs)
+    options = {"candidate_threshold": 0.05, "iou_threshold": 0.5} | kwargs
+    return Engine(predict_fn, {}, batch_size, sharding=sharding, **options)
 
 
 def make_predictor(*args, **kwargs) -> Predictor:
@@ -152,7 +152,7 @@ def test_images_spread_over_devices_give_the_same(count):
 
 def test_no_object_gives_empty_arrays():
     predictor = make_predictor(candidate_threshold=0.9)
-    found = predictor(np.zeros((10, 12, 3), np.uint8))
+    found = predictor.predict(np.zeros((10, 12, 3), np.uint8))
     assert len(found) == 0
     assert found.boxes_px.shape == (0, 4)
     assert found.masks.shape == (0, 10, 12)

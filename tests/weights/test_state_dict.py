@@ -27,7 +27,12 @@ BACKBONES = {
 
 def make_model(backbone="resnet", num_classes=NUM_CLASSES, **options):
     return Yolact(
-        BACKBONES[backbone], num_classes, num_prototypes=4, features=8, **options
+        BACKBONES[backbone],
+        num_classes,
+        anchors_per_cell=3,
+        num_prototypes=4,
+        features=8,
+        **options,
     )
 
 
@@ -176,7 +181,7 @@ def test_other_classes_reset_only_the_heads_that_depend_on_them():
         source = before if key in heads else tensors
         np.testing.assert_array_equal(array, source[key])
     for key in heads:
-        assert re.search(rf"stays as initialised: {re.escape(key)}", str(report))
+        assert re.search(rf"stays as initialized: {re.escape(key)}", str(report))
 
 
 def imagenet_style(tensors, darknet=False):

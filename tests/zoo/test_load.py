@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     run = folder / "run"
     run.mkdir()
     (run / "config.json").write_text(json.dumps(dataclasses.asdict(tiny_config())))
-    dataset = {"class_names": NAMES, "category_ids": IDS}
+    dataset = {"class_names": NAMES, "category_ids": IDS, "fingerprint": "made up"}
     (run / "dataset.json").write_text(json.dumps(dataset))
     (run / "evaluations.json").write_text('{"1": 0.5, "2": 0.1}')
     with checkpoint.open_manager(run) as manager:
@@ -212,7 +212,7 @@ def test_bad_images_are_named(folder, model, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"x\.jpg: the file is not an image"):
         model.predict(tmp_path / "x.jpg")
-    with pytest.raises(ValueError, match=r"`image` nothing\.jpg does not exist"):
+    with pytest.raises(ValueError, match=r"nothing\.jpg: cannot be read"):
         model.predict("nothing.jpg")
     with pytest.raises(ValueError, match=r"must be a path, a PIL image, or .* got int"):
         model.predict(3)

@@ -14,7 +14,7 @@ from yolact_jax.ops.nms import candidates
 from yolact_jax.ops.nms.pairs import best_pairs_nms
 from yolact_jax.ops.nms.per_class import Kept
 from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
-from yolact_jax.structures import Detections, Predictions
+from yolact_jax.structures import Array, Detections, Predictions
 
 _MASKS_AT_ONCE = 4
 
@@ -24,10 +24,10 @@ class Shortcuts:
     """Faster ways to the same detections.
 
     Attributes:
-      capacities: numbers of candidates, increasing.  Only the candidates, anchors that
-        may pass the score threshold, are scored and sorted, padded to the first
-        number that holds those of every image; all anchors are if none does.  () always
-        takes all.
+      capacities: numbers of candidates, increasing.  Candidates are anchors that may
+        pass the score threshold.  Only they are scored and sorted, padded to the
+        first number that is enough for every image of the batch; if none is, all
+        anchors are.  () always takes all.
       pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
         tried first; 0 never tries.
     """
@@ -48,7 +48,7 @@ class _Rules:
 
 def detect(
     predictions: Predictions,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     score_threshold: jax.Array | float,
     iou_threshold: jax.Array | float,
@@ -58,7 +58,7 @@ def detect(
 ) -> Detections:
     """Decodes the predictions of a batch and suppresses duplicates.
 
-    The result is always that of the plain way, which scores and sorts all anchors
+    The result always equals that of the plain way, which scores and sorts all anchors
     under all classes.  The conditions that choose a shorter way are on the whole batch:
     `jax.lax.cond` under `jax.vmap` would compute both branches for every image.
 
@@ -67,8 +67,8 @@ def detect(
       anchors_cxcywh: [A, 4] float32.
       score_threshold: least score an anchor needs in its best class; may be traced.
       iou_threshold: overlap above which the lower score goes; may be traced.
-      options: which NMS, and its sizes, which shape the compiled program; thresholds
-        are the arguments above instead.
+      options: which NMS, and its sizes, which shape the compiled program; its
+        thresholds are not used.
       input_size: side of the network input, pixels, in which "sequential" measures.
       shortcuts: change the time it takes, not the result.
 
@@ -95,7 +95,7 @@ def detect(
         found = _detect_among(compact, rules, valid)
         anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
         anchor_index = jnp.where(found.valid, anchor_index, 0)
-        return found.replace(anchor_index=anchor_index)
+        return dataclasses.replace(found, anchor_index=anchor_index)
 
     most = jnp.max(jnp.sum(mask, axis=-1, dtype=jnp.int32))
     tier = jnp.sum(most > jnp.array(capacities), dtype=jnp.int32)
@@ -178,14 +178,11 @@ def rescore_masks(
       detections: of one image, without the B axis.
       prototypes: [Hp, Wp, K] float32.
       mask_iou_fn: maps [D, Hp, Wp] soft masks to the predicted IoU [D, C].
-
-    Returns:
-      The detections, in the same order.
     """
     soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
     ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))
     ious = jnp.take_along_axis(ious, detections.labels[:, None], axis=1)[:, 0]
-    return detections.replace(mask_scores=detections.scores * ious)
+    return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
 def full_size_masks(
@@ -196,7 +193,7 @@ def full_size_masks(
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
-    Works so that the float masks of a large image never exist all at once.
+    The float masks of a large image never exist all at once.
 
     Args:
       detections: of one image, without the B axis.

@@ -1,7 +1,8 @@
 """Runs a trained model on images: uint8 pixels in, detections and masks out."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -17,8 +18,9 @@ from yolact_jax.inference.detect import (
     rescore_masks,
 )
 from yolact_jax.models.normalize import normalize_images
+from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Detections, PackedMasks
+from yolact_jax.structures import Detections, PackedMasks, Predictions
 
 _MOST_CANVAS_PIXELS = 4096**2
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
@@ -58,14 +60,14 @@ def make_predict_fn(
     Returns:
       ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
       canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
-      ([B, 2] int32) in their top-left corner.  Sizes and thresholds are run-time
-      values; changing them does not recompile.
+      ([B, 2] int32) in their top-left corner.  Changing sizes and thresholds does not
+      recompile.
     """
 
     def predict(variables, canvases, sizes, score_threshold, iou_threshold):
         resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
         images = normalize_images(resize(canvases, sizes), model.normalization)
-        predictions = model.apply(variables, images, train=False)
+        predictions = cast("Predictions", model.apply(variables, images, train=False))
         detections = detect(
             predictions,
             jnp.asarray(anchors_cxcywh),
@@ -74,16 +76,15 @@ def make_predict_fn(
             options=options,
             input_size=input_size,
         )
-        if model.mask_iou_net is not None:
+        mask_iou_fn = mask_iou_fn_of(model, variables)
+        if mask_iou_fn is not None:
             detections = jax.vmap(
-                lambda *image: rescore_masks(
-                    *image, lambda m: model.apply(variables, m, method="mask_ious")
-                )
+                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
             )(detections, predictions.prototypes)
         canvas_size = canvases.shape[1:3]
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
-            lambda image: full_size_masks(*image, canvas_size),
+            lambda image: full_size_masks(*image, canvas_size=canvas_size),
             (detections, predictions.prototypes, sizes),
         )
         return Outputs(detections, packed)
@@ -104,18 +105,13 @@ def make_predict_fn(
 def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
     """Computes once what depends on the parameters only.
 
-    Args:
-      model: a `Yolact`.
-      variables: its parameters and batch statistics.
-      input_size: side of the network input, pixels.
-
     Returns:
       The variables and the collection "prepared": kernels in the type and form in
-      which convolutions use them, with batch normalisation folded in.
+      which convolutions use them, with batch normalization folded in.
     """
 
     @jax.jit
-    def transform(variables) -> dict:
+    def transform(variables) -> Mapping[str, Any]:
         images = jnp.zeros((1, input_size, input_size, 3))
         _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
         return prepared
@@ -150,15 +146,9 @@ class Engine:
     sharding: NamedSharding | None = None
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Finds the objects of many images, yielding results in order.
+        """Yields the objects of many [h, w, 3] uint8 RGB images, in order.
 
-        Images are batched with neighbours that fit on the same canvas.
-
-        Args:
-          images: [h, w, 3] uint8 RGB, of any sizes.
-
-        Yields:
-          What is found in each image.
+        Images are batched with neighbors that fit on the same canvas.
 
         Raises:
           ValueError: if an image has another type or shape.
@@ -239,7 +229,7 @@ def _without_padding(outputs: Outputs, height: int, width: int) -> Found:
     keep = detections.valid & (detections.scores > 0)
     rows = outputs.packed_masks[:, :height, : -(-width // 8)]
     kept = jax.tree.map(lambda x: x[keep], detections)
-    return kept, PackedMasks(rows[keep], width)
+    return kept, PackedMasks(np.asarray(rows[keep]), width)
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -53,17 +53,8 @@ def _inside(start, end, size: int, padding: float) -> jax.Array:
 
 
 def crop_masks(masks: jax.Array, boxes: jax.Array, padding: float = 1.0) -> jax.Array:
-    """Sets mask values outside the padded box to 0.
-
-    Args:
-      masks: [D, Hp, Wp] float32.
-      boxes: [D, 4] float32.
-      padding: mask pixels added on every side of the box.
-
-    Returns:
-      [D, Hp, Wp] float32.
-    """
-    rows, columns = crop_window(boxes, *masks.shape[1:], padding)
+    """Sets [D, Hp, Wp] masks to 0 outside of [D, 4] boxes and a padding in pixels."""
+    rows, columns = crop_window(boxes, *masks.shape[1:], padding=padding)
     return jnp.where(rows[:, :, None] & columns[:, None, :], masks, 0.0)
 
 
@@ -72,8 +63,8 @@ def enlarge_in_steps(
 ) -> jax.Array:
     """Enlarges soft masks to the valid part of a canvas, and thresholds them at 0.5.
 
-    Bilinear, columns first: an enlarged map has many more rows than columns were
-    there.  The rest of the canvas repeats the border.  The form for CPUs.
+    Bilinear, columns first, since an enlarged map has many more rows.  The rest of the
+    canvas repeats the border.  This form is for CPUs.
 
     Args:
       masks: [D, Hp, Wp] float32 in [0, 1].
@@ -108,14 +99,6 @@ def enlarge_at_once(
 
     One kernel computes each byte from the soft masks, so that no enlarged map is ever
     in memory.
-
-    Args:
-      masks: as there.
-      valid_size: as there.
-      canvas_size: as there.
-
-    Returns:
-      As there.
     """
     height, width = canvas_size
     rows = bilinear_taps(jnp.arange(height), valid_size[0], masks.shape[1])

@@ -30,11 +30,11 @@ def predict_files(
     Args:
       predictor: the model.
       source: an image file, or a folder of them.
-      output: folder for the pictures and ``detections.json``; made if missing.
+      output: folder for the pictures and ``detections.json``; created if missing.
       score_threshold: least score of a detection in pictures and json.
-      overwrite: replace the results of earlier calls in `output`; see
-        `results_folder`, which says what is written when, and never other files.
-      max_pixels: images whose files say that they have more are skipped.
+      overwrite: replace the results of earlier calls in `output`, never other files;
+        see `results_folder`.
+      max_pixels: images that state more pixels are skipped.
 
     Returns:
       One sentence for every image that could not be read and was skipped.

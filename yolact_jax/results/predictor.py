@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from yolact_jax.data.images import list_images, read_image
@@ -34,7 +35,6 @@ class Predictor:
         class_names: Sequence[str],
         category_ids: Sequence[int] = (),
     ):
-        """Takes a function that makes the engine, which is called at first use."""
         self._make_engine = make_engine
         self.class_names = tuple(class_names)
         numbers = range(1, len(self.class_names) + 1)
@@ -42,7 +42,7 @@ class Predictor:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """What runs the model, on the device from now on.
+        """What runs the model; the device holds the weights from the first use on.
 
         Raises:
           ValueError: if the weights are not those of the config's model.
@@ -92,7 +92,7 @@ class Predictor:
           An iterator of the results, in order.
 
         Raises:
-          ValueError: as for `predict`; those of an image when its turn comes.
+          ValueError: as for `predict`, when it is the turn of the bad image.
         """
         if not 0 <= score_threshold <= 1:
             raise ValueError(
@@ -120,7 +120,7 @@ class Predictor:
     def detect_unordered(
         self, images: Iterable[np.ndarray]
     ) -> Iterator[tuple[int, Instances]]:
-        """Returns all detections of any score, as evaluation needs, in full batches.
+        """Yields detections of any score, as evaluation needs them, in full batches.
 
         Args:
           images: [h, w, 3] uint8 RGB, of any sizes.
@@ -138,7 +138,7 @@ class Predictor:
     def _instances(
         self, found: Found, image: np.ndarray | None = None, source: Path | None = None
     ) -> Instances:
-        detections, masks = found
+        detections, masks = jax.tree.map(np.asarray, found[0]), found[1]
         height, width = masks.size
         scale = np.array([width, height, width, height], np.float32)
         return Instances(

@@ -1,4 +1,4 @@
-"""Which steps of a run were evaluated, and which of them was the best."""
+"""Which steps of a run were evaluated, and which of them is the best."""
 
 import logging
 import math
@@ -13,54 +13,43 @@ EVALUATIONS_FILE = "evaluations.json"
 
 
 class Evaluations:
-    """Validation mask AP by step, kept in ``evaluations.json``.
+    """Validation mask AP by step, in ``evaluations.json``.
 
-    Unlike the rows of ``metrics.jsonl``, to which ``evaluate.py`` adds measurements of
-    any kind, these are comparable over the run.
+    These are comparable over the run, unlike the rows of ``metrics.jsonl``, to which
+    ``evaluate.py`` adds measurements of any kind.  Only one process of a run `writes`.
     """
 
     def __init__(self, workdir: str | Path, *, writes: bool = True):
-        """Reads the file of the folder, if there is one; warns of what is odd in it.
-
-        Args:
-          workdir: folder of the run.
-          writes: whether this process writes the file, of all that use the folder.
-        """
         self._writes = writes
         self._path = Path(workdir) / EVALUATIONS_FILE
         self._mask_ap = _read(self._path)
 
     def __contains__(self, step: int) -> bool:
-        """Whether a step was evaluated."""
         return step in self._mask_ap
 
     def record(self, step: int, mask_ap: float | None) -> None:
-        """Writes the mask AP of a step, in [0, 1] or None where it is not defined."""
+        """Writes the mask AP of a step, in [0, 1], or None where it is not defined."""
         self._mask_ap[step] = mask_ap
         self._write()
 
     def forget_after(self, step: int) -> None:
-        """Leaves out what a stopped run wrote after the step it resumes at."""
+        """Removes what a stopped run wrote after the step it resumes from."""
         kept = {s: ap for s, ap in self._mask_ap.items() if s <= step}
         if kept != self._mask_ap:
             self._mask_ap = kept
             self._write()
 
     def best(self, among: Collection[int] | None = None) -> int | None:
-        """Finds the step with the highest mask AP, the first of equals.
+        """Returns the step with the highest mask AP, the first of equals, or None.
 
-        Args:
-          among: steps to choose from; all if None.
-
-        Returns:
-          The step; None if there is none.
+        `among` are the steps to choose from, all by default.
         """
-        steps = [
-            step
+        measured = {
+            step: ap
             for step, ap in sorted(self._mask_ap.items())
             if ap is not None and (among is None or step in among)
-        ]
-        return max(steps, key=self._mask_ap.get, default=None)
+        }
+        return max(measured, key=measured.__getitem__, default=None)
 
     def _write(self) -> None:
         if self._writes:

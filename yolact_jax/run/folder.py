@@ -43,7 +43,7 @@ _FREE_FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is needed to use the checkpoints of a run.
+    """What the checkpoints of a run are used with.
 
     Attributes:
       config: the resolved config.
@@ -57,7 +57,7 @@ class Run:
 
 
 def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
-    """Writes config, classes and versions of a run into its folder, which is made."""
+    """Writes config, classes and versions of a run into its folder, also a new one."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _CONFIG_FILE, dataclasses.asdict(config), indent=2)
@@ -71,7 +71,7 @@ def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the libraries that results depend on, and the machine."""
+    """Returns versions of Python and of the libraries that matter, and the machine."""
     found = {"python": platform.python_version(), "machine": platform.platform()}
     for name in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -119,7 +119,7 @@ def _telling_the_cure() -> Iterator[None]:
 
 
 def _read_classes(path: Path) -> dict[str, Any]:
-    """Reads classes and fingerprint; refuses lists that cannot be theirs."""
+    """Reads classes and fingerprint; refuses impossible lists."""
     content = read_json(path)
     kinds = {"class_names": str, "category_ids": int}
     for name, kind in kinds.items():
@@ -136,12 +136,12 @@ def _read_classes(path: Path) -> dict[str, Any]:
 
 
 def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
-    """Refuses to go on with another model or other data; logs what else differs.
+    """Refuses to continue with another model or other data; logs other differences.
 
     Args:
       workdir: folder of a run.
-      config: the config to go on with.
-      dataset: the dataset to go on with.
+      config: the config to continue with.
+      dataset: the dataset to continue with.
 
     Raises:
       ValueError: if the folder is not that of a run, the model differs, or the
@@ -156,7 +156,7 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
                 f"{folder} holds the run of another model: {change}; use another "
                 f"workdir, or the config that it was started with."
             )
-        _LOGGER.info("The run goes on with a change: %s.", change)
+        _LOGGER.info("The run continues with a change: %s.", change)
     _check_same_data(folder, dataset)
     _log_changed_versions(folder)
 
@@ -176,8 +176,8 @@ def _log_changed_versions(folder: Path) -> None:
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             _LOGGER.info(
-                "The run goes on with %s %s instead of %s: results may differ in the "
-                "last digits.",
+                "The run continues with %s %s instead of %s: results may differ in "
+                "the last digits.",
                 name,
                 new[name],
                 old[name],

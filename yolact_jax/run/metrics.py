@@ -3,10 +3,10 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -20,17 +20,14 @@ _LARGEST = 2.0**63
 def append_row(
     workdir: str | Path, step: int, values: dict[str, float]
 ) -> dict[str, float | None]:
-    """Appends one row to the run's ``metrics.jsonl``.
+    """Appends one row to the run's ``metrics.jsonl``, and returns it.
 
     Args:
       workdir: folder of the run.
       step: training step the values belong to.
       values: numbers; what is not finite becomes null, as JSON has no nan.
-
-    Returns:
-      The row that was written.
     """
-    row = {"step": step}
+    row: dict[str, float | None] = {"step": step}
     for name, value in values.items():
         row[name] = float(value) if np.isfinite(value) else None
     with open(Path(workdir) / METRICS_FILE, "ab+") as file:
@@ -41,23 +38,25 @@ def append_row(
     return row
 
 
+def step_of(row: Mapping[str, float | None]) -> int:
+    """The step of a row, which every row has."""
+    return int(cast("float", row["step"]))
+
+
 def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:
-    """Reads the rows of ``metrics.jsonl``; warns of lines that are none."""
+    """Reads the rows of ``metrics.jsonl``; warns of other lines."""
     return [row for _, row in _lines(workdir) if row is not None]
 
 
 def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
-    """Takes back the rows that a stopped run wrote after its last checkpoint.
+    """Removes and counts the rows that a stopped run wrote after its last checkpoint.
 
-    Lines that are no rows stay, but for a last one that was cut short.
+    Lines that are no rows stay, except for a last one that was cut short.
 
     Args:
       workdir: folder of the run.
-      step: of the checkpoint; what was trained after it is going to come again.
+      step: of the checkpoint; rows of later steps will be written again.
       evaluated: whether the evaluation at this step is complete, and its row stays.
-
-    Returns:
-      The number of rows taken away.
     """
 
     def stays(row: dict | None) -> bool:
@@ -75,7 +74,7 @@ def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
 
 
 def _lines(workdir: str | Path) -> list[tuple[bytes, dict | None]]:
-    """Each line with its row, None if it is none; without a last one cut short."""
+    """Each line with its row, None if it has none; without a last one cut short."""
     path = Path(workdir) / METRICS_FILE
     *whole, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     lines = [(line, _row_of(line)) for line in (*whole, last)]

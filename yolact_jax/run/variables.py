@@ -8,7 +8,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class DamagedCheckpointError(ValueError):
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays under their names; the file has a checksum of each."""
     with open(Path(folder) / _FILE, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **cast("Mapping[str, Any]", arrays))
 
 
 def read_arrays(folder: Path, what: str) -> dict[str, Any]:

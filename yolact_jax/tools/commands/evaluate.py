@@ -1,4 +1,4 @@
-"""Measures COCO AP of a run, or of weights on the validation data of a config.
+"""Measures the COCO AP of a run or of weights, on the validation data of the config.
 
     yolact-jax evaluate --workdir runs/shapes
     yolact-jax evaluate --weights yolact_base
@@ -6,8 +6,8 @@
 
 Writes bbox_detections.json and mask_detections.json in COCO result format, appends a
 row to the run's metrics.jsonl, and prints that row as the last line.  With --workdir
-the config is that of the run; --config.data.* and --config.eval.* change it, to
-evaluate on other images for example.
+the config is that of the run; --config.data.* and --config.eval.* change it, for
+example to evaluate on other images.
 """
 
 import json

@@ -3,7 +3,7 @@
     yolact-jax export --workdir runs/shapes --output shapes.safetensors
 
 The file has the keys and layouts of the original's state dict, and the class names;
---weights of evaluate and predict reads it too.
+evaluate and predict read it with --weights.
 """
 
 from typing import Any

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -25,14 +24,11 @@ NAMES = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Runs the command that the first argument names.
+    """Runs the command that the first argument names, and returns the exit status.
 
     Args:
       arguments: the command line without the program; that of the process if None.
-      program: what errors start with; "yolact-jax NAME" if None.
-
-    Returns:
-      The exit status.
+      program: how error messages start; "yolact-jax NAME" if None.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name, *rest = arguments or ["--help"]
@@ -62,11 +58,7 @@ def command_of(name: str) -> "Command":
 
 
 def run_script(path: str) -> None:
-    """Runs the command of a script, ``train.py`` for example, and exits.
-
-    Args:
-      path: of the script, whose name is that of the command.
-    """
+    """Runs the command that a script such as ``train.py`` is named after, and exits."""
     script = pathlib.Path(path)
     sys.exit(main([script.stem, *sys.argv[1:]], program=script.name))
 
@@ -84,7 +76,6 @@ def _usage() -> str:
 
 
 def _summary(name: str) -> str:
-    """The first line of a command's docstring, read without importing it."""
-    spec = importlib.util.find_spec(_module(name))
-    source = pathlib.Path(spec.origin).read_text(encoding="utf-8")
-    return ast.get_docstring(ast.parse(source)).splitlines()[0]
+    """Reads the first line of a command's docstring, without importing it."""
+    source = pathlib.Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

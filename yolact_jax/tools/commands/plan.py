@@ -1,8 +1,8 @@
-"""Says what a training needs: parameters, GFLOPs, memory, the largest batch.
+"""Prints what a training needs: parameters, GFLOPs, memory, the largest batch.
 
     yolact-jax plan --config yolact_base --config.train.batch_size=16
 
-The training step is compiled for the devices at hand; no data are read.
+Compiles the training step for the devices at hand; reads no data.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def find_config(given: dict[str, str]) -> ConfigDict | None:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Defines no flag beside ``--config``."""
+    """Defines no flag; ``--config`` is enough."""
 
 
 def run(values: Any) -> None:
