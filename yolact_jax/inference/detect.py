@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
@@ -185,21 +186,52 @@ def rescore_masks(
     return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
+def keep_chosen(
+    detections: Detections, score_thresholds: jax.Array | np.ndarray
+) -> Detections:
+    """Keeps the objects that score enough for their class, and moves them to the front.
+
+    Args:
+      detections: of one image, without the B axis.
+      score_thresholds: [C] float32, least score of each class; that of the mask counts
+        if there is one.
+
+    Returns:
+      [D] detections in the same order; everything is 0 in slots that are not valid.
+    """
+    scores = detections.mask_scores
+    scores = detections.scores if scores is None else scores
+    enough = scores >= jnp.asarray(score_thresholds)[detections.labels]
+    keep = detections.valid & (detections.scores > 0) & enough
+    order = jnp.argsort(~keep, stable=True)
+    valid = keep[order]
+
+    def moved(x: jax.Array) -> jax.Array:
+        used = valid.reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where(used, x[order], jnp.zeros_like(x))
+
+    return jax.tree.map(moved, detections)
+
+
 def full_size_masks(
     detections: Detections,
     prototypes: jax.Array,
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
+    *,
+    mask_margin: jax.Array | float = 0.0,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
     The float masks of a large image never exist all at once.
 
     Args:
-      detections: of one image, without the B axis.
+      detections: of one image, without the B axis; the valid ones come first.
       prototypes: [Hp, Wp, K] float32.
       valid_size: [2] int32, height and width of the image on its canvas, pixels.
       canvas_size: static height and width of the canvas, pixels.
+      mask_margin: how far masks may leave their boxes, as a fraction of the sides of
+        the box; may be traced.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
@@ -208,7 +240,7 @@ def full_size_masks(
 
     def soft_masks(boxes, coefficients) -> jax.Array:
         soft = mask_ops.assemble_masks(prototypes, coefficients)
-        return mask_ops.crop_masks(soft, boxes)
+        return mask_ops.crop_masks(soft, box_ops.widen(boxes, mask_margin))
 
     def a_few_at_a_time(*inputs) -> jax.Array:
         count = len(inputs[0])
