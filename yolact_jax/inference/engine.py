@@ -237,50 +237,52 @@ class Engine:
         for index, image in enumerate(images):
             count = int(detections.valid[index].sum())
             found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
-            groups = [
-                packed[index],
-                *_later_masks(outputs, index, found, image, choices),
-            ]
-            yield found, _without_padding(groups, count, *image.shape[:2])
+            masks = _cut(packed[index], image, count)
+            while len(masks) < count:
+                later = _later_masks(outputs, index, found, image, choices, len(masks))
+                masks += _cut(later, image, count - len(masks))
+            yield found, masks
+
+
+def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
+    """Takes the first `count` masks, without the padding of the canvas."""
+    height, width = image.shape[:2]
+    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
 
 
 def _later_masks(
-    outputs: Outputs, index: int, found: Detections, image: np.ndarray, choices: Choices
-) -> Iterator[np.ndarray]:
-    """Yields the masks that the program had no room for, a group after the other."""
-    slots, side, _ = outputs.packed_masks.shape[1:]
-    for start in range(slots, len(found.scores), slots):
-        group = jax.tree.map(lambda x, s=start: x[s : s + slots], found)
-        missing = slots - len(group.scores)
-        yield np.asarray(
-            _masks_of(
-                jax.tree.map(lambda x, n=missing: _padded(x, n), group),
-                outputs.prototypes[index],
-                np.array(image.shape[:2], np.int32),
-                (side, side),
-                mask_margin=choices.mask_margin,
-            )
-        )
+    outputs: Outputs,
+    index: int,
+    found: Detections,
+    image: np.ndarray,
+    choices: Choices,
+    first: int,
+) -> np.ndarray:
+    """Makes the masks from slot `first` on, which the program had no room for."""
+    slots, side = outputs.packed_masks.shape[1:3]
+    group = jax.tree.map(lambda x: x[first : first + slots], found)
+    missing = slots - len(group.scores)
+    masks = _masks_of(
+        jax.tree.map(lambda x: _padded(x, missing), group),
+        outputs.prototypes[index],
+        np.array(image.shape[:2], np.int32),
+        (side, side),
+        mask_margin=choices.mask_margin,
+    )
+    return np.asarray(masks)
 
 
 _masks_of = jax.jit(full_size_masks, static_argnums=3)
 
 
 def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    """Adds empty slots."""
     return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     height, width = canvas_size
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
-
-
-def _without_padding(
-    groups: Iterable[np.ndarray], count: int, height: int, width: int
-) -> PackedMasks:
-    """Joins the masks of the first `count` slots, cut to the image."""
-    rows = [group[:count, :height, : -(-width // 8)] for group in groups]
-    return PackedMasks(np.concatenate(rows)[:count], width)
 
 
 def _check_image(image: np.ndarray) -> None:
