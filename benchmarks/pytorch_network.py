@@ -55,7 +55,7 @@ def make_network(config: str, training: bool, memory_format) -> Yolact:
 
 
 def make_images(batch_size: int, memory_format) -> torch.Tensor:
-    """Draws normalised images [B, 3, H, W] float32."""
+    """Draws normalized images [B, 3, H, W] float32."""
     side = _INPUT_SIZE.value
     images = torch.randn(batch_size, 3, side, side, device=_DEVICE.value)
     return images.to(memory_format=memory_format)

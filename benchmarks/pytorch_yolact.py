@@ -166,7 +166,7 @@ class Yolact(nn.Module):
         return outputs + [self.semantic(levels[0])] if self.training else outputs
 
     def freeze_norms(self) -> None:
-        """Normalises by the stored statistics from now on, and keeps scale and bias."""
+        """Normalizes by the stored statistics from now on, and keeps scale and bias."""
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval().requires_grad_(False)

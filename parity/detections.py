@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from yolact_jax.inference.detect import (
     full_size_masks,
     rescore_masks,
 )
+from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.structures import Detections, Predictions
 
@@ -45,12 +47,9 @@ def _detect_fn(model: GoldenModel, nms: str, canvas: int):
         )
         one = jax.tree.map(lambda x: x[0], detections)
         prototypes = predictions.prototypes[0]
-        if model.module.mask_iou_net is not None:
-            one = rescore_masks(
-                one,
-                prototypes,
-                lambda m: model.module.apply(variables, m, method="mask_ious"),
-            )
+        mask_iou_fn = mask_iou_fn_of(model.module, variables)
+        if mask_iou_fn is not None:
+            one = rescore_masks(one, prototypes, mask_iou_fn)
         return one, full_size_masks(one, prototypes, image_size, (canvas, canvas))
 
     return run
@@ -203,7 +202,7 @@ def _check_masks(masks, packed_json, here, stage) -> list[Row]:
     counts = np.array(json.loads(bytes(packed_json).decode()), object)[here]
     least_iou, most_pixels = 1.0, 0
     for mask, text in zip(masks, counts, strict=True):
-        rle = {"size": list(mask.shape), "counts": text.encode()}
+        rle: Any = {"size": list(mask.shape), "counts": text.encode()}
         recorded = coco_mask.decode(rle)
         different = int(np.sum(recorded != mask))
         if recorded.sum() > _SMALL_AREA:

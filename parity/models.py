@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -38,30 +39,30 @@ class GoldenModel:
     Attributes:
       name: of the config.
       freeze_bn: "yes" or "no": whether training uses the stored statistics.
-      num_classes: C, foreground classes; None for the published number.
-      input_size: side of the network input, pixels; None for that of the config.
+      num_classes: C, foreground classes; 0 for the published number.
+      input_size: side of the network input, pixels; 0 for that of the config.
       seed: of the weights.
       rule: gains that differ from `parity.weights.RULE`, as sorted pairs.
     """
 
     name: str
     freeze_bn: str = "yes"
-    num_classes: int | None = None
-    input_size: int | None = None
+    num_classes: int = 0
+    input_size: int = 0
     seed: int = 0
     rule: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
-        if self.num_classes is None:
+        if not self.num_classes:
             object.__setattr__(self, "num_classes", NUM_CLASSES[self.name])
-        if self.input_size is None:
+        if not self.input_size:
             object.__setattr__(self, "input_size", self.config.data.input_size)
 
     @cached_property
     def config(self) -> Config:
         """The published config, with `freeze_bn` and the input size."""
-        changes = {"model.freeze_bn": self.freeze_bn}
-        if self.input_size is not None:
+        changes: dict[str, Any] = {"model.freeze_bn": self.freeze_bn}
+        if self.input_size:
             changes["data.input_size"] = self.input_size
         return spec(self.name).replace(changes)
 
@@ -92,7 +93,7 @@ class GoldenModel:
     @property
     def torch_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every key of the state dict."""
-        flat = flatten_dict(self.abstract_variables)
+        flat = cast("dict[Any, Any]", flatten_dict(self.abstract_variables))
         return {torch_key(p): torch_shape(p, a.shape) for p, a in flat.items()}
 
 

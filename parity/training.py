@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,10 @@ from parity.records import Row, compare_absolute, compare_scaled, has
 from yolact_jax import build
 from yolact_jax.losses import yolact
 from yolact_jax.models.normalize import normalize_images
+from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import matching
 from yolact_jax.structures import Batch
-from yolact_jax.training.step import mask_iou_fn_of
 from yolact_jax.weights.torch_names import torch_key
 
 TERMS = {
@@ -60,7 +61,10 @@ def golden_batch(golden: dict, group: str, manifest: Manifest) -> Batch:
         return np.stack([np.pad(r, w) for r, w in zip(rows, widths, strict=True)])
 
     fields = ("boxes", "labels", "masks", "valid", "crowd")
-    return Batch(images=images, **{field: padded(field) for field in fields})
+    # They stay on the host until a step takes them.
+    arrays: dict[str, Any] = {field: padded(field) for field in fields}
+    arrays["images"] = images
+    return Batch(**arrays)
 
 
 def _ground_truth(golden: dict, prefix: str) -> dict[str, np.ndarray]:
@@ -112,7 +116,7 @@ def _backward_fn(model: GoldenModel, max_masks: int):
 
 
 def _dot(terms: yolact.Losses, weights: yolact.Losses) -> jax.Array:
-    return sum(jax.tree.leaves(jax.tree.map(jnp.multiply, terms, weights)))
+    return jax.tree.map(jnp.multiply, terms, weights).total
 
 
 def _weights(model: GoldenModel, only: str | None = None) -> yolact.Losses:

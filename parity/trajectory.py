@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -41,7 +42,7 @@ def check_trajectory(
     """Compares the losses along each recorded run, and the weights after it.
 
     Args:
-      model: with frozen batch normalisation.
+      model: with frozen batch normalization.
       golden: the recorded runs.
       truth: the loss golden of the same model, which has the ground truth.
       manifest: has the images.
@@ -85,7 +86,9 @@ def _check_run(model, batch, golden, setting) -> list[Row]:
     )
     params = variables["params"]
     opt_state = optimizer.init(params)
-    state = TrainState(np.int32(0), params, variables["batch_stats"], opt_state)
+    state = TrainState(
+        jnp.zeros((), jnp.int32), params, variables["batch_stats"], opt_state
+    )
     rows, tolerances = [], _tolerances(golden, setting)
     for index, tolerance in enumerate(tolerances):
         following, metrics = step(state, batch)
@@ -116,7 +119,7 @@ def _check_losses(losses, golden, setting, index, tolerance) -> Row:
         zip(golden["loss_names"], golden[f"{setting}/losses"][index], strict=True)
     )
     errors = [
-        abs(float(getattr(losses, TERMS.get(str(name), name))) - value) / value
+        abs(float(getattr(losses, TERMS.get(str(name), str(name)))) - value) / value
         for name, value in recorded.items()
     ]
     noise = float(_noises(golden, setting)[index])

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.run import checkpoint
@@ -129,7 +130,7 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
         cv2.imwrite(str(source / name), image)
     (source / "broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:500])
     output = tmp_path / "out"
-    arguments = {"score_threshold": 0.0}
+    arguments = {"options": PredictOptions(score_threshold=0.0)}
     problems = predict_files(predictor, source, output, **arguments)
     assert len(problems) == 1
     assert "broken.jpg" in problems[0]

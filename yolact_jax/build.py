@@ -1,9 +1,9 @@
-"""Turns a config into model, anchors, data and predictor."""
+"""Builds model, anchors, data and predictor from a config."""
 
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -36,15 +36,12 @@ _MIN_BATCH_FOR_BN = 6
 
 
 def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
-    """Opens the dataset of a config, preparing its records if need be.
+    """Opens the dataset of a config, after preparing its records if necessary.
 
     Args:
       config: the whole config.
-      splits: "train", "validation" or both: which must be there.  One that is not
-        asked for is left out if its files are missing.
-
-    Returns:
-      The dataset.
+      splits: "train", "validation" or both: which must exist.  The other one is left
+        out if its files are missing.
 
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
@@ -84,8 +81,8 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     )
 
 
-def _data_files(data: Data, splits: Sequence[str]) -> dict[str, str | None]:
-    """Files and folders of all splits; answers missing ones with one sentence."""
+def _data_files(data: Data, splits: Sequence[str]) -> dict[str, Any]:
+    """Returns files and folders of all splits; names missing ones in one sentence."""
     files: dict[str, str | None] = {}
     missing: dict[str, str] = {}
     for split in _SPLITS:
@@ -120,15 +117,8 @@ def make_training_batches(
 ) -> "pipeline.TrainingBatches":
     """Opens the endless iterator of training batches, from `start_step` on.
 
-    Args:
-      config: the whole config.
-      source: the training split.
-      start_step: the first batch to return.
-      process_index: which of the processes of the run this is.
-      process_count: processes of the run, each of which loads its rows of the batch.
-
-    Returns:
-      A context manager and iterator of dicts, see `pipeline.training_batches`.
+    Each process loads its rows of a batch.  Use it as a context manager; it yields
+    dicts, see `data.pipeline.training_batches`.
     """
     from yolact_jax.data import pipeline
 
@@ -149,10 +139,10 @@ def make_training_batches(
 
 
 def freezes_bn(config: Config) -> bool:
-    """Whether batch normalisation keeps its stored statistics while training.
+    """Whether batch normalization keeps its stored statistics while training.
 
-    By itself only for small batches, whose statistics are poor, and only if there are
-    pretrained statistics to keep.
+    With "auto", only for small batches, whose statistics are poor, and only if there
+    are pretrained statistics to keep.
     """
     if config.model.freeze_bn == "auto":
         small = config.train.batch_size < _MIN_BATCH_FOR_BN
@@ -161,7 +151,7 @@ def freezes_bn(config: Config) -> bool:
 
 
 def uses_winograd(config: Config) -> bool:
-    """Whether 3x3 convolutions run as `models.winograd`: by itself on a CPU only."""
+    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU."""
     if config.model.winograd == "auto":
         exact_enough = config.model.compute_dtype == "float32"
         return exact_enough and jax.default_backend() == "cpu"
@@ -171,15 +161,12 @@ def uses_winograd(config: Config) -> bool:
 def make_model(
     config: Config, num_classes: int, *, axis_name: str | None = None
 ) -> Yolact:
-    """Makes the network of a config.
+    """Makes the network of a config, without parameters.
 
     Args:
       config: the whole config.
       num_classes: C, foreground classes.
       axis_name: mapped device axis for batch statistics; None under `jit`.
-
-    Returns:
-      The module, without parameters.
     """
     dtype = jnp.dtype(config.model.compute_dtype)
     winograd = uses_winograd(config)
@@ -241,9 +228,6 @@ def make_predictor(
       category_ids: dataset category id of each label; 1, 2, 3 and so on by default.
       sharding: of images over several devices, which all have the variables;
         ``config.eval.batch_size`` images go to each.  None for one device.
-
-    Returns:
-      The predictor.
     """
 
     def make() -> Engine:
@@ -259,7 +243,7 @@ def make_engine(
     *,
     sharding: NamedSharding | None = None,
 ) -> Engine:
-    """Makes what runs a model on images; arguments as for `make_predictor`."""
+    """Makes the engine that runs a model; arguments as for `make_predictor`."""
     model = make_model(config, num_classes)
     input_size = config.data.input_size
     predict_fn = make_predict_fn(

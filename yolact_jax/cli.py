@@ -1,8 +1,9 @@
-"""What all commands share: flags, the config, logging, and errors as one sentence."""
+"""What all commands share: flags, the config, logging, and errors in one sentence."""
 
 import dataclasses
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
-# What a wrong file, disk, machine or value can cause, and no traceback should answer.
+# Errors caused by a wrong file, disk, machine or value: no traceback for these.
 _FORESEEN = (
     ValueError,
     OSError,
@@ -28,7 +29,7 @@ CHOOSING = ("config", "workdir", "weights")
 
 
 class Ended(Exception):
-    """A command ended for a reason that it puts into words itself.
+    """Ends a command with a message of its own.
 
     Attributes:
       exit_status: of the process.
@@ -55,7 +56,7 @@ class Command:
     """
 
     name: str
-    doc: str
+    doc: str | None
     define_flags: Callable[[flags.FlagValues], Any]
     run: Callable[[Any], int | None]
     find_config: Callable[[dict[str, str]], ConfigDict | None] | None = None
@@ -63,12 +64,12 @@ class Command:
 
 
 def execute(command: Command, arguments: Sequence[str], program: str) -> int:
-    """Runs a command; an error that can be foreseen becomes one sentence on stderr.
+    """Runs a command; a foreseeable error becomes one sentence on stderr.
 
     Args:
       command: what to run.
-      arguments: the command line behind the name of the command.
-      program: what errors start with.
+      arguments: the command line after the name of the command.
+      program: how error messages start.
 
     Returns:
       The exit status: 0, 1 for an error, 128 plus the number of a signal.
@@ -86,7 +87,7 @@ def execute(command: Command, arguments: Sequence[str], program: str) -> int:
         print(f"{program}: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Who read the output has gone; nothing can be said to them any more.
+        # The reader of the output is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (*_FORESEEN, flags.Error) as error:
@@ -101,24 +102,23 @@ def execute(command: Command, arguments: Sequence[str], program: str) -> int:
 
 
 def in_words(error: Exception) -> str:
-    """Words an error for the terminal: what is wrong, with which file."""
+    """Says what is wrong, with which file, for the terminal."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+        # The second is the target of a rename, which the user knows.
+        name = error.filename if error.filename2 is None else error.filename2
+        return f"{os.fsdecode(name)}: {error.strerror}."
     if isinstance(error, MemoryError):
         return f"not enough memory. {error}".rstrip()
     if isinstance(error, RecursionError):
         return "the input is nested too deeply."
     if isinstance(error, RuntimeError):
         return " ".join(str(error).split())[:400]
-    return str(error)
+    # The words of other libraries repeat a value whole, however long.
+    return re.sub(r"\S{300,}", lambda word: f"{word.group()[:100]}...", str(error))
 
 
 def parse(command: Command, arguments: Sequence[str]) -> Any:
-    """Parses the flags of a command.
-
-    Args:
-      command: what they are for.
-      arguments: the command line behind the name of the command.
+    """Parses the flags of a command, from the words after its name.
 
     Returns:
       An object with the value of each flag as an attribute, ``config`` among them for
@@ -130,7 +130,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
     values = flags.FlagValues()
     command.define_flags(values)
     if {"--help", "-h", "-help"} & set(arguments):
-        print(f"{command.doc.strip()}\n\nFlags:\n{values.get_help()}")
+        print(f"{(command.doc or '').strip()}\n\nFlags:\n{values.get_help()}")
         return None
     words = list(arguments)
     if command.argument and words and not words[0].startswith("-"):
@@ -192,10 +192,9 @@ def _refuse_overrides(words: Sequence[str]) -> None:
 
 
 def start_logging(*, quiet: bool = False) -> None:
-    """Shows this package's messages on stdout, and only warnings of the libraries.
+    """Shows messages of this package on stdout, and of libraries only warnings.
 
-    Args:
-      quiet: only warnings of this package, too.
+    With `quiet`, this package too shows only warnings.
     """
     absl_logging.set_verbosity(absl_logging.WARNING)
     absl_logging.get_absl_handler().addFilter(_is_worth_showing)
@@ -208,20 +207,38 @@ def start_logging(*, quiet: bool = False) -> None:
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
-    """Leaves out the tracebacks of failed saves, which the commands put into words."""
+    """Hides the tracebacks of failed saves, which the commands report in a sentence."""
     is_of_save = record.name == "asyncio" or "/orbax/" in record.pathname
     return not (is_of_save and record.levelno >= logging.ERROR)
 
 
+def require_device() -> None:
+    """Starts JAX on its device; call before anything is written.
+
+    Raises:
+      ValueError: if there is no device of the platform that is asked for.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX has no type of its own.
+        reason = " ".join(str(error).split())[:300] or "it is not installed or has none"
+        raise ValueError(
+            f"JAX finds no device of the platform {jax.config.jax_platforms}, which "
+            f"JAX_PLATFORMS sets ({reason})."
+        ) from error
+
+
 def keep_compiled_programs() -> None:
-    """Turns JAX's persistent compilation cache on, unless it is set up already.
+    """Turns on JAX's persistent compilation cache, unless it is set up already.
 
     The folder is ``yolact_jax/xla`` in the user's cache folder, ``$XDG_CACHE_HOME`` or
     ``~/.cache``; without a home there is no cache.  JAX's own settings win:
     ``JAX_COMPILATION_CACHE_DIR`` names another folder,
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    # JAX gives `config` its attributes at run time.
+    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen is not None:
         return
     try:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

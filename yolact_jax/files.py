@@ -18,17 +18,13 @@ _LONGEST_NAME = 200  # bytes, of the 255 that file systems allow
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary file that takes the place of `path` when all went well.
+    """Yields the path of a temporary file that replaces `path` if all goes well.
 
+    The temporary file lies in the same folder, since a rename across disks is a copy.
     What is written survives a power failure once this returns.  After an exception
-    `path` is as it was, and the temporary file is gone.  A writer that was killed
-    leaves ``.<name>.<number>.tmp``, which goes when `path` is written again.
-
-    Args:
-      path: the file to write; its folder is made if missing.
-
-    Yields:
-      The path of an empty file in the same folder, as a rename across disks is a copy.
+    `path` is unchanged, and the temporary file is removed.  A writer that was killed
+    leaves ``.<name>.<number>.tmp``, which is removed when `path` is written again.
+    The folder of `path` is created if missing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +47,7 @@ def write_json(
     """Writes a JSON file, which appears complete or not at all.
 
     Args:
-      path: the file to write; its folder is made if missing.
+      path: the file to write; its folder is created if missing.
       content: dicts, lists, strings, numbers, booleans and None.
       indent: spaces of each level; all on one line if None.
 
@@ -66,8 +62,33 @@ def write_json(
         temporary.write_text(f"{text}\n")
 
 
+def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: the file.
+      kind: type of the outermost value.
+
+    Raises:
+      ValueError: if it is not JSON or not of that kind.
+      OSError: if it cannot be read.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not JSON ({error}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: it is nested too deeply.") from error
+    if not isinstance(content, kind):
+        raise ValueError(
+            f"{path} is damaged: it holds a {type(content).__name__}, not a "
+            f"{kind.__name__}."
+        )
+    return content
+
+
 def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
-    """Makes a file that others leave alone while it is open, by their lock on it."""
+    """Creates a file that a lock protects from other writers while it is open."""
     start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
     for number in itertools.count():
         temporary = path.with_name(f".{start}.{number}.tmp")
@@ -78,10 +99,11 @@ def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
             if _locks(file, temporary) is not False:
                 return temporary, file
             file.close()
+    raise AssertionError("there is no last number")
 
 
 def _remove_left_over(temporary: Path) -> None:
-    """Removes the file of a writer that ended without doing so."""
+    """Removes the file of a writer that was killed."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
     with (
         contextlib.suppress(OSError),

@@ -12,12 +12,12 @@ import time
 
 import pytest
 
+from tests.helpers.process_tree import SHARED_MEMORY, are_gone, blocks_of, children_of
 from yolact_jax.config import Augment
 from yolact_jax.data import pipeline, workers
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 ROOT = pathlib.Path(__file__).parents[2]
-SHARED_MEMORY = pathlib.Path("/dev/shm")
 SIZES = {
     "batch_size": 4,
     "input_size": 256,
@@ -51,37 +51,11 @@ def open_batches(folder, num_workers):
     )
 
 
-def children_of(pid):
-    """Ids of processes whose parent has this id, by the files of Linux."""
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-def is_running(pid):
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def blocks():
-    return {path.name for path in SHARED_MEMORY.iterdir()}
-
-
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs the files of Linux")
 def test_killed_process_leaves_neither_workers_nor_shared_memory(tmp_path):
     open_batches(tmp_path, num_workers=0).close()
     script = tmp_path / "loading.py"
     script.write_text(LOADING)
-    before = blocks()
     process = subprocess.Popen(
         [sys.executable, script, tmp_path],
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
@@ -91,16 +65,11 @@ def test_killed_process_leaves_neither_workers_nor_shared_memory(tmp_path):
     assert process.stdout.readline().strip() == "loading"
     loaders = children_of(process.pid)
     assert len(loaders) >= 2
-    assert blocks() - before
+    made = set().union(*map(blocks_of, [process.pid, *loaders]))
+    assert made
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not any(map(is_running, loaders)) and not blocks() - before:
-            break
-        time.sleep(0.1)
-    assert not any(map(is_running, loaders))
-    assert not blocks() - before
+    assert are_gone(loaders, made)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Runs killed at random moments end as if nothing had happened."""
 
+import dataclasses
 import multiprocessing
 import random
 import time
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.killed_run import train_tiny
+from tests.helpers.process_tree import are_gone, blocks_of, descendants_of
 from tests.helpers.runs import rows
 from yolact_jax.training.session import load_state
 
@@ -19,8 +21,8 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def start(folder, workdir, num_steps, seconds_per_step=0.0):
-    arguments = (folder, workdir, num_steps, seconds_per_step)
+def start(folder, workdir, num_steps, seconds_per_step=0.0, num_workers=0):
+    arguments = (folder, workdir, num_steps, seconds_per_step, num_workers)
     process = CONTEXT.Process(target=train_tiny, args=arguments)
     process.start()
     return process
@@ -34,36 +36,52 @@ def unfinished(workdir):
     return [name for name in checkpoints(workdir) if "tmp" in name]
 
 
-def kill_at_random(process, workdir, rng, *, during_save):
-    """Kills soon after the first news of a start; returns whether it was alive."""
+def wait_for_moment(process, workdir, rng, moment):
+    """Waits for a random moment: of the start, within a save, or soon after one."""
+    if moment == "start":
+        time.sleep(rng.uniform(0, 3))
+        return
     before = checkpoints(workdir)
     while process.is_alive() and checkpoints(workdir) <= before:
         time.sleep(0.002)
-    if during_save:
-        time.sleep(rng.uniform(0, 0.01))
-    else:
-        time.sleep(rng.uniform(0, 0.2))
-    alive = process.is_alive()
-    process.kill()
-    process.join()
-    return alive
+    time.sleep(rng.uniform(0, 0.01 if moment == "save" else 0.2))
 
 
-def run_with_kills(folder, workdir, num_steps, num_kills):
-    """Returns how many starts were killed, and how many of them within a save."""
-    rng = random.Random(0)
-    killed = half_written = 0
-    while killed < num_kills:
-        process = start(folder, workdir, num_steps, seconds_per_step=0.02)
-        during_save = killed % 2 == 0
-        if not kill_at_random(process, workdir, rng, during_save=during_save):
+@dataclasses.dataclass
+class Killed:
+    """What was killed, and what it had."""
+
+    count: int = 0
+    half_written: int = 0
+    pids: list[int] = dataclasses.field(default_factory=list)
+    memory: set[str] = dataclasses.field(default_factory=set)
+
+    def kill(self, process) -> bool:
+        """Kills a process; returns whether it was alive."""
+        pids = descendants_of(process.pid)
+        self.memory |= set().union(*map(blocks_of, pids))
+        alive = process.is_alive()
+        process.kill()
+        process.join()
+        self.pids += pids
+        self.count += alive
+        return alive
+
+
+def run_with_kills(folder, workdir, num_steps, num_kills, num_workers):
+    """Returns what was killed before the run was complete."""
+    rng, killed = random.Random(0), Killed()
+    while killed.count < num_kills:
+        process = start(folder, workdir, num_steps, 0.02, num_workers)
+        moment = ("save", "step", "start")[killed.count % 3]
+        wait_for_moment(process, workdir, rng, moment)
+        if not killed.kill(process):
             break
-        killed += 1
-        half_written += bool(unfinished(workdir))
-    process = start(folder, workdir, num_steps)
+        killed.half_written += bool(unfinished(workdir))
+    process = start(folder, workdir, num_steps, 0.0, num_workers)
     process.join()
     assert process.exitcode == 0
-    return killed, half_written
+    return killed
 
 
 def assert_same_run(workdir, other):
@@ -76,22 +94,24 @@ def assert_same_run(workdir, other):
     assert not unfinished(workdir)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_steps", "num_kills", "least_half_written"),
-    [
-        pytest.param(40, 2, 0, id="twice", marks=pytest.mark.slow),
-        pytest.param(200, 12, 2, id="twelve times", marks=pytest.mark.slow),
-    ],
+    ("num_kills", "num_steps", "num_workers"),
+    [(2, 40, 0), (84, 700, 0), (24, 250, 2)],
+    ids=["twice", "84 times", "24 times with loader processes"],
 )
 def test_killed_run_equals_an_uninterrupted_one(
-    num_steps, num_kills, least_half_written, tmp_path
+    num_kills, num_steps, num_workers, tmp_path
 ):
-    process = start(tmp_path, tmp_path / "whole", num_steps)
+    process = start(tmp_path, tmp_path / "whole", num_steps, 0.0, num_workers)
     process.join()
     assert process.exitcode == 0
-    killed, half_written = run_with_kills(
-        tmp_path, tmp_path / "killed", num_steps, num_kills
+    killed = run_with_kills(
+        tmp_path, tmp_path / "killed", num_steps, num_kills, num_workers
     )
-    assert killed == num_kills
-    assert half_written >= least_half_written
+    assert killed.count == num_kills
+    assert killed.half_written >= num_kills // 12
+    assert bool(killed.memory) == bool(num_workers)
+    assert are_gone(killed.pids, killed.memory)
+    assert not list((tmp_path / "killed").rglob("*.tmp"))
     assert_same_run(tmp_path / "killed", tmp_path / "whole")

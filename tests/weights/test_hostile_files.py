@@ -18,7 +18,7 @@ from yolact_jax.weights.files import read_weights
 _ROOT = pathlib.Path(__file__).parents[2]
 _LIMITED = """
 import pathlib, sys
-from tests.helpers.fuzz_weights import limit_memory
+from tests.fuzz.harness import limit_memory
 from yolact_jax.weights.files import read_weights
 limit_memory(100)
 try:
@@ -230,12 +230,3 @@ def test_other_numbers_of_pytorch_are_refused_by_name(tmp_path, name):
     words = name.split("\n")[1]
     with pytest.raises(ValueError, match=rf"another kind \({words}\)"):
         read_weights(path)
-
-
-@pytest.mark.parametrize(
-    ("seed", "count"), [(0, 200), pytest.param(1, 3000, marks=pytest.mark.slow)]
-)
-def test_mutated_files_end_in_arrays_or_one_sentence(tmp_path, seed, count):
-    result = run_limited("-m", "tests.helpers.fuzz_weights", seed, count, tmp_path)
-    assert result.returncode == 0, result.stdout
-    assert f"{count} of {count} end well" in result.stdout

@@ -181,7 +181,7 @@ def test_other_classes_reset_only_the_heads_that_depend_on_them():
         source = before if key in heads else tensors
         np.testing.assert_array_equal(array, source[key])
     for key in heads:
-        assert re.search(rf"stays as initialised: {re.escape(key)}", str(report))
+        assert re.search(rf"stays as initialized: {re.escape(key)}", str(report))
 
 
 def imagenet_style(tensors, darknet=False):

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     run = folder / "run"
     run.mkdir()
     (run / "config.json").write_text(json.dumps(dataclasses.asdict(tiny_config())))
-    dataset = {"class_names": NAMES, "category_ids": IDS}
+    dataset = {"class_names": NAMES, "category_ids": IDS, "fingerprint": "made up"}
     (run / "dataset.json").write_text(json.dumps(dataset))
     (run / "evaluations.json").write_text('{"1": 0.5, "2": 0.1}')
     with checkpoint.open_manager(run) as manager:

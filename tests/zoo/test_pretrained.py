@@ -264,7 +264,7 @@ def test_training_starts_from_weights_for_other_classes(tmp_path, caplog):
     config = config.replace({"train.init_weights": save(tmp_path, 3)})
     with caplog.at_level("INFO"):
         started = session.with_init_weights(config, state)
-    assert "stays as initialised: semantic_seg_conv.bias" in caplog.text
+    assert "stays as initialized: semantic_seg_conv.bias" in caplog.text
     expected = flatten_dict(make_variables(3))
     before = flatten_dict(state.variables)
     for key, array in flatten_dict(started.variables).items():

@@ -1,4 +1,4 @@
-"""What the fields of a config must be to each other."""
+"""Checks of fields against each other."""
 
 from yolact_jax.config.data import Data
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
@@ -65,11 +65,7 @@ def check_loss(loss: Loss) -> None:
 
 
 def check_batch(train: Train, num_devices: int) -> None:
-    """Refuses a batch that devices, or parts of it, cannot share.
-
-    Args:
-      train: the section.
-      num_devices: devices that share a batch.
+    """Refuses a batch that the devices, or its parts, cannot share equally.
 
     Raises:
       ValueError: as for `check_model`.

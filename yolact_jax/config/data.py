@@ -1,4 +1,4 @@
-"""Which pictures, and how they are changed: each field once."""
+"""Fields for data and augmentation, each defined once."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ class Data(Section):
     mask_target: str = field(
         "original",
         "Which cells of a mask are inside: as the original resizes masks, twice; or "
-        "those whose center is.",
+        "those whose center is inside.",
         choices=("original", "center"),
     )
     num_workers: int = field(

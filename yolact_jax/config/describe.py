@@ -1,4 +1,4 @@
-"""The config as a page to read."""
+"""The config as text."""
 
 import dataclasses
 import textwrap
@@ -13,11 +13,8 @@ _WIDTH = 88
 def describe(config: Config) -> str:
     """Lists every field with its value, type, range, unit and meaning.
 
-    Args:
-      config: gives the values; where one differs from the default, both are shown.
-
-    Returns:
-      Aligned text of at most 88 columns, as far as values allow.
+    Values are those of `config`; where one differs from the default, both are shown.
+    Lines have at most 88 columns, if the values allow.
     """
     lines: list[str] = []
     for section in dataclasses.fields(config):

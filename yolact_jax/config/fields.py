@@ -1,20 +1,21 @@
-"""How a field of the config is declared, and how a value for it is checked."""
+"""How a field of the config is declared, and how its value is checked."""
 
 import dataclasses
 import math
 import numbers
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 _T = TypeVar("_T")
 _MOST = {int: 2**31 - 1, float: 1e9}
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}
+_LONGEST = 200  # letters of a value in a sentence
 _PLURALS = {int: "integers", float: "numbers"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What is known of a field besides its name, type and default.
+    """What a field allows and means.
 
     Attributes:
       meaning: one line.
@@ -78,9 +79,6 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
       value: what came.
       name: of the field, for the message.
 
-    Returns:
-      The value as the field has it.
-
     Raises:
       ValueError: if it has another type or is out of range.
     """
@@ -89,13 +87,23 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
         converted = _convert(value, declared.type)
     except (TypeError, OverflowError):
         converted = None
-    fits = converted is not None and all(
-        _in_range(leaf, rule, kind) for leaf in _leaves(converted)
-    )
-    if not fits or (rule.length and len(converted) != rule.length):
+    if (
+        converted is None
+        or not all(_in_range(leaf, rule, kind) for leaf in _leaves(converted))
+        or (rule.length and len(converted) != rule.length)
+    ):
         allowed = describe_allowed(declared)
-        raise ValueError(f"config.{name} is {value!r}; it must be {allowed}.")
+        raise ValueError(f"config.{name} is {shown(value)}; it must be {allowed}.")
     return converted
+
+
+def shown(value: Any) -> str:
+    """Spells a value of any kind in so many letters as fit a sentence."""
+    try:
+        text = ascii(value) if isinstance(value, str) else repr(value)
+    except (RecursionError, ValueError):  # Nested too deeply, too many digits.
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def describe_allowed(declared: dataclasses.Field) -> str:
@@ -118,7 +126,7 @@ def describe_allowed(declared: dataclasses.Field) -> str:
 def name_of_type(declared: dataclasses.Field) -> str:
     """Names the type of a field, such as ``tuple[int, ...]``."""
     kind = declared.type
-    return kind.__name__ if kind in _KINDS else str(kind)
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _describe_range(rule: Rule, kind: type) -> str:
@@ -136,7 +144,7 @@ def _describe_range(rule: Rule, kind: type) -> str:
 
 
 def _leaf(kind: Any) -> type:
-    """Type of the values inside of nested tuples."""
+    """Type of the values inside nested tuples."""
     return _leaf(get_args(kind)[0]) if get_origin(kind) is tuple else kind
 
 
@@ -160,7 +168,7 @@ def _convert(value: Any, kind: Any) -> Any:
     abstract = numbers.Integral if kind is int else numbers.Real
     if not isinstance(value, abstract):
         raise TypeError
-    return kind(value)
+    return kind(cast("Any", value))
 
 
 def _in_range(leaf: Any, rule: Rule, kind: type) -> bool:
@@ -171,4 +179,4 @@ def _in_range(leaf: Any, rule: Rule, kind: type) -> bool:
     most = _MOST[kind] if rule.most is None else rule.most
     above = leaf >= rule.least if rule.above is None else leaf > rule.above
     below = leaf <= most if rule.below is None else leaf < rule.below
-    return math.isfinite(leaf) and above and below
+    return above and below and (kind is int or math.isfinite(leaf))

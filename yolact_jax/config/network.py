@@ -1,4 +1,4 @@
-"""The network and its losses: each field once."""
+"""Fields for the network and its losses, each defined once."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Training and evaluation: each field once."""
+"""Fields for training and evaluation, each defined once."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The whole config, typed, and the doors to it and from it."""
+"""The whole config, typed, and its conversion from and to a ConfigDict."""
 
 import dataclasses
 import difflib
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from yolact_jax.config import checks
 from yolact_jax.config.data import Augment, Data
-from yolact_jax.config.fields import Section
+from yolact_jax.config.fields import Section, shown
 from yolact_jax.config.network import Anchors, Loss, Model
 from yolact_jax.config.training import Eval, Optimizer, Train
 
@@ -18,8 +18,8 @@ from yolact_jax.config.training import Eval, Optimizer, Train
 class Config:
     """All that a model, its training and its evaluation depend on.
 
-    Every config that exists is possible: making one checks each field, and the fields
-    against each other.  The defaults are those of ``configs/coco.py``.
+    Every config that exists is valid: each field is checked, and the fields against
+    each other.  The defaults are those of ``configs/coco.py``.
 
         >>> Config(train=Train(batch_size=4)).replace({"model.backbone": "resnet50"})
 
@@ -45,11 +45,7 @@ class Config:
     def replace(self, changes: Mapping[str, Any]) -> "Config":
         """Returns a config with other values for fields such as "train.batch_size".
 
-        Args:
-          changes: field -> value; all take effect at once.
-
-        Returns:
-          The new config; this one stays as it is.
+        All changes take effect at once; this config stays as it is.
 
         Raises:
           ValueError: if there is no such field, or its value is not allowed.
@@ -72,11 +68,7 @@ class Config:
 def from_config_dict(values: ConfigDict | Mapping[str, Any]) -> Config:
     """Turns what a user wrote, or what a run saved as JSON, into a config.
 
-    Args:
-      values: section -> field -> value; a field that is left out has its default.
-
-    Returns:
-      The config.
+    `values` holds section -> field -> value; a missing field has its default.
 
     Raises:
       ValueError: if a section or field is unknown or a value is not allowed.
@@ -93,14 +85,14 @@ def to_config_dict(config: Config) -> ConfigDict:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Ends a sentence on an unknown name: the one that was meant, or all."""
+    """Ends a sentence about an unknown name with the likely one, or with all."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."
 
 
-def _section(kind: type[Section], name: str, values: Any) -> Section:
+def _section(kind: type[Section], name: str, values: Any) -> Any:
     if not isinstance(values, Mapping):
-        raise ValueError(f"config.{name} is {values!r}; it must be a section.")
+        raise ValueError(f"config.{name} is {shown(values)}; it must be a section.")
     known = [field.name for field in dataclasses.fields(kind)]
     _refuse_unknown(f"{name}.", values, known)
     return kind(**values)
@@ -112,6 +104,6 @@ def _refuse_unknown(
     for name in given:
         if name not in known:
             raise ValueError(
-                f"The config has an unknown field config.{prefix}{name}: "
+                f"The config has an unknown field config.{prefix}{name:.80}: "
                 f"{suggestion(name, known)}"
             )

@@ -1,1 +1,1 @@
-"""Datasets and input pipeline; imports no jax, so loader workers start fast."""
+"""Datasets and input pipeline; imports no jax, so that loader workers start fast."""

@@ -1,6 +1,7 @@
-"""What is legal in annotations and yet most likely a mistake."""
+"""Finds annotations that are legal but most likely a mistake."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,13 +14,9 @@ _TOLERANCE_SIDES = 0.1
 
 
 def outline_boxes_px(annotations: Annotations) -> np.ndarray:
-    """Bounding boxes of the outlines.
+    """Returns the boxes around the outlines of an image's annotations.
 
-    Args:
-      annotations: of one image.
-
-    Returns:
-      [n, 4] float64, (x1, y1, x2, y2) in pixels, not clipped to the image.
+    They are [n, 4] float64, (x1, y1, x2, y2) in pixels, not clipped to the image.
     """
     segmentations = annotations.segmentations
     low = np.full((len(annotations), 2), np.inf)
@@ -30,7 +27,7 @@ def outline_boxes_px(annotations: Annotations) -> np.ndarray:
         np.minimum.at(low, owner, np.minimum.reduceat(points, starts))
         np.maximum.at(high, owner, np.maximum.reduceat(points, starts))
     if segmentations.rle_counts:
-        masks = [
+        masks: Any = [  # The stubs know no list.
             {"size": segmentations.size, "counts": counts}
             for counts in segmentations.rle_counts
         ]
@@ -41,14 +38,13 @@ def outline_boxes_px(annotations: Annotations) -> np.ndarray:
 
 
 def contradicted(annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:
-    """Compares boxes with outlines, inside the image; boxes without area are not boxes.
+    """Compares the boxes of an image with their outlines, inside the image.
 
-    Args:
-      annotations: of one image.
+    Boxes without area are ignored.
 
     Returns:
-      [n] bool, whether the box is not that of the outline; and [n] bool, whether that
-      is so because it holds two corners instead of a corner, width and height.
+      [n] bool, whether the box contradicts its outline; and [n] bool, whether it does
+      so because it holds two corners instead of a corner, width and height.
     """
     outlines = outline_boxes_px(annotations)
     has_area = (annotations.boxes_xywh_px[:, 2:] > 0).all(axis=1)
@@ -60,7 +56,7 @@ def contradicted(annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:
 def _agree(
     annotations: Annotations, boxes: np.ndarray, outlines: np.ndarray
 ) -> np.ndarray:
-    """[n] bool, whether boxes [n, 4], (x1, y1, x2, y2), are those of the outlines."""
+    """Whether boxes (x1, y1, x2, y2) fit the outlines, [n] bool."""
     limit = np.tile(annotations.segmentations.size[::-1], 2)
     boxes, outlines = np.clip(boxes, 0, limit), np.clip(outlines, 0, limit)
     sides = (outlines[:, 2:] - outlines[:, :2]).max(axis=1)
@@ -75,7 +71,7 @@ class Tally:
     Attributes:
       annotations: all of them.
       crowds: those with `iscrowd` 1.
-      contradicted: those whose box is not that of their outline.
+      contradicted: those whose box contradicts its outline.
       corners: those of them whose box holds two corners.
     """
 
@@ -99,7 +95,7 @@ class Tally:
 
     @property
     def about_crowds(self) -> str:
-        """One sentence on the crowds, with what to do."""
+        """Says in one sentence how many crowds there are and what to do."""
         return (
             f"{self.crowds} of {self.annotations} annotations are crowds (iscrowd 1),"
             " which are not trained on; some tools export every brush mask so: set"
@@ -107,7 +103,7 @@ class Tally:
         )
 
     def warnings(self, split: str) -> list[str]:
-        """One sentence for each count that gives reason to worry."""
+        """Returns one sentence for each suspicious count."""
         found = [f"{split}: {self.about_crowds}"] if self.mostly_crowds else []
         if self.contradicted:
             found.append(

@@ -11,11 +11,10 @@ class DatasetError(ValueError):
     """All problems found in a dataset, one sentence each.
 
     Attributes:
-      problems: every problem; the message shows the first 20.
+      problems: every problem, never empty; the message shows the first 20.
     """
 
     def __init__(self, problems: Sequence[str] | str):
-        """Takes one sentence, or a sequence of them, never empty."""
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__(_message(self.problems))
 
@@ -36,13 +35,7 @@ def _message(problems: tuple[str, ...]) -> str:
 
 
 def gathered(calls: Mapping[str, Callable[[], _T]]) -> dict[str, _T]:
-    """Makes all calls, and raises the problems of all together.
-
-    Args:
-      calls: functions that may raise DatasetError, by name.
-
-    Returns:
-      Their results by name.
+    """Calls all functions; returns their results by name, or raises all their problems.
 
     Raises:
       DatasetError: with the problems of all that failed.

@@ -1,4 +1,4 @@
-"""One image with its annotations, as the records hold it."""
+"""One image with its annotations, as in the records."""
 
 import dataclasses
 import functools
@@ -41,8 +41,8 @@ class Annotations:
     Attributes:
       ids: [n] int64, annotation ids.
       labels: [n] int32, classes counted from 0 in the order of category ids.
-      boxes_xywh_px: [n, 4] float64, (x, y, width, height) as the json file has them.
-      areas_px: [n] float64, areas in square pixels as the json file has them.
+      boxes_xywh_px: [n, 4] float64, (x, y, width, height) as in the json file.
+      areas_px: [n] float64, areas in square pixels as in the json file.
       crowd: [n] bool, whether the annotation is a crowd region.
       segmentations: outlines and masks.
     """
@@ -55,7 +55,6 @@ class Annotations:
     segmentations: Segmentations
 
     def __len__(self) -> int:
-        """Returns the number of annotations."""
         return len(self.ids)
 
     @functools.cached_property
@@ -67,23 +66,23 @@ class Annotations:
 
     @functools.cached_property
     def centers_px(self) -> np.ndarray:
-        """[n, 2] float64, (x, y) of the centres of the boxes, pixels."""
+        """[n, 2] float64, (x, y) of the centers of the boxes, pixels."""
         return self.boxes_xywh_px[:, :2] + self.boxes_xywh_px[:, 2:] / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One image with its annotations; pixels are decoded when first asked for.
+    """One image with its annotations; pixels are decoded when first needed.
 
     Attributes:
       image_id: id of the image in the json file.
       file_name: file name in the json file.
       height: of the image, pixels.
       width: of the image, pixels.
-      image_bytes: the image file as it was.
+      image_bytes: the image file, unchanged.
       annotations: the annotations.
       orientation: how to turn the pixels of the file, EXIF's 1..8.
-      orientation_told: whether the dataset tells the orientation; else it is a guess.
+      orientation_told: whether the dataset states the orientation; else it is a guess.
     """
 
     image_id: int
@@ -100,7 +99,7 @@ class Example:
         """[height, width, 3] uint8 RGB.
 
         Raises:
-          DatasetError: the stored file is damaged.
+          DatasetError: if the stored file is damaged.
         """
         return images.decode_image(
             self.image_bytes, name=self.file_name, orientation=self.orientation

@@ -1,8 +1,8 @@
-"""What image files say before their pixels: size and orientation.
+"""Size and orientation of image files, read without their pixels.
 
-One rule for orientation, in training and prediction: an image is seen upright, as
-viewers and annotation tools show it, unless a dataset says that its annotations are
-about the pixels as stored (see `annotated_orientation`).
+One rule for orientation, in training and prediction: an image is seen upright, as in
+viewers and annotation tools, unless a dataset states that its annotations refer to the
+pixels as stored (see `annotated_orientation`).
 """
 
 import dataclasses
@@ -45,10 +45,12 @@ def read_file(path: Traversable) -> bytes:
     """Reads an image file, on disk or in a zip archive.
 
     Raises:
-      DatasetError: it cannot be read, or is a folder or a pipe.
+      DatasetError: if it cannot be read, or is a folder or a pipe.
     """
     try:
-        if path.exists() and not path.is_file():
+        # Paths on disk and in archives have `exists`, which the protocol lacks.
+        there = path.exists()  # pyright: ignore[reportAttributeAccessIssue]
+        if there and not path.is_file():
             raise DatasetError(f"{path}: is not a file.")
         return path.read_bytes()
     except (OSError, zipfile.BadZipFile) as error:
@@ -57,12 +59,12 @@ def read_file(path: Traversable) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What an image file says before its pixels.
+    """What an image file states before its pixels.
 
     Attributes:
       height: of the pixels as stored.
       width: of the pixels as stored.
-      orientation: how to turn them upright, EXIF's 1..8; 1 if the file does not tell.
+      orientation: how to turn them upright, EXIF's 1..8; 1 if the file has none.
     """
 
     height: int
@@ -71,8 +73,8 @@ class Header:
 
     def size(self, orientation: int) -> tuple[int, int]:
         """Returns (height, width) in pixels after turning by an orientation 1..8."""
-        size = (self.height, self.width)
-        return size[::-1] if orientation >= 5 else size
+        turned = orientation >= 5
+        return (self.width, self.height) if turned else (self.height, self.width)
 
 
 def read_header(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Header:
@@ -84,7 +86,7 @@ def read_header(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Head
       max_pixels: the largest height x width that is accepted.
 
     Raises:
-      DatasetError: the file is no such image, is cut off, or is larger than allowed.
+      DatasetError: if the file is no such image, is cut off, or is larger than allowed.
     """
     image = _open(data, name)
     width, height = image.size
@@ -139,22 +141,22 @@ def annotated_orientation(
 ) -> tuple[int, bool]:
     """Decides how to turn the pixels of a file that a dataset has annotations for.
 
-    Some datasets are about pixels as stored (pycocotools ignores EXIF), most about
-    upright images (annotation tools show them so, and the original reads them so).  A
-    field of the image may tell, else the size does.  If both fit it is upright.
+    Some datasets refer to pixels as stored (pycocotools ignores EXIF), most to upright
+    images (as annotation tools and the original show them).  A field of the image
+    decides it, else the size does.  If both fit, the image is upright.
 
     Args:
       header: of the file.
       size: (height, width) in pixels that the dataset states.
-      applied: whether the annotations are about the upright image; None if the dataset
-        does not tell.
+      applied: whether the annotations refer to the upright image; None if the dataset
+        does not say.
       name: what error messages call the image.
 
     Returns:
-      The orientation 1..8 to turn the stored pixels by, and whether the dataset tells.
+      The orientation 1..8 to turn the stored pixels by, and False if it is a guess.
 
     Raises:
-      DatasetError: the file has another size than stated.
+      DatasetError: if the file has another size than stated.
     """
     choices = {True: header.orientation, False: 1}
     choices = [turn for key, turn in choices.items() if applied in (None, key)]

@@ -1,4 +1,4 @@
-"""RGB pixels of image files and of whatever else holds an image."""
+"""RGB pixels of image files, arrays and PIL images."""
 
 import os
 from pathlib import Path
@@ -100,9 +100,9 @@ def decode_image(
 ) -> np.ndarray:
     """Decodes an image file to 8-bit RGB.
 
-    Grayscale and palette images become RGB, transparency is dropped.  Of images with
-    more than 8 bits the upper 8 bits are kept, counted from the depth that the largest
-    value needs: 8, 10, 12, 14 or 16 bits.
+    Grayscale and palette images become RGB, transparency is dropped.  Images with more
+    than 8 bits keep the upper 8, counted from the depth that the largest value needs:
+    8, 10, 12, 14 or 16 bits.
 
     Args:
       data: the encoded file, see `read_header`.
@@ -115,7 +115,7 @@ def decode_image(
       [height, width, 3] uint8 RGB, contiguous.
 
     Raises:
-      DatasetError: the file is damaged or too large.
+      DatasetError: if the file is damaged or too large.
     """
     if orientation is None:
         orientation = read_header(data, name=name, max_pixels=max_pixels).orientation
@@ -126,14 +126,9 @@ def decode_image(
 
 
 def significant_bits(data: bytes, *, name: str) -> int:
-    """Tells the depth that `decode_image` takes the upper 8 bits of.
+    """Returns the depth that `decode_image` keeps the upper 8 bits of.
 
-    Args:
-      data: the encoded file.
-      name: what error messages call the image.
-
-    Returns:
-      8 for files of 8 bits, else 8, 10, 12, 14 or 16 by the largest value.
+    It is 8 for files of 8 bits, else 8, 10, 12, 14 or 16 by the largest value.
     """
     return 8 if data.startswith(JPEG) else _depth(_stored_pixels(data, name))
 
@@ -155,14 +150,14 @@ def _stored_pixels(data: bytes, name: str) -> np.ndarray:
     image = _imdecode(data) if _is_complete(data) else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise not_an_image(data, name)
-    if data.startswith(TIFF):  # OpenCV turns them, whatever it is told.
+    if data.startswith(TIFF):  # OpenCV turns them in any case.
         header = read_header(data, name=name, max_pixels=image.size)
         return _turned(image, _UNDONE_BY.get(header.orientation, header.orientation))
     return image
 
 
 def _imdecode(data: bytes) -> np.ndarray | None:
-    """Runs OpenCV's decoder; None where it fails in whatever way."""
+    """Runs OpenCV's decoder; None where it fails, however it fails."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -172,7 +167,7 @@ def _imdecode(data: bytes) -> np.ndarray | None:
 
 
 def _is_complete(data: bytes) -> bool:
-    """Whether PNG and JPEG data have their end: OpenCV fills up what is missing."""
+    """Whether PNG and JPEG data have their end; OpenCV makes up what is missing."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return b"IEND" in data[-64:]
     if data.startswith(JPEG):

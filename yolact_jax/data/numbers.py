@@ -1,12 +1,12 @@
-"""Checks of values in files that other programs wrote.
+"""Checks values in files that other programs wrote.
 
 Tools write NaN cast to an integer, ids of 128 bits and coordinates of another image.
-What passes these checks fits the records and can be given to C code.
+What passes these checks fits the records and is safe to give to C code.
 """
 
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 MAX_SIDES = 100  # Coordinates may be that many image sides away.
 MAX_SIDE_PX = 65_535  # Of JPEG; nor do the pixels overflow the counts of pycocotools.
@@ -17,29 +17,22 @@ _repr.maxlong = 40
 
 
 def shown(value: Any) -> str:
-    """Writes a value for an error message, long and deep ones cut short."""
+    """Writes a value for an error message, with long and deep values cut short."""
     return _repr.repr(value)
 
 
 def is_int(value: Any) -> bool:
-    """Tells whether a json value is an integer of 64 bits, and not true or false."""
+    """Whether a json value is an integer of 64 bits, and not true or false."""
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def is_number(value: Any) -> bool:
-    """Tells whether a json value is a finite number: a float or an `is_int`."""
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a json value is a finite number: a float or an `is_int`."""
     return is_int(value) or (type(value) is float and abs(value) < float("inf"))
 
 
 def int_problem(value: Any) -> str | None:
-    """Says what is wrong with an id; None if `is_int`.
-
-    Args:
-      value: of a json file.
-
-    Returns:
-      The value and the reason, such as "'7', not an integer", or None.
-    """
+    """Says what is wrong with an id, as "'7', not an integer"; None if `is_int`."""
     if is_int(value):
         return None
     if type(value) is int:
@@ -48,14 +41,7 @@ def int_problem(value: Any) -> str | None:
 
 
 def text_problem(value: Any) -> str | None:
-    """Says what is wrong with a name; a json string may hold half a character.
-
-    Args:
-      value: of a json file.
-
-    Returns:
-      The value and the reason, or None.
-    """
+    """Says what is wrong with a name, or None; json may hold half a character."""
     if not isinstance(value, str):
         return f"{shown(value)}, not a string"
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -64,14 +50,7 @@ def text_problem(value: Any) -> str | None:
 
 
 def side_problem(value: Any) -> str | None:
-    """Says what is wrong with the height or width of an image, pixels.
-
-    Args:
-      value: of a json file.
-
-    Returns:
-      The value and the reason, or None.
-    """
+    """Says what is wrong with the height or width of an image in pixels, or None."""
     if not is_int(value) or value < 1:
         return f"{shown(value)}, not a positive integer"
     if value > MAX_SIDE_PX:
@@ -80,14 +59,11 @@ def side_problem(value: Any) -> str | None:
 
 
 def coordinate_problem(values: Iterable[Any], size: tuple[int, int]) -> str | None:
-    """Says which coordinate is no finite number, or is far away from the image.
+    """Names the first coordinate that is not finite, or far from the image; else None.
 
     Args:
       values: coordinates, pixels.
       size: (height, width) of the image, pixels.
-
-    Returns:
-      The first bad value and the reason, or None.
     """
     limit = MAX_SIDES * max(size)
     for value in values:

@@ -27,21 +27,19 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
     """Endless batches; use it as a context manager, or close it.
 
     Each batch has the fields of `structures.Batch`, and `image_ids` [B] int64 and
-    `dropped` [B] int32, the number of annotations that found no slot.  The first image
-    with any is logged.
+    `dropped` [B] int32, the number of annotations without a slot.  The first image with
+    any is logged.
 
     Attributes:
-      num_dropped: annotations that found no slot so far.
+      num_dropped: annotations without a slot so far.
     """
 
     def __init__(self, iterator: Any, num_workers: int = 0):
-        """Takes a grain iterator, and how many processes load for it."""
         self._iterator = iterator
         self._num_workers = num_workers
         self.num_dropped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
-        """Returns the next batch."""
         if self._iterator is None:
             raise ValueError("The training batches were closed.")
         with workers.watched(self._num_workers):
@@ -50,7 +48,7 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def _count_dropped(self, batch: dict[str, np.ndarray]) -> None:
-        """Counts annotations without a slot, and tells of the first."""
+        """Counts annotations without a slot, and logs the first."""
         for index in np.flatnonzero(batch["dropped"]):
             if not self.num_dropped:
                 _LOGGER.warning(
@@ -63,11 +61,9 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
             self.num_dropped += int(batch["dropped"][index])
 
     def __enter__(self) -> "TrainingBatches":
-        """Returns itself."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes it."""
         self.close()
 
     def close(self) -> None:
@@ -77,11 +73,10 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
         self._iterator = None
 
 
-class Selected:
+class Selected(Sequence[Example]):
     """Some examples of a source, as a grain data source."""
 
     def __init__(self, source: Sequence[Example], indices: np.ndarray):
-        """Takes the source and [n] int64 indices into it."""
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:
@@ -112,9 +107,9 @@ def training_batches(
 ) -> TrainingBatches:
     """Starts loading shuffled, augmented, padded batches.
 
-    Batch i is a function of `seed` and i only: it does not depend on `start_step`,
-    workers, threads or processes.  Each process loads a block of its
-    rows.  Images without any object are left out.
+    Batch i depends on `seed` and i only, not on `start_step`, workers, threads or
+    processes.  Each process loads a block of its rows.  Images without any object are
+    left out.
 
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
@@ -138,9 +133,9 @@ def training_batches(
       divided by `process_count`.
 
     Raises:
-      DatasetError: no image has an object.
+      DatasetError: if no image has an object.
       LoaderError: by the iterator, if a worker dies.
-      ValueError: an argument is out of range.
+      ValueError: if an argument is out of range.
     """
     # Imported late: grain imports jax, which readers of single images do not need.
     import grain
@@ -176,7 +171,7 @@ def training_batches(
     threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
     if num_workers:
         _allow_unparsed_flags()
-        # A worker needs no more than one batch in the making and one ready.
+        # A worker needs no more than one batch in progress and one ready.
         options = grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1)
         loaded = batches.to_iter_dataset(_read_options(1)).mp_prefetch(
             options, worker_init_fn=workers.end_with_parent
@@ -211,13 +206,13 @@ def _rows_of_batches(samples: Any, batch_size: int, rows: Sequence[int]) -> Any:
 
 
 def _allow_unparsed_flags() -> None:
-    """Lets workers start in a program that does not use absl's flags, as they do."""
+    """Lets workers, which use absl's flags, start in a program that does not."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
 
 
 def _read_options(threads: int) -> Any:
-    """Threads and how many batches they may be ahead, as each takes much memory."""
+    """Threads, and how many batches they may be ahead, as each takes much memory."""
     import grain
 
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
@@ -232,7 +227,7 @@ def _sample(
 
 
 def _require_at_least(least: int, **values: int) -> None:
-    """Raises if a named argument is less."""
+    """Raises ValueError for an argument below `least`."""
     for name, value in values.items():
         if value < least:
             raise ValueError(f"`{name}` is {value}; it must be at least {least}.")

@@ -1,4 +1,4 @@
-"""Clipping polygon rings, before pycocotools walks along every pixel of their edges."""
+"""Clips polygon rings, before pycocotools visits every pixel of their edges."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ _NOTHING = [0.0] * 6
 def clipped(
     rings: Sequence[Sequence[float]], size: tuple[int, int]
 ) -> Sequence[Sequence[float]]:
-    """Cuts off what of polygons is more than an image side away from the image.
+    """Cuts off parts of polygons that are more than an image side away from the image.
 
     pycocotools needs memory in proportion to the length of an outline, and crashes
-    where that does not fit.  Pixels of the image stay the same, up to the rounding of
-    edges that are cut; rings that do not reach so far are returned as they are.
+    where there is not enough.  Pixels of the image stay the same, up to the rounding of
+    edges that are cut; rings that do not reach so far stay as they are.
 
     Args:
       rings: of one annotation, x and y in turn, pixels.
@@ -24,7 +24,7 @@ def clipped(
       Rings in the same form, at least one.
 
     Raises:
-      ValueError: a coordinate is not finite.
+      ValueError: if a coordinate is not finite.
     """
     low, high = -float(max(size)), 2.0 * max(size)
     if all(low <= value <= high for ring in rings for value in ring):

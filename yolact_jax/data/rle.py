@@ -6,6 +6,7 @@ difference to the count two before it, in groups of five bits per character.
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -21,23 +22,20 @@ def counts_from_string(string: bytes) -> np.ndarray:
       [m] int64 run lengths; not checked against any image size.
 
     Raises:
-      ValueError: a character is not allowed or the last number is cut off.
+      ValueError: if a character is not allowed or the last number is cut off.
     """
     return counts_from_strings([string])[0][0]
 
 
 def counts_from_strings(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Decompresses the string forms of several masks at once.
-
-    Args:
-      strings: of m masks.
+    """Decompresses the string forms of m masks at once.
 
     Returns:
       [m, l] int64 run lengths, zero beyond the last of each mask; and [m] int64, how
       many each mask has.
 
     Raises:
-      ValueError: a character is not allowed or the last number of a mask is cut off.
+      ValueError: if a character is not allowed or the last number of a mask is cut off.
     """
     chars = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64) - 48
     if len(chars) and not 0 <= chars.min() <= chars.max() <= 63:
@@ -71,15 +69,15 @@ def _numbers(chars: np.ndarray, is_last: np.ndarray) -> np.ndarray:
     return values - ((chars[ends] & 16) >> 4 << bits)
 
 
+def encode(mask: np.ndarray) -> dict[str, Any]:
+    """Codes a [height, width] bool mask as COCO json does: `size`, `counts` as str."""
+    code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    counts = cast("bytes", code["counts"]).decode("ascii")
+    return {"size": [int(side) for side in code["size"]], "counts": counts}
+
+
 def string_from_counts(counts: Sequence[int], size: tuple[int, int]) -> bytes:
-    """Compresses run lengths.
-
-    Args:
-      counts: run lengths, which add up to height * width.
-      size: (height, width) of the mask, pixels.
-
-    Returns:
-      The string form.
-    """
-    rle = {"size": list(size), "counts": list(counts)}
+    """Compresses run lengths that add up to height * width of a mask of that size."""
+    # The stubs know no counts but compressed ones.
+    rle = cast("Any", {"size": list(size), "counts": list(counts)})
     return coco_mask.frPyObjects(rle, *size)["counts"]

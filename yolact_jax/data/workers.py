@@ -1,4 +1,4 @@
-"""Loader processes: they end with the process that they load for, and are missed."""
+"""Loader processes: they end with their parent, and their death is noticed."""
 
 import contextlib
 import logging
@@ -19,12 +19,8 @@ class LoaderError(OSError):
 def end_with_parent(worker_index: int, worker_count: int) -> None:
     """Ends this process when its parent does, however that ends.
 
-    Then the resource tracker of Python, which outlives them all, frees the shared
-    memory.
-
-    Args:
-      worker_index: not needed; grain calls this at the start of a worker with it.
-      worker_count: likewise.
+    Then Python's resource tracker, which outlives them all, frees the shared memory.
+    grain calls this at the start of a worker, with arguments that are not needed.
     """
     del worker_index, worker_count
     parent = multiprocessing.parent_process()
@@ -39,7 +35,7 @@ def _wait_and_exit(parent) -> None:
 
 @contextlib.contextmanager
 def watched(num_workers: int, seconds: float = _SECONDS_UNTIL_TOLD) -> Iterator[None]:
-    """Puts the death of a worker into words, and tells of a long wait for one.
+    """Turns the death of a worker into a sentence, and warns of a long wait for one.
 
     Args:
       num_workers: loader processes; 0 if there are only threads.

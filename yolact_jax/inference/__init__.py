@@ -1,1 +1,1 @@
-"""A trained model on images."""
+"""Runs a trained model on images."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
@@ -14,9 +15,10 @@ from yolact_jax.ops.nms import candidates
 from yolact_jax.ops.nms.pairs import best_pairs_nms
 from yolact_jax.ops.nms.per_class import Kept
 from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
-from yolact_jax.structures import Detections, Predictions
+from yolact_jax.structures import Array, Detections, Predictions
 
-_MASKS_AT_ONCE = 4
+_MASKS_AT_ONCE = 4  # on a CPU, and at least on others
+_PIXELS_AT_ONCE = 2**27
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Shortcuts:
     """Faster ways to the same detections.
 
     Attributes:
-      capacities: numbers of candidates, increasing.  Only the candidates, anchors that
-        may pass the score threshold, are scored and sorted, padded to the first
-        number that holds those of every image; all anchors are if none does.  () always
-        takes all.
+      capacities: numbers of candidates, increasing.  Candidates are anchors that may
+        pass the score threshold.  Only they are scored and sorted, padded to the
+        first number that is enough for every image of the batch; if none is, all
+        anchors are.  () always takes all.
       pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
         tried first; 0 never tries.
     """
@@ -48,7 +50,7 @@ class _Rules:
 
 def detect(
     predictions: Predictions,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     score_threshold: jax.Array | float,
     iou_threshold: jax.Array | float,
@@ -58,7 +60,7 @@ def detect(
 ) -> Detections:
     """Decodes the predictions of a batch and suppresses duplicates.
 
-    The result is always that of the plain way, which scores and sorts all anchors
+    The result always equals that of the plain way, which scores and sorts all anchors
     under all classes.  The conditions that choose a shorter way are on the whole batch:
     `jax.lax.cond` under `jax.vmap` would compute both branches for every image.
 
@@ -67,8 +69,8 @@ def detect(
       anchors_cxcywh: [A, 4] float32.
       score_threshold: least score an anchor needs in its best class; may be traced.
       iou_threshold: overlap above which the lower score goes; may be traced.
-      options: which NMS, and its sizes, which shape the compiled program; thresholds
-        are the arguments above instead.
+      options: which NMS, and its sizes, which shape the compiled program; its
+        thresholds are not used.
       input_size: side of the network input, pixels, in which "sequential" measures.
       shortcuts: change the time it takes, not the result.
 
@@ -95,7 +97,7 @@ def detect(
         found = _detect_among(compact, rules, valid)
         anchor_index = jnp.take_along_axis(index, found.anchor_index, axis=1)
         anchor_index = jnp.where(found.valid, anchor_index, 0)
-        return found.replace(anchor_index=anchor_index)
+        return dataclasses.replace(found, anchor_index=anchor_index)
 
     most = jnp.max(jnp.sum(mask, axis=-1, dtype=jnp.int32))
     tier = jnp.sum(most > jnp.array(capacities), dtype=jnp.int32)
@@ -178,14 +180,38 @@ def rescore_masks(
       detections: of one image, without the B axis.
       prototypes: [Hp, Wp, K] float32.
       mask_iou_fn: maps [D, Hp, Wp] soft masks to the predicted IoU [D, C].
-
-    Returns:
-      The detections, in the same order.
     """
     soft = mask_ops.assemble_masks(prototypes, detections.coefficients)
     ious = mask_iou_fn(mask_ops.crop_masks(soft, detections.boxes))
     ious = jnp.take_along_axis(ious, detections.labels[:, None], axis=1)[:, 0]
-    return detections.replace(mask_scores=detections.scores * ious)
+    return dataclasses.replace(detections, mask_scores=detections.scores * ious)
+
+
+def keep_chosen(
+    detections: Detections, score_thresholds: jax.Array | np.ndarray
+) -> Detections:
+    """Keeps the objects that score enough for their class, and moves them to the front.
+
+    Args:
+      detections: of one image, without the B axis.
+      score_thresholds: [C] float32, least score of each class; that of the mask counts
+        if there is one.
+
+    Returns:
+      [D] detections in the same order; everything is 0 in slots that are not valid.
+    """
+    scores = detections.mask_scores
+    scores = detections.scores if scores is None else scores
+    enough = scores >= jnp.asarray(score_thresholds)[detections.labels]
+    keep = detections.valid & (detections.scores > 0) & enough
+    order = jnp.argsort(~keep, stable=True)
+    valid = keep[order]
+
+    def moved(x: jax.Array) -> jax.Array:
+        used = valid.reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where(used, x[order], jnp.zeros_like(x))
+
+    return jax.tree.map(moved, detections)
 
 
 def full_size_masks(
@@ -193,47 +219,51 @@ def full_size_masks(
     prototypes: jax.Array,
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
+    *,
+    mask_margin: jax.Array | float = 0.0,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
-    Works so that the float masks of a large image never exist all at once.
+    A group of slots at a time, and none of those behind the last valid one.  The float
+    masks of a large image never exist all at once.
 
     Args:
-      detections: of one image, without the B axis.
+      detections: of one image, without the B axis; the valid ones come first.
       prototypes: [Hp, Wp, K] float32.
       valid_size: [2] int32, height and width of the image on its canvas, pixels.
       canvas_size: static height and width of the canvas, pixels.
+      mask_margin: how far masks may leave their boxes, as a fraction of the sides of
+        the box; may be traced.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
-      `jnp.packbits` makes them.
+      `jnp.packbits` makes them; 0 outside of the image.
     """
+    slots = len(detections.boxes)
+    height, width = canvas_size
 
-    def soft_masks(boxes, coefficients) -> jax.Array:
-        soft = mask_ops.assemble_masks(prototypes, coefficients)
-        return mask_ops.crop_masks(soft, boxes)
+    def in_groups(size: int, write: Callable[..., jax.Array], *inputs) -> jax.Array:
+        padded = [jnp.pad(x, ((0, -slots % size), (0, 0))) for x in inputs]
 
-    def a_few_at_a_time(*inputs) -> jax.Array:
-        count = len(inputs[0])
-        padding = -count % _MASKS_AT_ONCE
+        def one_group(index: jax.Array | int, packed: jax.Array) -> jax.Array:
+            first = index * size
+            boxes, coefficients = (
+                jax.lax.dynamic_slice_in_dim(x, first, size) for x in padded
+            )
+            soft = mask_ops.assemble_masks(prototypes, coefficients)
+            soft = mask_ops.crop_masks(soft, box_ops.widen(boxes, mask_margin))
+            return write(packed, first, soft, valid_size)
 
-        def in_groups(x) -> jax.Array:
-            x = jnp.pad(x, ((0, padding), (0, 0)))
-            return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+        packed = jnp.zeros((len(padded[0]), height, -(-width // 8)), jnp.uint8)
+        if slots <= size:  # A loop of unknown length makes a GPU wait for the host.
+            return one_group(0, packed)[:slots]
+        count = -(-jnp.sum(detections.valid) // size)
+        return jax.lax.fori_loop(0, count, one_group, packed)[:slots]
 
-        def one_group(group) -> jax.Array:
-            soft = soft_masks(*group)
-            return mask_ops.enlarge_in_steps(soft, valid_size, canvas_size)
-
-        packed = jax.lax.map(one_group, tuple(map(in_groups, inputs)))
-        return packed.reshape(-1, *packed.shape[2:])[:count]
-
-    def all_at_once(*inputs) -> jax.Array:
-        return mask_ops.enlarge_at_once(soft_masks(*inputs), valid_size, canvas_size)
-
+    at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
     return jax.lax.platform_dependent(
         detections.boxes,
         detections.coefficients,
-        cpu=a_few_at_a_time,
-        default=all_at_once,
+        cpu=functools.partial(in_groups, _MASKS_AT_ONCE, mask_ops.enlarge_in_tiles),
+        default=functools.partial(in_groups, at_once, mask_ops.enlarge_at_once),
     )

@@ -1,1 +1,1 @@
-"""The losses of YOLACT."""
+"""The losses of YOLACT and YOLACT++."""

@@ -1,6 +1,6 @@
 """Losses of the assembled masks: their pixels, and YOLACT++'s prediction of their IoU.
 
-The functions take one image and return an unnormalised sum, as in `losses`.
+The functions take one image and return an unnormalized sum, as in `losses.terms`.
 """
 
 from collections.abc import Callable
@@ -84,15 +84,9 @@ def select_masks(
 def mask_pixel_loss(selection: MaskSelection, *, min_cells: float = 0.0) -> jax.Array:
     """Binary cross entropy of assembled masks inside the ground-truth boxes.
 
-    Per positive anchor the pixel costs are summed and divided by the area of the
-    box in prototype pixels.
-
-    Args:
-      selection: from `select_masks`.
-      min_cells: least area to divide by, prototype pixels.
-
-    Returns:
-      float32 scalar, summed over the positive anchors.
+    Per positive anchor the pixel costs are summed and divided by the area of the box,
+    but at least by `min_cells`, both in prototype pixels.  Returns a float32 scalar,
+    summed over the positive anchors.
     """
     height, width = selection.predicted.shape[1:]
     pixel_loss = binary_cross_entropy(selection.predicted, selection.target)
@@ -117,9 +111,6 @@ def mask_iou_loss(
       selection: from `select_masks`.
       mask_iou_fn: maps [N, Hp, Wp] soft masks to the predicted IoU [N, C].
       min_area: objects of this many prototype pixels or fewer are left out.
-
-    Returns:
-      float32 scalar, summed over the masks.
     """
     predicted = mask_iou_fn(selection.predicted)
     predicted = jnp.take_along_axis(predicted, selection.labels[:, None], axis=1)[:, 0]
@@ -135,14 +126,14 @@ def mask_iou_loss(
 
 @jax.custom_jvp
 def binary_cross_entropy(probability: jax.Array, target: jax.Array) -> jax.Array:
-    """Cross entropy of probabilities, no pixel costing more than 100.
+    """Cross entropy of probabilities, at most 100 per pixel.
 
     Args:
       probability: float32 in [0, 1], any shape.
       target: float32, 0 or 1, same shape; a constant for the gradient.
 
     Returns:
-      float32 of the same shape.  Its derivative is that of PyTorch, in which the
+      float32 of the same shape.  Its derivative is that of PyTorch, with which the
       published models were trained: ``(p - t) / max(p (1 - p), 1e-12)``, finite
       everywhere.  Behind a sigmoid it vanishes as the probability reaches 0 or 1.
     """

@@ -1,4 +1,4 @@
-"""Box, class and semantic loss of one image, as unnormalised sums."""
+"""Box, class and semantic loss of one image, as unnormalized sums."""
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,6 @@ def box_loss(
       box_deltas: [A, 4] float32, predicted.
       target_deltas: [A, 4] float32; may be non-finite where not positive.
       positive: [A] bool.
-
-    Returns:
-      float32 scalar.
     """
     error = jnp.where(positive[:, None], box_deltas - target_deltas, 0.0)
     return jnp.sum(optax.huber_loss(error, delta=1.0))
@@ -27,7 +24,7 @@ def box_loss(
 def class_loss(
     class_logits: jax.Array, class_target: jax.Array, *, negative_ratio: int
 ) -> jax.Array:
-    """Softmax cross entropy with online hard example mining (OHEM).
+    """Softmax cross entropy with hard example mining (OHEM), summed over anchors.
 
     All positive anchors count, and the ``negative_ratio`` times as many background
     anchors that look least like background.
@@ -36,9 +33,6 @@ def class_loss(
       class_logits: [A, C + 1] float32, channel 0 is the background.
       class_target: [A] int32, as in `Matches.class_target`.
       negative_ratio: negatives per positive.
-
-    Returns:
-      float32 scalar, summed over the chosen anchors.
     """
     log_probability = jax.nn.log_softmax(class_logits)
     selected = (class_target > 0) | hard_negatives(
@@ -92,12 +86,7 @@ def semantic_target(
 def semantic_loss(semantic_logits: jax.Array, target: jax.Array) -> jax.Array:
     """Binary cross entropy per class and pixel: mean over pixels, sum over classes.
 
-    Args:
-      semantic_logits: [h, w, C] float32.
-      target: [h, w, C] float32, 0 or 1.
-
-    Returns:
-      float32 scalar.
+    `semantic_logits` and `target`, 0 or 1, are [h, w, C] float32.
     """
     loss = optax.sigmoid_binary_cross_entropy(semantic_logits, target)
     return jnp.sum(loss) / (loss.shape[0] * loss.shape[1])

@@ -1,10 +1,11 @@
 """The training losses of YOLACT (Bolya et al. 2019, section 3; weights as published).
 
-`loss_terms` and `mask_losses` compute the terms of one image as unnormalised sums;
-`yolact_losses` maps them over the batch, weights and normalises them.
+`terms` and `masks` compute the losses of one image as unnormalized sums;
+`yolact_losses` maps them over the batch, weights and normalizes them.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import flax.struct
 import jax
@@ -27,7 +28,7 @@ from yolact_jax.losses.terms import (
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import matching
 from yolact_jax.ops.resize import resize_bilinear
-from yolact_jax.structures import Batch, Predictions
+from yolact_jax.structures import Array, Batch, Predictions
 
 __all__ = [
     "Losses",
@@ -48,7 +49,7 @@ MaskIouFn = Callable[[jax.Array], jax.Array]
 
 @flax.struct.dataclass
 class Losses:
-    """Weighted and normalised loss terms of a batch, float32 scalars.
+    """Weighted and normalized loss terms of a batch, float32 scalars.
 
     The term of the mask scoring network is None for models without one.
     """
@@ -61,14 +62,14 @@ class Losses:
 
     @property
     def total(self) -> jax.Array:
-        """The value that is minimised: the plain sum of the terms."""
-        return sum(jax.tree.leaves(self))
+        """The value that is minimized: the plain sum of the terms."""
+        return cast("jax.Array", sum(jax.tree.leaves(self)))
 
 
 def yolact_losses(
     predictions: Predictions,
     batch: Batch,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     priority: jax.Array,
     options: Loss,
@@ -77,7 +78,7 @@ def yolact_losses(
     positive_share: jax.Array | float = 1.0,
     image_share: jax.Array | float = 1.0,
 ) -> Losses:
-    """Computes all loss terms of a batch.
+    """Computes all loss terms of a batch, weighted and normalized.
 
     Box, class and mask terms are divided by the number of positive anchors of the
     whole batch, the semantic term by the number of images.  With `axis_name` both
@@ -88,30 +89,32 @@ def yolact_losses(
       predictions: network outputs for the batch.
       batch: ground truth.
       anchors_cxcywh: [A, 4] float32.
-      priority: [B, A] float32, at least 0, usually random; where an image has too many
-        positives those of highest priority enter the mask loss.
+      priority: [B, A] float32, at least 0, usually random; of too many positives in an
+        image those of highest priority enter the mask loss.
       options: weights and limits.
       axis_name: mapped device axis, if any.
       mask_iou_fn: the mask scoring network of YOLACT++, if the model has one.
-      positive_share: positive anchors of the batch over those of a whole that it is a
-        part of, whose losses are the sum over its parts.
+      positive_share: positive anchors of this batch over those of the larger batch that
+        it is a part of; the losses of the parts add up.
       image_share: the same of the images.
-
-    Returns:
-      The weighted, normalised terms.
     """
     num_images = predictions.box_deltas.shape[0]
     matches = jax.vmap(
         lambda *image: matching.match_anchors(
             *image,
-            anchors_cxcywh,
+            anchors_cxcywh=anchors_cxcywh,
             positive_iou=options.positive_iou,
             negative_iou=options.negative_iou,
             crowd_iou=options.crowd_iou,
         )
     )(batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd)
     sums = jax.vmap(
-        lambda *image: _image_losses(*image, anchors_cxcywh, options, mask_iou_fn)
+        lambda *image: _image_losses(
+            *image,
+            anchors_cxcywh=anchors_cxcywh,
+            options=options,
+            mask_iou_fn=mask_iou_fn,
+        )
     )(predictions, batch, matches, priority)
     num_positive = jnp.sum(matches.positive)
     if axis_name is not None:
@@ -139,7 +142,7 @@ def yolact_losses(
 def _image_losses(
     predictions, batch, matches, priority, anchors_cxcywh, options, mask_iou_fn
 ) -> Losses:
-    """Unweighted, unnormalised terms of one image (no leading B axis)."""
+    """Unweighted, unnormalized terms of one image (no leading B axis)."""
     target_deltas = box_ops.encode(batch.boxes[matches.object_index], anchors_cxcywh)
     selection = select_masks(
         predictions.prototypes,

@@ -1,8 +1,8 @@
-"""Batch normalisation by the statistics of the batch, and by stored ones."""
+"""Batch normalization by the statistics of the batch, and by stored ones."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +10,17 @@ from flax import linen as nn
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's running statistics.
+    """Batch normalization with PyTorch's running statistics.
 
-    Flax's own layer accumulates the biased variance; PyTorch, in which the published
-    models were trained, the unbiased one.  Statistics are float32 and global: under
-    ``jit`` with a sharded batch by themselves, under ``pmap`` through `axis_name`.
+    Flax's own layer accumulates the biased variance; PyTorch, and so the published
+    models, the unbiased one.  Statistics are float32 and global: under ``jit`` with a
+    sharded batch by themselves, under ``pmap`` through `axis_name`.
 
     Attributes:
       momentum: share of the old running statistics in the new.
       epsilon: added to the variance.
       axis_name: mapped axis over which to average the statistics, if any.
-      scale_init: initialiser of the scale.
+      scale_init: initializer of the scale.
       dtype: type of the result.
     """
 
@@ -32,11 +32,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises the channels of [B, h, w, c] by their statistics."""
+        """Normalizes the channels of [B, h, w, c] by their statistics."""
         scale, bias, mean, var = _norm_variables(self, x.shape[-1])
-        y, batch_mean, batch_var = _normalize(
+        normalized = _normalize(
             self.epsilon, self.axis_name, self.dtype, x, scale, bias, mean.value
         )
+        y, batch_mean, batch_var = cast("tuple[jax.Array, ...]", normalized)
         if not self.is_initializing():
             count = x.size // x.shape[-1]
             if self.axis_name is not None:
@@ -52,22 +53,11 @@ class BatchNorm(nn.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _normalize(epsilon: float, axis_name: str | None, dtype, x, scale, bias, shift):
-    """Normalises by the statistics of the batch.
+    """Normalizes [B, h, w, c] float by the statistics of the batch.
 
     Forward and backward read the map once for all sums and once for the result.
-
-    Args:
-      epsilon: added to the variance.
-      axis_name: mapped axis over which to average, if any.
-      dtype: type of the result.
-      x: [B, h, w, c] float.
-      scale: [c] float32.
-      bias: [c] float32.
-      shift: [c] float32 near the mean; E[x^2] - E[x]^2 would cancel without it.
-
-    Returns:
-      The map, its mean and its biased variance, [c] float32.  No gradient goes
-      through the latter two.
+    `shift` is near the mean; E[x^2] - E[x]^2 would cancel without it.  Returns the map,
+    its mean and its biased variance, [c] float32; the latter two carry no gradient.
     """
     return _normalize_forward(epsilon, axis_name, dtype, x, scale, bias, shift)[0]
 
@@ -111,14 +101,14 @@ def _mean(axis_name: str | None, *maps: jax.Array) -> list[jax.Array]:
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch normalisation by the stored statistics: a gain and an offset per channel.
+    """Batch normalization by the stored statistics: a gain and an offset per channel.
 
-    It has the variables of `BatchNorm` and leaves them alone; no gradient reaches
-    scale and bias, as the original does not train them while statistics are frozen.
+    It has the variables of `BatchNorm` and does not change them; scale and bias get no
+    gradient, as the original does not train them while statistics are frozen.
 
     Attributes:
       epsilon: added to the variance.
-      scale_init: initialiser of the scale.
+      scale_init: initializer of the scale.
     """
 
     epsilon: float = 1e-5

@@ -15,14 +15,14 @@ _SLOPE = 0.1
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalisation and leaky ReLU.
+    """Convolution, batch normalization and leaky ReLU.
 
     Attributes:
       features: output channels.
       kernel_size: side of the kernel.
       stride: step of the kernel.
       conv: convolution without bias.
-      norm: normalisation layer.
+      norm: normalization layer.
     """
 
     features: int
@@ -62,8 +62,8 @@ class DarkNet(nn.Module):
       stage_sizes: residual blocks per stage.
       width: channels of the first stage; 64 is the standard.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
-      remat: compute what is inside the residual blocks again for the gradient instead
-        of keeping it in memory.
+      remat: recompute the inside of residual blocks for the gradient instead of
+        keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
     """
@@ -81,14 +81,11 @@ class DarkNet(nn.Module):
     def __call__(
         self, x: jax.Array, *, use_running_average: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Computes the feature maps at strides 8, 16 and 32.
+        """Computes the feature maps at strides s = 8, 16 and 32, [B, ceil(H / s), ...].
 
         Args:
           x: [B, H, W, 3] float, RGB in [0, 1].
-          use_running_average: freeze batch normalisation, see `FrozenBatchNorm`.
-
-        Returns:
-          Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
+          use_running_average: freeze batch normalization, see `FrozenBatchNorm`.
         """
         conv, norm = conv_and_norm(
             use_running_average, self.axis_name, self.dtype, winograd=self.winograd

@@ -82,7 +82,7 @@ def _sample(image: jax.Array, positions: jax.Array) -> jax.Array:
 
 
 class DeformConv(nn.Module):
-    """Square deformable convolution whose offsets and modulation are learned.
+    """Square deformable convolution that learns its offsets and modulation.
 
     A plain convolution predicts them; it starts at zero, so every tap starts in its
     ordinary place with modulation 0.5.  Runs in float32 whatever `dtype` is: bfloat16
@@ -93,7 +93,7 @@ class DeformConv(nn.Module):
       kernel_size: side of the kernel.
       stride: step of the kernel.
       dtype: type of the result.
-      kernel_init: initialiser of the kernel.
+      kernel_init: initializer of the kernel.
     """
 
     features: int

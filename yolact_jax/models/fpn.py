@@ -48,4 +48,4 @@ class FPN(nn.Module):
 
 
 def _upsample_add(coarse: jax.Array, fine: jax.Array) -> jax.Array:
-    return resize_bilinear(coarse, fine.shape[1:3], axes=(1, 2)) + fine
+    return resize_bilinear(coarse, (fine.shape[1], fine.shape[2]), axes=(1, 2)) + fine

@@ -61,10 +61,7 @@ class PredictionHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Predicts from one pyramid level.
-
-        Args:
-          x: [B, h, w, c] float.
+        """Predicts from one pyramid level, [B, h, w, c] float.
 
         Returns:
           Box deltas [B, h * w * a, 4], class logits [B, h * w * a, C + 1] and mask

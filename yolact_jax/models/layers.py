@@ -1,8 +1,8 @@
-"""Convolution with explicit symmetric padding, followed by batch normalisation."""
+"""Convolution with explicit symmetric padding, followed by batch normalization."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,28 +15,27 @@ from yolact_jax.models.kernels.convolution import convolution, pointwise_convolu
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 xavier_uniform = nn.initializers.xavier_uniform()
 
+_T = TypeVar("_T")
+
 
 def is_prepared(module: nn.Module, name: str) -> bool:
-    """Whether `prepared` keeps a value, or has it."""
+    """Whether `prepared` stores a value, or has it."""
     if module.is_initializing():
         return False
     collection = module.is_mutable_collection("prepared")
     return collection or module.has_variable("prepared", name)
 
 
-def prepared(module: nn.Module, name: str, make: Callable[[], jax.Array]) -> jax.Array:
-    """Makes a value that depends on variables alone, for inference only once.
+def prepared(module: nn.Module, name: str, make: Callable[[], _T]) -> _T:
+    """Makes a value that depends on variables alone; for inference only once.
 
-    Applied with the collection "prepared" mutable, a module puts the value there, and
-    takes it from there when the collection is among its variables.
+    When the collection "prepared" is mutable, the module stores the value there; when
+    the collection is among its variables, the module takes the value from it.
 
     Args:
-      module: whose value it is.
+      module: that needs the value.
       name: of the value.
       make: computes it.
-
-    Returns:
-      The value.
     """
     if not is_prepared(module, name):
         return make()
@@ -56,8 +55,8 @@ class Conv(nn.Module):
       use_bias: whether to add a bias per channel.
       padding: overrides the symmetric padding, pixels on every side.
       dtype: type in which the convolution runs; parameters stay float32.
-      winograd: use Winograd's algorithm where it is faster on a CPU, see `winograd`.
-      kernel_init: initialiser of the kernel.
+      winograd: use `kernels.winograd` where it is faster on a CPU.
+      kernel_init: initializer of the kernel.
     """
 
     features: int
@@ -76,15 +75,10 @@ class Conv(nn.Module):
         gain: jax.Array | None = None,
         offset: jax.Array | None = None,
     ) -> jax.Array:
-        """Maps [B, h, w, c] to [B, h', w', features] in `dtype`.
+        """Maps [B, h, w, c] float to [B, h', w', features] in `dtype`.
 
-        Args:
-          x: [B, h, w, c] float.
-          gain: [features] float32, multiplied into the kernel.
-          offset: [features] float32, added to the result.
-
-        Returns:
-          The convolution.
+        `gain`, [features] float32, multiplies the kernel; `offset` is added to the
+        result.
         """
         pad = self.kernel_size // 2 if self.padding is None else self.padding
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
@@ -101,6 +95,7 @@ class Conv(nn.Module):
             y = pointwise_convolution(x, prepared(self, "kernel", kernel), self.stride)
         else:
             y = convolution(x, prepared(self, "kernel", kernel), self.stride, pad)
+            y = cast("jax.Array", y)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = self._add(y, "bias", bias)
@@ -129,16 +124,16 @@ class Conv(nn.Module):
 def conv_and_norm(
     use_running_average: bool, axis_name: str | None, dtype: Any, *, winograd: bool
 ) -> tuple[partial, Callable[..., BatchNorm | FrozenBatchNorm]]:
-    """Returns what backbones are made of, for `conv_norm`.
+    """Returns the two layers of backbones, for `conv_norm`.
 
     Args:
-      use_running_average: whether to normalise by the stored statistics.
+      use_running_average: whether to normalize by the stored statistics.
       axis_name: see `BatchNorm`.
       dtype: type in which convolutions run, and of all results.
       winograd: see `Conv`.
 
     Returns:
-      `Conv` without bias, bound to all but its sizes, and the normalisation, which
+      `Conv` without bias, bound to all but its sizes, and the normalization, which
       takes ``scale_init`` and ``name``.
     """
     conv = partial(
@@ -152,18 +147,10 @@ def conv_and_norm(
 def conv_norm(
     conv: nn.Module, norm: BatchNorm | FrozenBatchNorm, x: jax.Array
 ) -> jax.Array:
-    """Convolves and normalises [B, h, w, c].
+    """Convolves and normalizes [B, h, w, c] to [B, h', w', features], in `conv`'s type.
 
     A frozen gain goes into the kernel, so that neither the features nor their
     gradients are multiplied by it.
-
-    Args:
-      conv: `Conv` or `DeformConv`, without another bias or with.
-      norm: its normalisation.
-      x: [B, h, w, c] float.
-
-    Returns:
-      [B, h', w', features] in the type of `conv`.
     """
     if isinstance(norm, FrozenBatchNorm):
         return conv(x, *norm(conv.features))

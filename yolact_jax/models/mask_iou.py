@@ -28,7 +28,7 @@ class MaskIouNet(nn.Module):
         """Scores cropped soft masks [D, Hp, Wp] as [D, C] float32, at least 0."""
         x = masks[..., None]
         for index, features in enumerate(self.features):
-            # No padding, unlike everywhere else: the weights were trained so.
+            # No padding, unlike everywhere else: the weights were trained without.
             conv = Conv(
                 features, 3, 2, padding=0, dtype=self.dtype, name=f"conv{index}"
             )

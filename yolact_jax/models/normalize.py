@@ -1,4 +1,4 @@
-"""What a backbone expects of its input: the one place where pixels are normalised."""
+"""What a backbone expects of its input: the one place where pixels are normalized."""
 
 import dataclasses
 
@@ -29,15 +29,7 @@ UNIT_RANGE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 def normalize_images(
     images: jax.Array, normalization: Normalization = IMAGENET
 ) -> jax.Array:
-    """Shifts and scales RGB images as a backbone expects them.
-
-    Args:
-      images: [..., H, W, 3] in 0..255, any dtype.
-      normalization: that of the backbone, see `Yolact.normalization`.
-
-    Returns:
-      [..., H, W, 3] float32.
-    """
+    """Shifts and scales [..., H, W, 3] RGB in 0..255 to float32 for a backbone."""
     shape = (1,) * (images.ndim - 1) + (3,)
     mean = jnp.asarray(normalization.mean, jnp.float32).reshape(shape)
     std = jnp.asarray(normalization.std, jnp.float32).reshape(shape)

@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
       stride: step of the first convolution.
       conv: convolution without bias.
       conv3x3: the second convolution, ordinary or deformable.
-      norm: normalisation layer.
+      norm: normalization layer.
     """
 
     planes: int
@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
       stride: step of the 3x3 convolution.
       conv: convolution without bias.
       conv3x3: the 3x3 convolution, ordinary or deformable.
-      norm: normalisation layer.
+      norm: normalization layer.
     """
 
     planes: int
@@ -95,8 +95,8 @@ class ResNet(nn.Module):
       deformable_interval: every how many blocks of the last three stages, from the
         first of each stage on, the 3x3 convolution is deformable; 0 for none.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
-      remat: compute what is inside the residual blocks again for the gradient instead
-        of keeping it in memory.
+      remat: recompute the inside of residual blocks for the gradient instead of
+        keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
     """
@@ -116,14 +116,11 @@ class ResNet(nn.Module):
     def __call__(
         self, x: jax.Array, *, use_running_average: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Computes C3, C4, C5: feature maps at strides 8, 16 and 32.
+        """Computes C3, C4, C5: maps at strides s = 8, 16 and 32, [B, ceil(H / s), ...].
 
         Args:
-          x: [B, H, W, 3] float, normalised RGB.
-          use_running_average: freeze batch normalisation, see `FrozenBatchNorm`.
-
-        Returns:
-          Three maps [B, ceil(H / s), ceil(W / s), c] for s = 8, 16, 32.
+          x: [B, H, W, 3] float, normalized RGB.
+          use_running_average: freeze batch normalization, see `FrozenBatchNorm`.
         """
         conv, norm = conv_and_norm(
             use_running_average, self.axis_name, self.dtype, winograd=self.winograd

@@ -1,6 +1,8 @@
-"""YOLACT: backbone, FPN, ProtoNet and heads put together (Bolya et al. 2019)."""
+"""YOLACT: backbone, FPN, ProtoNet and heads together (Bolya et al. 2019)."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ class Yolact(nn.Module):
       anchors_per_cell: anchor shapes per map cell.
       num_prototypes: K.
       features: channels of FPN, ProtoNet and head.
-      freeze_bn: keep normalising by the stored statistics while training.
+      freeze_bn: keep normalizing by the stored statistics while training.
       mask_iou_net: the network that scores masks in YOLACT++, or None.
       dtype: type in which convolutions run.
       winograd: see `Conv`; the backbone has its own.
@@ -40,20 +42,17 @@ class Yolact(nn.Module):
 
     @property
     def normalization(self) -> Normalization:
-        """What `normalize_images` should do for the backbone."""
+        """How `normalize_images` should prepare images for the backbone."""
         return self.backbone.normalization
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Predictions:
-        """Runs the network.
+        """Predicts for every anchor.
 
         Args:
           images: [B, H, W, 3] float32 from `normalize_images`.
-          train: normalise by batch statistics (unless frozen) and compute the
+          train: normalize by batch statistics (unless frozen) and compute the
             semantic logits, which only the training loss uses.
-
-        Returns:
-          The predictions for every anchor.
         """
         common = {
             "features": self.features,
@@ -88,8 +87,19 @@ class Yolact(nn.Module):
         Returns:
           [D, C] float32, at least 0, for each class the mask may be of.
         """
+        assert self.mask_iou_net is not None, "only YOLACT++ scores masks"
         return self.mask_iou_net(masks)
 
     def _semantic_logits(self, p3: jax.Array) -> jax.Array:
         conv = Conv(self.num_classes, 1, dtype=self.dtype, name="semantic")
         return conv(p3).astype(jnp.float32)
+
+
+def mask_iou_fn_of(
+    model: nn.Module, variables: Mapping[str, Any]
+) -> Callable[[jax.Array], jax.Array] | None:
+    """Binds the mask scoring network of a model to its variables, if it has one."""
+    if model.mask_iou_net is None:
+        return None
+    score = partial(model.apply, variables, method="mask_ious")
+    return lambda masks: cast("jax.Array", score(masks))

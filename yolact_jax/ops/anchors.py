@@ -10,16 +10,13 @@ from yolact_jax.config import NUM_LEVELS
 
 
 def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:
-    """Sides of the square feature maps P3.. for a square input, in cells.
+    """Returns the sides in cells of the maps P3.. of a square input, finest first.
 
     Every stride-2 layer rounds up, so P3 is the input halved three times.
 
     Args:
       input_size: side of the network input, pixels.
       num_levels: number of levels, starting at P3.
-
-    Returns:
-      One side per level, finest first.
     """
     sizes, side = [], input_size
     for halving in range(2 + num_levels):
@@ -43,7 +40,7 @@ def make_anchors(
 ) -> np.ndarray:
     """Builds the anchors of all levels (YOLACT, Bolya et al. 2019).
 
-    Rows run over level, map row, map column, scale, aspect ratio.  Centres are at
+    Rows run over level, map row, map column, scale, aspect ratio.  Centers are at
     ``(i + 0.5) / map_size``, boxes are not clipped.
 
     Args:
@@ -51,8 +48,8 @@ def make_anchors(
       scales_px: per level, the anchor sides in pixels of the network input.
       aspect_ratios: width over height.
       input_size: side of the network input, pixels.
-      square: use the anchor width as its height too.  The published YOLACT models
-        except the Pascal one were trained so; their weights need it.
+      square: use the anchor width as its height too, as the weights of all published
+        YOLACT models except the Pascal one need.
 
     Returns:
       [A, 4] float32 ``(cx, cy, w, h)`` as fractions of the image.

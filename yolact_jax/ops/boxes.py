@@ -1,29 +1,42 @@
 """Box arithmetic: conversion, overlap, and the SSD box coding.
 
-``boxes`` are ``(x1, y1, x2, y2)`` fractions of the image; ``*_cxcywh`` are centre,
+``boxes`` are ``(x1, y1, x2, y2)`` fractions of the image; ``*_cxcywh`` are center,
 width and height in the same unit.
 """
 
 import jax
 import jax.numpy as jnp
 
+from yolact_jax.structures import Array
+
 CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
 
 
-def cxcywh_to_xyxy(boxes_cxcywh: jax.Array) -> jax.Array:
-    """Converts [..., 4] float boxes from centre form to corner form."""
+def cxcywh_to_xyxy(boxes_cxcywh: Array) -> jax.Array:
+    """Converts [..., 4] float boxes from center form to corner form."""
     center, half = jnp.split(boxes_cxcywh, 2, axis=-1)
     half = half / 2
     return jnp.concatenate([center - half, center + half], axis=-1)
 
 
 def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
-    """Converts [..., 4] float boxes from corner form to centre form."""
+    """Converts [..., 4] float boxes from corner form to center form."""
     top_left, bottom_right = jnp.split(boxes, 2, axis=-1)
     return jnp.concatenate(
         [(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1
     )
+
+
+def widen(boxes: jax.Array, margin: jax.Array | float) -> jax.Array:
+    """Moves the sides of [..., 4] boxes outwards by a fraction of width and height.
+
+    A margin of 0 leaves every bit, also of infinite boxes.
+    """
+    top_left, bottom_right = jnp.split(boxes, 2, axis=-1)
+    outwards = margin * (bottom_right - top_left)
+    widened = jnp.concatenate([top_left - outwards, bottom_right + outwards], axis=-1)
+    return jnp.where(margin > 0, widened, boxes)
 
 
 def area(boxes: jax.Array) -> jax.Array:
@@ -32,7 +45,7 @@ def area(boxes: jax.Array) -> jax.Array:
 
 
 def _pairwise_intersection(a: jax.Array, b: jax.Array) -> jax.Array:
-    # One array per coordinate: an axis of two would keep a CPU from vectorising.
+    # One array per coordinate: an axis of two would keep a CPU from vectorizing.
     left_a, top_a, right_a, bottom_a = (a[:, None, i] for i in range(4))
     left_b, top_b, right_b, bottom_b = (b[None, :, i] for i in range(4))
     width = jnp.minimum(right_a, right_b) - jnp.maximum(left_a, left_b)
@@ -41,11 +54,7 @@ def _pairwise_intersection(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Intersection over union of every box of ``a`` with every box of ``b``.
-
-    Args:
-      a: [N, 4] float32.
-      b: [M, 4] float32.
+    """Intersection over union of [N, 4] boxes ``a`` with [M, 4] boxes ``b``, float32.
 
     Returns:
       [N, M] float32 in [0, 1]; nan where both boxes have no area.
@@ -56,11 +65,7 @@ def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Share of every box of ``b`` that lies inside every box of ``a``.
-
-    Args:
-      a: [N, 4] float32.
-      b: [M, 4] float32.
+    """Share of every box of ``b``, [M, 4], inside every box of ``a``, [N, 4], float32.
 
     Returns:
       [N, M] float32 in [0, 1]; nan where the box of ``b`` has no area.
@@ -68,7 +73,7 @@ def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:
     return _pairwise_intersection(a, b) / area(b)[None, :]
 
 
-def encode(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+def encode(boxes: jax.Array, anchors_cxcywh: Array) -> jax.Array:
     """Encodes boxes as offsets to anchors (SSD, Liu et al. 2016, with variances).
 
     Args:
@@ -86,7 +91,7 @@ def encode(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
     )
 
 
-def decode(deltas: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+def decode(deltas: jax.Array, anchors_cxcywh: Array) -> jax.Array:
     """Inverts `encode`: [..., 4] deltas and anchors to [..., 4] unclipped boxes."""
     offsets, log_sizes = jnp.split(deltas, 2, axis=-1)
     anchor_center, anchor_size = jnp.split(anchors_cxcywh, 2, axis=-1)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.structures import Array
 
 NEUTRAL = -1
 BACKGROUND = 0
@@ -35,7 +36,7 @@ def match_anchors(
     labels: jax.Array,
     is_object: jax.Array,
     is_crowd: jax.Array,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     *,
     positive_iou: float,
     negative_iou: float,
@@ -57,9 +58,6 @@ def match_anchors(
       positive_iou: least overlap of a positive anchor.
       negative_iou: overlap below which an anchor is background.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
-
-    Returns:
-      The matches of the image.
     """
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
     overlaps = _masked(box_ops.pairwise_iou(boxes, anchors), is_object)
@@ -82,7 +80,7 @@ def match_anchors(
 
 
 def _masked(overlaps: jax.Array, rows: jax.Array) -> jax.Array:
-    """Makes the rows of [G, A] that do not count lose every comparison."""
+    """Makes rows of [G, A] overlaps lose every comparison, unless they count."""
     # A box without area has nan overlap with an anchor without area; padding too.
     return jnp.where(rows[:, None], jnp.nan_to_num(overlaps), -1.0)
 
@@ -92,16 +90,9 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
 
     The definition: repeat, over the pairs of unserved objects and unclaimed anchors,
     take the pair of highest overlap (lowest object, then lowest anchor on ties).
-    Recomputing all row maxima each round costs G * A; but claiming an anchor only
-    ever lowers a row's maximum, so it is enough to recompute the row on top of the
-    list when its favourite is gone (lazy greedy, Minoux 1978).
-
-    Args:
-      overlaps: [G, A] float32, at least -1.
-      is_object: [G] bool.
-
-    Returns:
-      [A] int32, the object that claimed the anchor, or -1.
+    Recomputing all row maxima each round costs G * A.  But claiming an anchor only
+    lowers the maximum of a row, so it is enough to recompute the best row when its
+    favorite is taken (lazy greedy, Minoux 1978).
     """
     num_anchors = overlaps.shape[1]
 
@@ -120,7 +111,7 @@ def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
             row.astype(jnp.int32), mode="drop"
         )
         favorite = favorite.at[row].set(next_anchor)
-        # A row is out of the game once served, or when no anchor is left for it.
+        # A row is done once it has an anchor, or when no anchor is left for it.
         row_best = row_best.at[row].set(
             jnp.where(free, -jnp.inf, remaining[next_anchor])
         )

@@ -1,8 +1,8 @@
-"""Bilinear resizing with half-pixel centres, two taps, no anti-aliasing.
+"""Bilinear resizing with half-pixel centers, two taps, no anti-aliasing.
 
 `resize_bilinear` is for sizes known when tracing.  `resize_valid` reads only the
-valid top-left part of a padded canvas, whose size is a run-time value: images of
-many sizes then share one compiled program.
+valid top-left part of a padded canvas, given at run time: images of many sizes then
+share one compiled program.
 """
 
 import functools
@@ -15,16 +15,7 @@ import numpy as np
 def resize_bilinear(
     images: jax.Array, size: tuple[int, int], *, axes: tuple[int, int] = (-2, -1)
 ) -> jax.Array:
-    """Resizes two axes of an array to a static size.
-
-    Args:
-      images: float array.
-      size: new height and width.
-      axes: where height and width are.
-
-    Returns:
-      The array with the two axes resized, of the same type.
-    """
+    """Resizes two `axes` of a float array to a static `size`; the type stays."""
     for axis, length in zip(axes, size, strict=True):
         images = _resize_axis(images, axis % images.ndim, length)
     return images
@@ -65,7 +56,7 @@ def _transposed_taps(length: int, in_size: int) -> tuple[np.ndarray, np.ndarray]
     matrix = np.zeros((in_size, length), np.float32)
     np.add.at(matrix, (low, np.arange(length)), 1 - weight)
     np.add.at(matrix, (high, np.arange(length)), weight)
-    # Outputs of a sample are neighbours.
+    # Outputs of a sample are neighbors.
     first = np.argmax(matrix != 0, axis=1)
     last = length - 1 - np.argmax(matrix[:, ::-1] != 0, axis=1)
     used = matrix.any(axis=1)
@@ -101,9 +92,9 @@ def bilinear_taps(out_index: jax.Array, out_size, in_size):
 def _half_pixel_source(position: jax.Array, scale: jax.Array) -> jax.Array:
     """``position * scale - 0.5``, rounded once, as a fused multiply-add does.
 
-    PyTorch compiles to one.  Rounding twice moves samples by up to 1e-5 pixels, the
-    largest difference from the original there was.  Both products here are exact:
-    each half of the scale has 12 bits, and so has a position below 2048.
+    PyTorch compiles to one.  Rounding twice moves samples by up to 1e-5 pixels, once
+    the largest difference from the original.  Both products here are exact: each half
+    of the scale has 12 bits, and so has a position below 2048.
     """
     coarse = jax.lax.reduce_precision(scale, exponent_bits=8, mantissa_bits=11)
     return (position * coarse - 0.5) + position * (scale - coarse)

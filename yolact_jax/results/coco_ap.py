@@ -1,13 +1,9 @@
-"""COCO average precision of detected instances, measured by pycocotools.
-
-Everything here runs on the host and knows no model: instances become COCO result
-entries (`coco_results`, `collect_results`), which can be written to disk
-(`write_results`) and scored against a COCO annotation dictionary (`evaluate_coco`).
-"""
+"""COCO average precision of detected instances, measured by pycocotools."""
 
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -25,7 +21,7 @@ __all__ = [
     "write_results",
 ]
 
-_IOU_TYPES = {"mask": "segm", "box": "bbox"}
+_IOU_TYPES: dict[str, Literal["segm", "bbox"]] = {"mask": "segm", "box": "bbox"}
 _AREA_SUFFIXES = {"": 0, "s": 1, "m": 2, "l": 3}  # the order of COCOeval's areaRng
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _REQUIRED_FIELDS = ("image_id", "category_id", "bbox", "area", "segmentation")
@@ -80,13 +76,9 @@ def evaluate_coco(
 
 
 def format_table(metrics: dict[str, float]) -> str:
-    """Lays out AP in percent: a row for boxes and masks, and one for every class.
+    """Formats AP in percent: a row for boxes and masks, and one for every class.
 
-    Args:
-      metrics: What `evaluate_coco` returned.
-
-    Returns:
-      Lines of text without a trailing newline; "-" stands for nan.
+    "-" stands for nan; there is no trailing newline.
     """
     lines = ["      " + "".join(f"{name:>7}" for name in _COLUMNS)]
     for kind in ("box", "mask"):
@@ -169,11 +161,7 @@ def _precision(
     image_ids: list[int],
     max_detections: int,
 ) -> np.ndarray:
-    """Interpolated precision, -1 where there is no ground truth.
-
-    Returns:
-      [10 IoU thresholds, 101 recalls, categories, 4 area ranges] float64.
-    """
+    """Interpolated precision, -1 where there is no ground truth."""
     indexed = _index_results(results, truth, kind)
     evaluator = COCOeval(truth, indexed, _IOU_TYPES[kind])
     evaluator.params.imgIds = image_ids

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from yolact_jax.data import rle
 from yolact_jax.files import write_json
 from yolact_jax.results.instances import Instances
-from yolact_jax.results.outlines import run_lengths
 
 
 def coco_results(
@@ -23,7 +23,7 @@ def coco_results(
 ) -> tuple[list[dict], list[dict]]:
     """Converts the instances of one image to COCO result entries.
 
-    Instances whose box has no area are left out of both lists, so that the lists stay
+    Instances with a box without area are left out of both lists, so that the lists stay
     aligned.
 
     Args:
@@ -35,15 +35,16 @@ def coco_results(
 
     Returns:
       Box entries, with ``bbox`` as (x, y, width, height) in pixels, and mask entries,
-      with ``segmentation`` as a compressed run-length code whose counts are a str.
+      with ``segmentation`` as a compressed run-length code with ``counts`` as str.
 
     Raises:
       ValueError: If a label has no entry in ``category_ids``.
     """
     _check_labels(instances.labels, len(category_ids), image_id)
     if mask_scores is None:
-        ranked = instances.mask_scores is not None
-        mask_scores = instances.mask_scores if ranked else instances.scores
+        mask_scores = instances.mask_scores
+    if mask_scores is None:
+        mask_scores = instances.scores
     boxes, masks = [], []
     pairs = zip(instances.boxes_px, instances.packed, strict=True)
     for i, (box, mask) in enumerate(pairs):
@@ -53,7 +54,7 @@ def coco_results(
         category_id = int(category_ids[int(instances.labels[i])])
         entry = {"image_id": int(image_id), "category_id": category_id}
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        segmentation = run_lengths(mask)
+        segmentation = rle.encode(mask)
         boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
         masks.append(
             entry | {"segmentation": segmentation, "score": float(mask_scores[i])}
@@ -91,13 +92,8 @@ def write_results(
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes ``bbox_detections.json`` and ``mask_detections.json`` into a folder.
 
-    Each file appears complete or not at all. The names are those of the original
-    implementation, and the files can be submitted to the COCO server.
-
-    Args:
-      directory: Folder to write to; made if missing.
-      box_results: Box entries.
-      mask_results: Mask entries.
+    Each file appears complete or not at all; the folder is created if missing.  The
+    names are those of the original, and the COCO server accepts the files.
 
     Returns:
       The paths of the box file and of the mask file.

@@ -52,7 +52,7 @@ def draw_instances(
       class_names: Name of every label; None takes those of the instances.
       score_threshold: Instances with a lower score are left out.
       max_instances: How many are drawn at most, best first; None draws all.
-      color_by: "rank" gives every instance another of the 19 colours, "class" gives
+      color_by: "rank" gives every instance another of the 19 colors, "class" gives
         those of one class the same, for video.
       scale: Enlargement of the picture before drawing.
       mask_alpha: Opacity of the masks, 0 (invisible) to 1.
@@ -99,13 +99,13 @@ def image_grid(
     margin: int = 8,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> np.ndarray:
-    """Tiles pictures row by row; smaller ones are centred in their cell.
+    """Tiles pictures row by row; smaller ones are centered in their cell.
 
     Args:
       images: Pictures of any size, each [h, w, 3] uint8 RGB.
       columns: Pictures in a row; the last row may have fewer.
       margin: Pixels between pictures; there is none around the grid.
-      background: RGB colour behind the pictures.
+      background: RGB color behind the pictures.
 
     Returns:
       [height, width, 3] uint8 RGB.
@@ -136,11 +136,7 @@ def image_grid(
 
 
 def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes [h, w, 3] uint8 RGB to a file, which appears complete or not at all.
-
-    Args:
-      path: ends in .png, .jpg or .jpeg.
-      image: the picture.
+    """Writes [h, w, 3] uint8 RGB to a .png, .jpg or .jpeg file, all or nothing.
 
     Raises:
       ValueError: If the image is not uint8 RGB, or the path ends in something else.
@@ -151,7 +147,7 @@ def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def encode_picture(image: np.ndarray, suffix: str) -> bytes:
-    """Encodes [h, w, 3] uint8 RGB as what a suffix of `write_picture` says."""
+    """Encodes [h, w, 3] uint8 RGB in the format of a suffix, see `write_picture`."""
     _check_rgb(image, "image")
     if suffix.lower() not in _PICTURE_SUFFIXES:
         raise ValueError(
@@ -184,7 +180,7 @@ def _check_rgb(image: np.ndarray, name: str) -> None:
 
 
 def _unit(picture: np.ndarray) -> float:
-    """A length that lines and text are proportional to, in pixels."""
+    """The length in pixels that lines and text are proportional to."""
     return float(np.sqrt(picture.shape[0] * picture.shape[1]))
 
 
@@ -209,7 +205,7 @@ def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _paint_mask(picture, mask, color, alpha) -> None:
-    """Blends colour over the mask, in place, and draws a stronger outline."""
+    """Blends color over the mask, in place, and draws a stronger outline."""
     opacity = _soft_mask(mask, *picture.shape[:2])
     x, y, width, height = cv2.boundingRect((opacity > 0).astype(np.uint8))
     window = slice(y, y + height), slice(x, x + width)
@@ -246,7 +242,7 @@ def _draw_labels(picture, texts, boxes_px, colors) -> None:
 
 
 def _label_chip(text, color, line_height, picture_shape) -> np.ndarray:
-    """Renders text on colour, [height, width, 3] uint8, to fit into the picture."""
+    """Renders text on color, [height, width, 3] uint8, small enough for the picture."""
     zoom = 4  # OpenCV's own anti-aliasing of small text is poor
     font_scale = zoom * line_height / 42  # capitals are 22 pixels high at scale 1
     stroke = max(1, round(1.6 * font_scale))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from yolact_jax.data.images import MAX_PIXELS, list_images, read_image
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
 from yolact_jax.results.folder import results_folder
 from yolact_jax.results.instances import Instances
@@ -21,7 +22,7 @@ def predict_files(
     source: str | Path,
     output: str | Path,
     *,
-    score_threshold: float = 0.3,
+    options: PredictOptions | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> list[str]:
@@ -30,18 +31,18 @@ def predict_files(
     Args:
       predictor: the model.
       source: an image file, or a folder of them.
-      output: folder for the pictures and ``detections.json``; made if missing.
-      score_threshold: least score of a detection in pictures and json.
-      overwrite: replace the results of earlier calls in `output`; see
-        `results_folder`, which says what is written when, and never other files.
-      max_pixels: images whose files say that they have more are skipped.
+      output: folder for the pictures and ``detections.json``; created if missing.
+      options: which objects to find, and how far their masks reach.
+      overwrite: replace the results of earlier calls in `output`, never other files;
+        see `results_folder`.
+      max_pixels: images that state more pixels are skipped.
 
     Returns:
       One sentence for every image that could not be read and was skipped.
 
     Raises:
-      ValueError: if there is no image, `output` has results or another file that
-        would be replaced, or it cannot be written.
+      ValueError: if there is no image, an option is wrong, `output` has results or
+        another file that would be replaced, or it cannot be written.
     """
     paths = list_images(source)
     problems: list[str] = []
@@ -63,8 +64,10 @@ def predict_files(
         {"id": int(i), "name": name}
         for i, name in zip(predictor.category_ids, predictor.class_names, strict=True)
     ]
+    options = options or PredictOptions()
+    found = predictor.stream(images(), **vars(options))  # Here for its checks.
     with results_folder(output, paths, categories, overwrite=overwrite) as results:
-        for instances in predictor.stream(images(), score_threshold=score_threshold):
+        for instances in found:
             path = read.pop(0)
             write_picture(results.pictures[path], _draw(instances))
             results.add(path, instances.packed.size, instances.to_coco())

@@ -1,4 +1,4 @@
-"""A folder of pictures and one json that takes the place of no other file."""
+"""A folder of pictures and one json that replaces no other file."""
 
 import contextlib
 import itertools
@@ -19,7 +19,7 @@ _LONGEST_NAME = 255  # bytes, on all usual file systems
 
 
 class Results:
-    """What is found in the images so far.
+    """The objects found in the images so far.
 
     Attributes:
       pictures: source -> the file for its picture.
@@ -32,7 +32,6 @@ class Results:
         categories: Sequence[dict[str, Any]],
         partial: TextIO,
     ):
-        """Takes the open file that holds what is done if the process is killed."""
         self.pictures = pictures
         self._content = {"info": info, "images": [], "annotations": []}
         self._categories, self._partial = list(categories), partial
@@ -40,7 +39,7 @@ class Results:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the json holds: COCO annotations with scores."""
+        """The content of the json: COCO annotations with scores."""
         return {**self._content, "categories": self._categories}
 
     def add(
@@ -49,7 +48,7 @@ class Results:
         """Adds an image and its objects, and numbers them.
 
         Args:
-          source: of the image; its picture is written before.
+          source: of the image; its picture is written already.
           size: (height, width) in pixels.
           annotations: COCO annotations; `id` and `image_id` are set here.
         """
@@ -84,22 +83,23 @@ def results_folder(
 ) -> Iterator[Results]:
     """Opens a folder for the pictures and ``detections.json`` of some images.
 
-    Every image that is added is at once a line of ``detections.partial.jsonl``, which a
-    killed process leaves behind.  At the end, also after an error, ``detections.json``
-    takes its place.
+    Every image that is added becomes a line of ``detections.partial.jsonl`` at once,
+    which a killed process leaves behind.  At the end, also after an error,
+    ``detections.json`` replaces it.
 
     Args:
-      folder: made if missing.
+      folder: created if missing.
       sources: the image files, which are never written to, also by another name.
       categories: COCO categories of the json.
-      overwrite: replace what earlier calls wrote in `folder`; other files never.
+      overwrite: replace what earlier calls wrote in `folder`, never other files.
 
     Yields:
       Where to add the results.
 
     Raises:
-      ValueError: the folder has results already or a file that would be replaced,
-        before anything is written; or it cannot be written.
+      ValueError: before anything is written, if the folder has results already or a
+      file
+        that would be replaced; or if it cannot be written.
     """
     folder = Path(folder)
     partial = folder / PARTIAL_FILE
@@ -124,7 +124,7 @@ def results_folder(
 
 
 def _written_before(folder: Path, overwrite: bool) -> set[str]:
-    """Names of the pictures of earlier calls, which their files list."""
+    """Names the pictures of earlier calls, as listed in their files."""
     names: set[str] = set()
     for file in (folder / DETECTIONS_FILE, folder / PARTIAL_FILE):
         if not os.path.lexists(file):
@@ -132,14 +132,14 @@ def _written_before(folder: Path, overwrite: bool) -> set[str]:
         if not overwrite:
             raise ValueError(
                 f"`output` {folder} has a {file.name} already; choose another folder,"
-                " or allow to overwrite the results of earlier."
+                " or allow overwriting earlier results."
             )
         names |= _listed_pictures(file)
     return names
 
 
 def _listed_pictures(file: Path) -> set[str]:
-    """Reads which pictures were written together with a file."""
+    """Reads which pictures were written with a file."""
     try:
         if file.is_file():
             with file.open(encoding="utf-8") as stream:
@@ -155,7 +155,7 @@ def _listed_pictures(file: Path) -> set[str]:
 
 
 def _check_free(pictures, sources: Sequence[Path], written: set[str]) -> None:
-    """Raises for pictures that would take the place of other files."""
+    """Raises for pictures that would replace other files."""
     originals = {_identity(source) for source in sources} - {None}
     taken = [
         picture
@@ -174,7 +174,7 @@ def _check_free(pictures, sources: Sequence[Path], written: set[str]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """The same for all names of a file; None if there is no file."""
+    """Identifies a file, whatever its name; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -183,10 +183,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def picture_names(sources: Sequence[Path]) -> dict[Path, str]:
-    """Names the picture of each image, all different also where case makes none.
-
-    Args:
-      sources: the image files.
+    """Names the picture of each image file; names differ even where case is ignored.
 
     Returns:
       ``name.png``; ``name.jpg.png`` where images differ in suffix or case only; with a
@@ -205,7 +202,7 @@ def picture_names(sources: Sequence[Path]) -> dict[Path, str]:
 
 
 def _folded(name: str) -> str:
-    """The same for names that some file system takes for one."""
+    """Maps names that some file system treats as one to the same text."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -1,9 +1,10 @@
-"""Instances in the formats of others: COCO, labelme, supervision."""
+"""Instances in other formats: COCO, labelme, supervision."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yolact_jax.data import rle
 from yolact_jax.results import outlines
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def coco_annotations(
 
 def _segmentation(mask: np.ndarray, kind: str) -> Any:
     if kind == "rle":
-        return outlines.run_lengths(mask)
+        return rle.encode(mask)
     return [ring.ravel().tolist() for ring in outlines.rings(mask)]
 
 
@@ -75,7 +76,8 @@ def labelme_content(instances: "Instances", image_path: str) -> dict:
 def supervision_detections(instances: "Instances") -> Any:
     """Makes a `supervision.Detections`, see `Instances.to_supervision`."""
     try:
-        import supervision
+        # Optional, so not always there when types are checked.
+        import supervision  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             "to_supervision() needs the supervision package: "

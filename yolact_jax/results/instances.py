@@ -1,4 +1,4 @@
-"""What was found in an image, and all it can be turned into."""
+"""The objects found in an image, and what they can be turned into."""
 
 import functools
 import os
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from yolact_jax.data import rle
 from yolact_jax.results import formats, outlines
 from yolact_jax.results.draw import draw_instances, encode_picture, write_picture
 from yolact_jax.structures import PackedMasks
@@ -16,7 +17,7 @@ from yolact_jax.structures import PackedMasks
 class Instances:
     """Objects found in one image, best first.
 
-    Masks are held eight pixels a byte; `masks` unpacks all, iteration one at a time.
+    Masks are stored eight pixels a byte; `masks` unpacks all, iteration one at a time.
 
         >>> result = model.predict("photo.jpg")
         >>> sure = result[result.scores > 0.5]
@@ -60,7 +61,7 @@ class Instances:
 
     @functools.cached_property
     def masks(self) -> np.ndarray:
-        """[n, height, width] bool, at the size of the image; not to be written to."""
+        """[n, height, width] bool, at the size of the image; read-only."""
         masks = self.packed.unpack()
         masks.flags.writeable = False
         return masks
@@ -117,7 +118,7 @@ class Instances:
         return Instances(**fields | changes)
 
     def ranked_by_mask(self) -> "Instances":
-        """Puts the scores of the masks, if there are any, in place of the others."""
+        """Replaces the scores by those of the masks, if there are any."""
         if self.mask_scores is None:
             return self
         order = np.argsort(-self.mask_scores, kind="stable")
@@ -130,7 +131,7 @@ class Instances:
 
         Returns:
           For every object its rings, one for each connected part, as [m, 2] float32
-          x and y in pixels; an object whose mask is empty has none.
+          x and y in pixels; none for an empty mask.
         """
         return [outlines.rings(mask) for mask in self.packed]
 
@@ -142,7 +143,7 @@ class Instances:
         Returns:
           For every object ``{"size": [height, width], "counts": str}``.
         """
-        return [outlines.run_lengths(mask) for mask in self.packed]
+        return [rle.encode(mask) for mask in self.packed]
 
     def to_coco(
         self, image_id: int = 1, *, segmentation: str = "rle", first_id: int = 1
@@ -158,8 +159,8 @@ class Instances:
 
         Returns:
           Dicts with id, image_id, category_id, bbox as (x, y, width, height) in pixels,
-          area in pixels, segmentation, iscrowd and score.  Objects whose box or mask
-          is empty are left out, as readers of COCO files refuse them.
+          area in pixels, segmentation, iscrowd and score.  Objects with an empty box or
+          mask are left out, as readers of COCO files refuse them.
 
         Raises:
           ValueError: if `segmentation` is neither.
@@ -202,7 +203,7 @@ class Instances:
             >>> first = result.crops()[0]
 
         Args:
-          background: whether to keep what is around the object in its box.
+          background: whether to keep the background of the object in its box.
 
         Returns:
           [h, w, 4] uint8 RGBA, transparent outside of the mask; or with `background`
@@ -233,7 +234,7 @@ class Instances:
         return draw_instances(self._known_image(), self, **options)
 
     def save(self, path: str | os.PathLike, **options: Any) -> None:
-        """Writes the drawing as a PNG or JPEG file, which appears at once.
+        """Writes the drawing as a PNG or JPEG file, completely or not at all.
 
             >>> result.save("out.png")
 

@@ -1,24 +1,11 @@
-"""One mask as rings, run lengths or a cut-out."""
+"""One mask as rings or a cut-out."""
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
-
-
-def run_lengths(mask: np.ndarray) -> dict:
-    """Codes a [height, width] bool mask as COCO does, counts as str for JSON."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "size": [int(side) for side in code["size"]],
-        "counts": code["counts"].decode("ascii"),
-    }
 
 
 def rings(mask: np.ndarray) -> list[np.ndarray]:
-    """Outlines a mask along the edges of its pixels; holes are filled.
-
-    Args:
-      mask: [height, width] bool.
+    """Outlines a [height, width] bool mask along the edges of its pixels; fills holes.
 
     Returns:
       For each connected part [m, 2] float32 x and y of the corners, pixels.
@@ -35,7 +22,7 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """Leaves out points between neighbours on one line."""
+    """Leaves out points between neighbors on one line."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     step = points - np.roll(points, 1, axis=0)
     following = np.roll(step, -1, axis=0)
@@ -46,7 +33,7 @@ def _corners(points: np.ndarray) -> np.ndarray:
 def cut_out(
     image: np.ndarray, box_px: np.ndarray, mask: np.ndarray, background: bool
 ) -> np.ndarray:
-    """Cuts out the window of a box, or of a mask and with it as the alpha channel."""
+    """Cuts out a box, or a mask, which then becomes the alpha channel."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if background or not width:
         x, y = np.floor(box_px[:2]).astype(int)

@@ -1,7 +1,7 @@
 """Average precision of a model on the images of a split.
 
-The two halves can run in different places: what is detected in parts of the split
-(`detect_images`) is scored together (`evaluate_detected`).
+The two halves can run in different processes: `detect_images` works on parts of a
+split, `evaluate_detected` scores them together.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from yolact_jax.results.predictor import Predictor
 
 @dataclasses.dataclass(frozen=True)
 class Detected:
-    """What a model has found in some images.
+    """The detections in some images.
 
     Attributes:
       image_ids: of the images, also of those without a detection.
@@ -33,16 +33,7 @@ class Detected:
 def detect_images(
     predictor: Predictor, source: RecordSource, indices: Iterable[int]
 ) -> Detected:
-    """Runs a model over some images of a split.
-
-    Args:
-      predictor: The model.
-      source: Images and annotations.
-      indices: Which images of the source.
-
-    Returns:
-      What it finds, the images in no particular order.
-    """
+    """Detects in the images of a source with some indices, in no particular order."""
     image_ids = []
 
     def images() -> Iterator[np.ndarray]:
@@ -72,8 +63,8 @@ def evaluate_detected(
       max_detections: How many detections per image and class are counted.
 
     Returns:
-      The metrics of `evaluate_coco`, the box entries and the mask entries, these in
-      the order of the source however the images were parted.
+      The metrics of `evaluate_coco`, the box entries and the mask entries, in the order
+      of the source however the images were divided.
     """
     truth = coco_ground_truth(source)
     place = {image["id"]: index for index, image in enumerate(truth["images"])}

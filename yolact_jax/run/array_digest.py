@@ -1,4 +1,4 @@
-"""A record of the arrays of a pytree, to recognise them by when they are read again."""
+"""Records the arrays of a pytree, to recognize them when they are read again."""
 
 import zlib
 from typing import Any
@@ -11,14 +11,10 @@ Record = dict[str, list]
 
 
 def describe(tree: Any, *, checksums: bool = False) -> Record:
-    """Describes all arrays of a pytree.
+    """Describes all arrays of a pytree, as JSON can hold it.
 
-    Args:
-      tree: a pytree of arrays, or without checksums of abstract arrays.
-      checksums: whether to read the values, each whole on this host.
-
-    Returns:
-      The record; JSON can hold it.
+    With `checksums`, reads the values, each whole on this host; without, abstract
+    arrays will do.
     """
     record = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -34,8 +30,8 @@ def require_same_shapes(saved: Record, wanted: Record, what: str) -> None:
     """Refuses arrays of other names, types or shapes.
 
     Args:
-      saved: record of a checkpoint.
-      wanted: record of the state of a model.
+      saved: description of a checkpoint.
+      wanted: description of the state of a model.
       what: names the checkpoint.
 
     Raises:
@@ -52,7 +48,7 @@ def require_same_shapes(saved: Record, wanted: Record, what: str) -> None:
 
 
 def changed_array(saved: Record, restored: Record) -> str | None:
-    """Finds an array whose values are not those saved; returns its name, or None."""
+    """Returns the name of an array that changed since it was saved, or None."""
     return next((name for name in saved if saved[name] != restored[name]), None)
 
 

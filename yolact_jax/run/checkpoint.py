@@ -1,8 +1,8 @@
-"""Saving and restoring training states: with `layout` the only users of Orbax.
+"""Saves and restores training states; only this file and `layout` use Orbax.
 
-A checkpoint is written under a temporary name and renamed when it is complete. With it
-goes a record of its arrays (type, shape, checksum), which tells a damaged checkpoint
-from a whole one, and from one of another model. `layout` says what its folder holds.
+A checkpoint is written under a temporary name and renamed when it is complete.  A
+description of its arrays (type, shape, checksum) goes with it, which shows whether it
+is damaged or of another model.  `layout` says what its folder holds.
 """
 
 import contextlib
@@ -54,15 +54,12 @@ def open_manager(
 ) -> Iterator[ocp.CheckpointManager]:
     """Opens the checkpoints of a run, for the one process that writes them.
 
-    Saving goes on in the background; leaving the context waits for it.
+    Saves run in the background; leaving the context waits for them.
 
     Args:
       workdir: folder of the run.
       keep: number of newest checkpoints kept.
-      best_step: asked at each save which checkpoint to keep besides, None for none.
-
-    Yields:
-      The manager.
+      best_step: called at each save: another checkpoint to keep, or None.
 
     Raises:
       SaveError: if the last checkpoint could not be written.
@@ -76,7 +73,7 @@ def open_manager(
 
 
 def open_for_reading(workdir: str | Path) -> ocp.CheckpointManager:
-    """Opens the checkpoints of a run that may still be going on; changes nothing."""
+    """Opens the checkpoints of a run that may be in progress; changes nothing."""
     # Orbax's own read_only warns of itself.
     return _open(workdir, ocp.CheckpointManagerOptions(create=False))
 
@@ -101,7 +98,7 @@ def save(
       step: updates done.
       state: a dataclass or dict of pytrees of arrays, each whole on this host; its
         fields "params", "batch_stats" and "average" are the variables.
-      notes: what else belongs to the state; what JSON can hold.
+      notes: what else belongs to the state, as JSON can hold it.
 
     Raises:
       SaveError: if this checkpoint, or the one before, cannot be written.
@@ -130,7 +127,7 @@ def wait(manager: ocp.CheckpointManager) -> None:
 
 @contextlib.contextmanager
 def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
-    """Words a failure to write as one sentence, and gives its space back."""
+    """Turns a failed write into one sentence, and frees its space."""
     try:
         yield
     except Exception as error:
@@ -146,7 +143,7 @@ def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
 
 
 def remove_unfinished(manager: ocp.CheckpointManager) -> list[str]:
-    """Removes what interrupted saves have left behind; returns the names."""
+    """Removes what interrupted saves left behind; returns the names."""
     folders = sorted(Path(manager.directory).glob("*.orbax-checkpoint-tmp*"))
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -171,21 +168,18 @@ def restore(
 
 
 def restore_newest(manager: ocp.CheckpointManager, like: Any) -> tuple[Any, dict]:
-    """Restores the newest checkpoint that is whole.
+    """Restores the newest undamaged checkpoint, and the notes saved with it.
 
-    Damaged ones that are newer are named in the log and put aside, in the folder
-    ``bad_checkpoints`` beside ``checkpoints``.
+    Newer, damaged ones are named in the log and moved to ``bad_checkpoints``, next to
+    ``checkpoints``.
 
     Args:
       manager: from `open_manager`, with at least one checkpoint.
       like: as for `restore`.
 
-    Returns:
-      The pytree and the notes that were saved with it.
-
     Raises:
-      ValueError: if the checkpoint is of another model, or none is whole; then the
-        folder is as it was.
+      ValueError: if the checkpoint is of another model, or all are damaged; then the
+        folder is unchanged.
     """
     damaged: dict[int, DamagedCheckpointError] = {}
     for step in sorted(manager.all_steps(), reverse=True):
@@ -200,14 +194,14 @@ def restore_newest(manager: ocp.CheckpointManager, like: Any) -> tuple[Any, dict
         manager.reload()
         return restored
     raise ValueError(
-        f"No checkpoint in {manager.directory} can be read, so the run cannot go on; "
-        f"use another workdir, or move this folder away to start over. "
+        f"No checkpoint in {manager.directory} can be read, so the run cannot "
+        f"continue; use another workdir, or move this folder away to start over. "
         + " ".join(str(error) for error in damaged.values())
     )
 
 
 def _read(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, dict]:
-    """Reads a checkpoint and compares it with its record."""
+    """Reads a checkpoint and compares it with its description."""
     what = f"Checkpoint {step} in {manager.directory}"
     record = _read_record(manager, step, what)
     require_same_shapes(record["arrays"], describe(like), what)
@@ -218,11 +212,7 @@ def _read(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, di
 
 
 def read_old_variables(workdir: str | Path, step: int) -> dict:
-    """Reads the variables of a checkpoint in which one Orbax item holds everything.
-
-    Args:
-      workdir: folder of the run.
-      step: one of its checkpoints.
+    """Reads the variables of a checkpoint of the old layout, with one Orbax item.
 
     Returns:
       The fields of the state that hold variables, as dicts of NumPy arrays.

@@ -1,4 +1,4 @@
-"""Failures to write, in words that say what to do."""
+"""Failures to write, in sentences that say what to do."""
 
 import contextlib
 import errno
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OTHER = (errno.EFBIG, errno.EROFS, errno.EIO)
-ADVICE = "Make room, then run the same command to go on."
+ADVICE = "Make room, then run the same command to continue."
 
 
 @contextlib.contextmanager
 def explaining_full_disk(workdir: str | os.PathLike) -> Iterator[None]:
-    """Says which folder is full, where the system only says that a disk is."""
+    """Names the folder that does not fit; the system only says that a disk is full."""
     try:
         yield
     except OSError as error:
@@ -27,11 +27,7 @@ def explaining_full_disk(workdir: str | os.PathLike) -> Iterator[None]:
 def cause_of(error: BaseException) -> str:
     """Shortens an error to the words of the operating system, or to one line.
 
-    Args:
-      error: of a library whose message may be long.
-
-    Returns:
-      Such as "No space left on device".
+    The result is such as "No space left on device".
     """
     text = str(error).strip()
     for code in (*_DISK_FULL, *_OTHER):

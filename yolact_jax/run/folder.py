@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import logging
 import platform
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yolact_jax.config import Config, from_config_dict
-from yolact_jax.files import write_json
+from yolact_jax.files import read_json, write_json
 
 if TYPE_CHECKING:  # TFDS takes a second to import.
     from yolact_jax.data.records.dataset import Dataset
@@ -43,7 +43,7 @@ _FREE_FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is needed to use the checkpoints of a run.
+    """What the checkpoints of a run are used with.
 
     Attributes:
       config: the resolved config.
@@ -57,7 +57,7 @@ class Run:
 
 
 def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
-    """Writes config, classes and versions of a run into its folder, which is made."""
+    """Writes config, classes and versions of a run into its folder, also a new one."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _CONFIG_FILE, dataclasses.asdict(config), indent=2)
@@ -71,7 +71,7 @@ def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the libraries that results depend on, and the machine."""
+    """Returns versions of Python and of the libraries that matter, and the machine."""
     found = {"python": platform.python_version(), "machine": platform.platform()}
     for name in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -83,7 +83,7 @@ def load_run(workdir: str | Path) -> Run:
     """Reads what `save_run` wrote.
 
     Raises:
-      ValueError: if the folder is not that of a run.
+      ValueError: if the folder is not that of a run, or one of the files is damaged.
     """
     folder = Path(workdir)
     for name in (_CONFIG_FILE, _DATASET_FILE):
@@ -92,21 +92,56 @@ def load_run(workdir: str | Path) -> Run:
                 f"`workdir` {folder} has no {name}; it must be a folder in which "
                 f"train.py has run."
             )
-    try:
-        config = from_config_dict(_read_json(folder / _CONFIG_FILE))
-    except ValueError as error:
-        raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
-    classes = _read_json(folder / _DATASET_FILE)
+    with _telling_the_cure():
+        values = read_json(folder / _CONFIG_FILE)
+        missing = {field.name for field in dataclasses.fields(Config)} - values.keys()
+        if missing:
+            raise ValueError(
+                f"{folder / _CONFIG_FILE} is damaged: it has no {min(missing)}."
+            )
+        try:
+            config = from_config_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
+        classes = _read_classes(folder / _DATASET_FILE)
     return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
 
 
+@contextlib.contextmanager
+def _telling_the_cure() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Put a copy of the file back, or that of a training started anew "
+            f"in another folder with the same config and data."
+        ) from error
+
+
+def _read_classes(path: Path) -> dict[str, Any]:
+    """Reads classes and fingerprint; refuses impossible lists."""
+    content = read_json(path)
+    kinds = {"class_names": str, "category_ids": int}
+    for name, kind in kinds.items():
+        found = content.get(name)
+        if not isinstance(found, list) or {type(v) for v in found} != {kind}:
+            raise ValueError(
+                f"{path} is damaged: its {name} must be a list of {kind.__name__}."
+            )
+    if len({len(content[name]) for name in kinds}) != 1:
+        raise ValueError(f"{path} is damaged: each class must have one name and id.")
+    if not isinstance(content.get("fingerprint"), str):
+        raise ValueError(f"{path} is damaged: its fingerprint must be a string.")
+    return content
+
+
 def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
-    """Refuses to go on with another model or other data; logs what else differs.
+    """Refuses to continue with another model or other data; logs other differences.
 
     Args:
       workdir: folder of a run.
-      config: the config to go on with.
-      dataset: the dataset to go on with.
+      config: the config to continue with.
+      dataset: the dataset to continue with.
 
     Raises:
       ValueError: if the folder is not that of a run, the model differs, or the
@@ -121,13 +156,13 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
                 f"{folder} holds the run of another model: {change}; use another "
                 f"workdir, or the config that it was started with."
             )
-        _LOGGER.info("The run goes on with a change: %s.", change)
+        _LOGGER.info("The run continues with a change: %s.", change)
     _check_same_data(folder, dataset)
     _log_changed_versions(folder)
 
 
 def _check_same_data(folder: Path, dataset: "Dataset") -> None:
-    old = _read_json(folder / _DATASET_FILE)["fingerprint"]
+    old = _read_classes(folder / _DATASET_FILE)["fingerprint"]
     if old != dataset.fingerprint:
         raise ValueError(
             f"{folder} holds a run on other data: the fingerprint of the annotations "
@@ -137,18 +172,23 @@ def _check_same_data(folder: Path, dataset: "Dataset") -> None:
 
 
 def _log_changed_versions(folder: Path) -> None:
-    path = folder / _VERSIONS_FILE
-    old, new = (_read_json(path) if path.is_file() else {}), versions()
+    old, new = _old_versions(folder / _VERSIONS_FILE), versions()
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             _LOGGER.info(
-                "The run goes on with %s %s instead of %s: results may differ in the "
-                "last digits.",
+                "The run continues with %s %s instead of %s: results may differ in "
+                "the last digits.",
                 name,
                 new[name],
                 old[name],
             )
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
+def _old_versions(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        _LOGGER.warning("%s; whether libraries have changed is not known.", error)
+        return {}

@@ -1,4 +1,4 @@
-"""What the folder of a checkpoint holds: variables for NumPy, the rest for Orbax.
+"""The content of a checkpoint: variables for NumPy, the rest for Orbax.
 
 ``variables/arrays.npz`` has what predicting needs.  ``rest`` is a standard item of
 Orbax with step and optimizer, which only training reads.
@@ -12,12 +12,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
+from orbax.checkpoint import future
 
 from yolact_jax.run.variables import (
     FIELDS,
     ITEM,
     OLD_ITEM,
-    nested,
     read_arrays,
     write_arrays,
 )
@@ -28,7 +28,7 @@ _REST = "rest"
 class _VariablesHandler(ocp.handlers.AsyncCheckpointHandler):
     """Writes variables with NumPy, within a folder that Orbax renames when complete."""
 
-    async def async_save(self, directory, args) -> list[ocp.future.Future]:
+    async def async_save(self, directory, args) -> list[future.Future]:
         """Copies the arrays, which training then overwrites, and writes them later."""
         if jax.process_index() != 0:
             return []
@@ -37,14 +37,14 @@ class _VariablesHandler(ocp.handlers.AsyncCheckpointHandler):
         async def write() -> None:
             write_arrays(directory, arrays)
 
-        return [ocp.future.CommitFutureAwaitingContractedSignals(write())]
+        return [future.CommitFutureAwaitingContractedSignals(write())]
 
     def save(self, directory, args) -> None:
-        """Orbax asks for it, and calls `async_save` only."""
+        """Required by Orbax, which calls only `async_save`."""
         raise NotImplementedError
 
     def restore(self, directory, args=None) -> None:
-        """`read_arrays` does it, without Orbax."""
+        """Not used: `read_arrays` reads without Orbax."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ class _Variables(ocp.args.CheckpointArgs):
 
 
 def handlers() -> dict[str, ocp.handlers.CheckpointHandler]:
-    """Handlers of the items by name, for a manager."""
+    """Returns the handlers of the items by name, for a manager."""
     return {
         ITEM: _VariablesHandler(),
         _REST: ocp.StandardCheckpointHandler(),
@@ -64,7 +64,7 @@ def handlers() -> dict[str, ocp.handlers.CheckpointHandler]:
 
 
 def save_args(state: Any) -> ocp.args.Composite:
-    """Arguments of a manager to save a state: a dataclass or a dict of pytrees."""
+    """Returns a manager's arguments to save a state: a dataclass or dict of pytrees."""
     variables, rest = _divided(state)
     items = {ITEM: _Variables(variables), _REST: ocp.args.StandardSave(rest)}
     return ocp.args.Composite(**items)
@@ -78,23 +78,20 @@ def _divided(state: Any) -> tuple[dict, dict]:
 
 
 def restored(manager: ocp.CheckpointManager, step: int, like: Any, what: str) -> Any:
-    """Reads a state, of this or the old layout.
+    """Reads a state of this or the old layout, in the structure of `like`.
 
     Args:
       manager: of the checkpoints.
       step: which of them.
       like: arrays, or abstract arrays with the shardings wanted.
       what: what to call the checkpoint in messages.
-
-    Returns:
-      What `like` is, with the values read.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     folder = Path(manager.directory) / str(step)
     if (folder / OLD_ITEM).is_dir():
         return _restore_item(manager, step, OLD_ITEM, abstract)
     variables, rest = _divided(abstract)
-    arrays = nested(read_arrays(folder, what))
+    arrays = read_arrays(folder, what)
     variables = jax.tree.map(_placed, {k: arrays[k] for k in variables}, variables)
     fields = variables | _restore_item(manager, step, _REST, rest)
     if isinstance(like, dict):

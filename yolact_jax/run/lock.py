@@ -13,6 +13,7 @@ from typing import BinaryIO
 import filelock
 
 _LOGGER = logging.getLogger(__name__)
+_LONGEST_BYTES = 1000
 LOCK_FILE = "run.lock"
 
 
@@ -22,15 +23,12 @@ class WorkdirInUseError(OSError):
 
 @contextlib.contextmanager
 def sole_training(workdir: str | Path) -> Iterator[None]:
-    """Keeps other trainings out of a folder; those who only read take no notice.
+    """Keeps other trainings out of a folder; readers are not affected.
 
-    The operating system holds the lock on ``run.lock``, and gives it back when this
-    process ends, by SIGKILL too.  The file says who holds it and is empty when all went
-    well; it is never removed, as whoever waits for a file that is gone would hold a
-    lock that nobody else sees.
-
-    Args:
-      workdir: folder of the run, made if missing.
+    The operating system holds the lock on ``run.lock``, and releases it when this
+    process ends, even by SIGKILL.  The file says who holds it; it is empty when all
+    went well.  It is never removed: whoever waits for a removed file would get a lock
+    that nobody else sees.  The folder is created if missing.
 
     Raises:
       WorkdirInUseError: if another training, of this process or another, has it.
@@ -38,7 +36,7 @@ def sole_training(workdir: str | Path) -> Iterator[None]:
     """
     path = Path(workdir) / LOCK_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not truncated when opened: it may tell of the holder. Unbuffered: others read it.
+    # Not truncated when opened: it may name the holder. Unbuffered: others read it.
     with open(path, "ab+", buffering=0, opener=_open_no_link) as file:
         locked = _lock(file, path.parent)
         _warn_of_unfinished(file, path.parent, locked=locked)
@@ -56,7 +54,7 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def _lock(file: BinaryIO, folder: Path) -> bool:
-    """Locks the file; returns False, with a warning, where that cannot be done."""
+    """Locks the file; returns False, with a warning, where that is impossible."""
     try:
         free = filelock.lock_descriptor(file.fileno(), blocking=False)
     except OSError as error:  # Some network file systems know no locks.
@@ -76,15 +74,15 @@ def _lock(file: BinaryIO, folder: Path) -> bool:
 
 
 def _warn_of_unfinished(file: BinaryIO, folder: Path, *, locked: bool) -> None:
-    """Warns if the last training may still go on where locks do not reach.
+    """Warns if the last training may still run where locks do not reach.
 
-    A lock proves that none does on this host.  Where a file system does not know
-    ``flock``, FUSE for one keeps the locks of each host to itself.
+    A lock proves that none runs on this host.  Some file systems without ``flock``,
+    such as FUSE, keep the locks of each host to itself.
     """
     holder = _read_holder(file)
     if holder and not (locked and holder["host"] == socket.gethostname()):
         _LOGGER.warning(
-            "The training in %s by %s did not end by itself; if it still goes on, stop "
+            "The training in %s by %s did not end by itself; if it still runs, stop "
             "one of the two.",
             folder,
             _describe(holder),
@@ -101,13 +99,16 @@ def _this_process() -> dict[str, str | int]:
 
 
 def _read_holder(file: BinaryIO) -> dict[str, str | int] | None:
-    """Reads what `_this_process` wrote; None if there is nothing, or no whole line."""
+    """Reads what `_this_process` wrote; None if there is nothing, or anything else."""
     try:
         file.seek(0)
-        holder = json.loads(file.read())
-        return {name: holder[name] for name in ("pid", "host", "started")}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        holder = json.loads(file.read(_LONGEST_BYTES))
+        kinds = {"pid": int, "host": str, "started": str}
+        if all(type(holder[name]) is kind for name, kind in kinds.items()):
+            return {name: holder[name] for name in kinds}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return None
 
 
 def _describe(holder: dict[str, str | int] | None) -> str:

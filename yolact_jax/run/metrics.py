@@ -1,72 +1,110 @@
 """The rows of ``metrics.jsonl``."""
 
 import json
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from yolact_jax.files import replacing
 
+_LOGGER = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
+_LARGEST = 2.0**63
 
 
 def append_row(
     workdir: str | Path, step: int, values: dict[str, float]
 ) -> dict[str, float | None]:
-    """Appends one row to the run's ``metrics.jsonl``.
+    """Appends one row to the run's ``metrics.jsonl``, and returns it.
 
     Args:
       workdir: folder of the run.
       step: training step the values belong to.
       values: numbers; what is not finite becomes null, as JSON has no nan.
-
-    Returns:
-      The row that was written.
     """
-    row = {"step": step}
+    row: dict[str, float | None] = {"step": step}
     for name, value in values.items():
         row[name] = float(value) if np.isfinite(value) else None
-    with open(Path(workdir) / METRICS_FILE, "a") as file:
-        file.write(json.dumps(row) + "\n")
+    with open(Path(workdir) / METRICS_FILE, "ab+") as file:
+        # Behind a line that a killed process has cut short comes a new one.
+        if file.seek(0, os.SEEK_END) and _last_byte(file) != b"\n":
+            file.write(b"\n")
+        file.write(json.dumps(row).encode() + b"\n")
     return row
 
 
+def step_of(row: Mapping[str, float | None]) -> int:
+    """The step of a row, which every row has."""
+    return int(cast("float", row["step"]))
+
+
 def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:
-    """Reads the rows of ``metrics.jsonl``; a line that was cut short is left out."""
-    path = Path(workdir) / METRICS_FILE
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    """Reads the rows of ``metrics.jsonl``; warns of other lines."""
+    return [row for _, row in _lines(workdir) if row is not None]
 
 
 def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
-    """Takes back the rows that a stopped run wrote after its last checkpoint.
+    """Removes and counts the rows that a stopped run wrote after its last checkpoint.
+
+    Lines that are no rows stay, except for a last one that was cut short.
 
     Args:
       workdir: folder of the run.
-      step: of the checkpoint; what was trained after it is going to come again.
+      step: of the checkpoint; rows of later steps will be written again.
       evaluated: whether the evaluation at this step is complete, and its row stays.
-
-    Returns:
-      The number of rows taken away.
     """
-    rows = read_rows(workdir)
-    kept = [
-        row
-        for row in rows
-        if row["step"] < step
-        or (row["step"] == step and (evaluated or "eval/mask_AP" not in row))
-    ]
+
+    def stays(row: dict | None) -> bool:
+        if row is None or row["step"] < step:
+            return True
+        return row["step"] == step and (evaluated or "eval/mask_AP" not in row)
+
+    lines = _lines(workdir)
+    kept = [line + b"\n" for line, row in lines if stays(row)]
     path = Path(workdir) / METRICS_FILE
     if path.is_file():
         with replacing(path) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    return len(rows) - len(kept)
+            temporary.write_bytes(b"".join(kept))
+    return len(lines) - len(kept)
+
+
+def _lines(workdir: str | Path) -> list[tuple[bytes, dict | None]]:
+    """Each line with its row, None if it has none; without a last one cut short."""
+    path = Path(workdir) / METRICS_FILE
+    *whole, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    lines = [(line, _row_of(line)) for line in (*whole, last)]
+    if lines[-1][1] is None:
+        lines.pop()
+    odd = [str(number) for number, (_, row) in enumerate(lines, 1) if row is None]
+    if odd:
+        _LOGGER.warning(
+            "%s: %d lines are no rows of metrics and are not used: %s.",
+            path,
+            len(odd),
+            ", ".join(odd[:5]) + (" and more" if len(odd) > 5 else ""),
+        )
+    return lines
+
+
+def _row_of(line: bytes) -> dict[str, float | None] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    fits = all(type(v) in (int, float, NoneType) for v in row.values())
+    return row if fits and all(abs(v or 0) < _LARGEST for v in row.values()) else None
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def average(window: Sequence[dict[str, float]]) -> dict[str, float]:

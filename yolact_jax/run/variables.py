@@ -4,10 +4,11 @@ A step folder holds ``variables/arrays.npz`` beside what only training needs, wh
 Orbax's.  Predicting reads the one and never starts the other.
 """
 
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,24 +28,51 @@ class DamagedCheckpointError(ValueError):
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays under their names; the file has a checksum of each."""
     with open(Path(folder) / _FILE, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **cast("Mapping[str, Any]", arrays))
 
 
-def read_arrays(folder: Path, what: str) -> dict[str, np.ndarray]:
-    """Reads what `write_arrays` wrote, comparing the checksums.
+def read_arrays(folder: Path, what: str) -> dict[str, Any]:
+    """Reads what `write_arrays` wrote as a tree; otherwise as `read_npz`."""
+    arrays = read_npz(Path(folder) / ITEM / _FILE, what)
+    try:
+        return _nested(arrays)
+    except ValueError as error:
+        raise DamagedCheckpointError(f"{what} is damaged: {error}") from error
+
+
+def read_npz(path: Path, what: str, *, ratio: int = 1) -> dict[str, np.ndarray]:
+    """Reads what `np.savez` wrote, comparing the checksums.
 
     Args:
-      folder: of the step.
-      what: what to call the checkpoint in messages.
+      path: the file.
+      what: what to call it in messages.
+      ratio: bytes that one byte of the file may stand for, 1 if it is not compressed.
 
     Raises:
       DamagedCheckpointError: if an array cannot be read or is not as it was written.
     """
     try:
-        with np.load(Path(folder) / ITEM / _FILE) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            most = ratio * path.stat().st_size
+            return dict(_read_member(archive, m, most) for m in archive.infolist())
+    except MemoryError:
+        raise
+    except Exception as error:  # Of a zip archive or an array, there are many.
         raise DamagedCheckpointError(f"{what} is damaged: {error}") from error
+
+
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int
+) -> tuple[str, np.ndarray]:
+    """Reads an array and its name; as `np.load`, but never more than `most` bytes."""
+    name = member.filename.removesuffix(".npy")
+    with archive.open(member) as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if max(math.prod(shape) * dtype.itemsize, member.file_size) > most:
+        raise ValueError(f"{name} claims {shape} {dtype}, more than the file holds")
+    with archive.open(member) as stream:
+        return name, np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def load_variables(workdir: str | Path, step: int) -> dict:
@@ -68,21 +96,32 @@ def load_variables(workdir: str | Path, step: int) -> dict:
 
         state = read_old_variables(workdir, step)
     else:
-        state = nested(read_arrays(folder, what))
-    if not state.get("params"):
+        try:
+            state = read_arrays(folder, what)
+        except DamagedCheckpointError as error:
+            others = sorted(set(_steps(folder.parent)) - {step})
+            advice = f"--step can be another of {others}" if others else "no other"
+            raise DamagedCheckpointError(f"{error}; {advice}.") from error
+    found = state.get("average", state)
+    if not isinstance(found, dict) or not isinstance(found.get("params"), dict):
         raise DamagedCheckpointError(f"{what} is damaged: it has no parameters.")
-    found = state.get("average") or state
     return {name: found.get(name, {}) for name in ("params", "batch_stats")}
 
 
-def nested(arrays: Mapping[str, Any]) -> dict:
-    """Makes a tree of arrays whose names are paths with slashes."""
+def _nested(arrays: Mapping[str, Any]) -> dict:
+    """Makes a tree of arrays whose names are paths with slashes.
+
+    Raises:
+      ValueError: if a name is the start of another.
+    """
     tree: dict = {}
     for name, array in arrays.items():
         *parents, last = name.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"its array {parent} holds another, {name}")
         node[last] = array
     return tree
 
@@ -135,5 +174,7 @@ def _best_step(workdir: str | Path, steps: list[int]) -> int:
 
 def _steps(folder: Path) -> Iterator[int]:
     """Steps of whole checkpoints; those being written have longer names."""
-    if folder.is_dir():
-        yield from (int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = path.name
+        if name.isascii() and name.isdigit() and str(int(name)) == name:
+            yield int(name)

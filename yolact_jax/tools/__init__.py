@@ -1,1 +1,1 @@
-"""Commands around training."""
+"""The commands and what they need."""

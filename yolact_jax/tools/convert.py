@@ -1,4 +1,4 @@
-"""Conversion of other annotation formats to COCO-format json files."""
+"""Converts other label formats to COCO-format json files."""
 
 import json
 import pathlib
@@ -51,8 +51,8 @@ def convert(
     ]
     if annotations.resolve() in out.resolve().parents:
         problems.append(
-            f"{out}: is in the folder of the label files, of which the next conversion"
-            " would take it for one."
+            f"{out}: is in the folder of the label files; the next conversion would"
+            " read it as one of them."
         )
     if problems:
         raise DatasetError(problems)
@@ -68,7 +68,7 @@ def convert_sbd(
     """Writes both splits of Pascal SBD as COCO-format json files.
 
     Args:
-      folder: where the official archive was unpacked.
+      folder: the unpacked official archive.
       out: folder of the files to write.
       skip_bad: leave out bad images instead of raising.
 
@@ -94,11 +94,7 @@ def convert_sbd(
 
 
 def _require_ours(path: pathlib.Path) -> None:
-    """Raises if there is a file that no conversion wrote.
-
-    Raises:
-      DatasetError: a folder or a file of others is there.
-    """
+    """Refuses to replace a file that no conversion wrote."""
     start = json.dumps(_INFO)[:-1].encode()
     if path.is_symlink() or path.exists():
         if path.is_file():
@@ -106,6 +102,6 @@ def _require_ours(path: pathlib.Path) -> None:
                 if file.read(len(start)) == start:
                     return
         raise DatasetError(
-            f"{path}: is there already, and not written by a conversion; give another"
-            " path, or remove it."
+            f"{path}: is there already, and not from a conversion; give another path,"
+            " or remove it."
         )

@@ -1,9 +1,10 @@
-"""What a training step will need, asked of the compiler before any data are read."""
+"""What a training step needs, according to the compiler, before any data are read."""
 
 import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 from jax.sharding import Sharding
@@ -27,13 +28,13 @@ class Plan:
     Attributes:
       num_classes: foreground classes.
       batch_size: images per step over all devices.
-      num_devices: devices that share it.
+      num_devices: devices that share the batch.
       num_parameters: trained and frozen.
       forward_flops: operations of the network for one image, at test time.
       step_flops: operations of a training step, per image.
       state_bytes: parameters, statistics, momentum and average.
-      step_bytes: all that a step holds, the state included.
-      image_bytes: by how much one more image on a device adds to it.
+      step_bytes: all memory of a step, including the state.
+      image_bytes: memory of one more image on a device.
       device_bytes: memory of a device.
     """
 
@@ -60,16 +61,10 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Compiles the training step of a config for the devices at hand.
 
-    Two batch sizes are compiled, to tell what an image adds.
-
-    Args:
-      config: the whole config.
-
-    Returns:
-      The plan.
+    Compiles two batch sizes, since their difference is what an image needs.
 
     Raises:
-      ValueError: if the config cannot work, or JAX was told to do without the CPU.
+      ValueError: if the config cannot work, or JAX was started without the CPU.
     """
     check_batch(config.train, jax.device_count())
     layout, num_classes = make_layout(), count_classes(config)
@@ -77,7 +72,7 @@ def make_plan(config: Config) -> Plan:
     batch_size = config.train.batch_size
     other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
     variables = abstract_variables(config, num_classes)
-    # What may refuse comes before what takes minutes.
+    # Checks come before what takes minutes.
     forward_flops = _forward_flops(config, num_classes, variables)
     here, there = (
         _step_bytes(_lower(config, num_classes, size, layout))
@@ -98,7 +93,7 @@ def make_plan(config: Config) -> Plan:
 
 
 def _other_batch(batch_size: int, least: int) -> int:
-    """Half the batch or, where that cannot be shared out, twice as much.
+    """Half the batch or, where that cannot be divided, twice as much.
 
     Not the least: XLA for GPUs fails to compile some steps of a single image.
     """
@@ -106,7 +101,7 @@ def _other_batch(batch_size: int, least: int) -> int:
 
 
 def count_classes(config: Config) -> int:
-    """Counts the classes of a config; as many as COCO's if its data are not there."""
+    """Counts the classes of a config; 80, as in COCO, if its data are missing."""
     if config.data.dataset == "shapes":
         return len(shapes.CLASS_NAMES)
     # That of the validation split, which is the smaller file.
@@ -126,7 +121,7 @@ def device_bytes() -> int:
 
 
 def format_plan(plan: Plan) -> str:
-    """Words a plan for the terminal."""
+    """Formats a plan for the terminal."""
     kind = jax.devices()[0].device_kind
     rows = [
         ("devices", f"{plan.num_devices} x {kind}, {_size(plan.device_bytes)} each"),
@@ -146,7 +141,7 @@ def format_plan(plan: Plan) -> str:
 def _lower(
     config: Config, num_classes: int, batch_size: int, layout: Layout
 ) -> jax.stages.Lowered:
-    """Traces the step for another batch size, all else being equal."""
+    """Traces the step for another batch size, with everything else equal."""
     config = config.replace(
         {"model.freeze_bn": _frozen(config), "train.batch_size": batch_size}
     )
@@ -167,7 +162,7 @@ def _abstract_batch(
     size, slots = config.data.input_size, config.data.max_objects
     side = build.prototype_size(config)
 
-    def array(shape, dtype):
+    def array(shape, dtype) -> Any:
         shape = (batch_size, *shape)
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
@@ -183,7 +178,7 @@ def _abstract_batch(
 
 
 def _step_bytes(lowered: jax.stages.Lowered) -> int:
-    memory = lowered.compile().memory_analysis()
+    memory = cast("Any", lowered.compile().memory_analysis())
     return (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -213,7 +208,7 @@ def _plain(config: Config) -> Config:
 
 
 def _frozen(config: Config) -> str:
-    """What "auto" stands for, which another batch size may not change."""
+    """Replaces "auto", which may mean something else for another batch size."""
     return "yes" if build.freezes_bn(config) else "no"
 
 

@@ -1,5 +1,6 @@
-"""One step of a run again: its losses, and what is wrong with state and batch."""
+"""Repeats one step of a run: its losses, and what is wrong with state and batch."""
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def replay(
 
     Args:
       workdir: folder of the run.
-      step: the step, counted from 1; the first whose batch was saved if None.
+      step: the step, counted from 1; if None, the first whose batch was saved.
       nearest: take the state of the nearest checkpoint as it is.
 
     Returns:
@@ -53,7 +54,7 @@ def replay(
     arrays = saved[0] if saved else next(_batches(session, step - 1))
     findings = [*_bad_arrays(state), *_bad_images(arrays)]
     # The random choices of a step depend on its number.
-    state = state.replace(step=jnp.asarray(step - 1, state.step.dtype))
+    state = dataclasses.replace(state, step=jnp.asarray(step - 1, state.step.dtype))
     state = jax.device_put(state, session.layout.replicated)
     batch = to_devices(arrays, session.layout.sharded)
     _, metrics = session.step_fn(state, batch)
@@ -68,7 +69,7 @@ def _first_bad_step(workdir: str | Path) -> int:
 
 
 def _state_before(session: Session, step: int, nearest: bool) -> TrainState:
-    """Makes the state that the run had before a step."""
+    """Recreates the state that the run had before a step."""
     state = _newest_state(session, step - 1, nearest)
     done = int(state.step)
     if nearest or done == step - 1:
@@ -107,7 +108,7 @@ def _batches(session: Session, start_step: int) -> Iterator[dict]:
 
 
 def _bad_arrays(state: TrainState) -> list[str]:
-    """Sentences about parameters and statistics that are not finite, or near it."""
+    """Describes parameters and statistics that are not finite, or close to it."""
     sentences = []
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.variables))
     for path, leaf in leaves:
@@ -119,7 +120,7 @@ def _bad_arrays(state: TrainState) -> list[str]:
 
 
 def _bad_images(arrays: dict[str, np.ndarray]) -> list[str]:
-    """Sentences about images with impossible boxes."""
+    """Describes images with impossible boxes."""
     sentences = []
     for image_id, boxes, valid in zip(
         arrays["image_ids"], arrays["boxes"], arrays["valid"], strict=True

@@ -1,4 +1,4 @@
-"""Gradients of a large batch, from parts of it that fit into memory one by one."""
+"""Gradients of a large batch, computed in parts that fit into memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from yolact_jax.config import Loss
 from yolact_jax.ops.matching import match_anchors
-from yolact_jax.structures import Batch
+from yolact_jax.structures import Array, Batch
 
 PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
 """``(batch_stats, part) -> ((losses, gradients), new batch_stats)``."""
@@ -19,12 +19,12 @@ PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
 class Part:
     """A part of a batch, b of its B images, or all of them.
 
-    Each loss is a sum divided by a count; the losses of a part are divided by its own
-    count, and its share of the count of the batch makes up for that.
+    Each loss is a sum divided by a count.  Losses of a part are divided by the count of
+    the part, and multiplied by its share of the count of the batch.
 
     Attributes:
       batch: the images and their ground truth.
-      priority: [b, A] float32, see `losses.yolact_losses`.
+      priority: [b, A] float32, see `losses.yolact.yolact_losses`.
       positive_share: float32 scalar, positive anchors of the part over those of the
         whole batch.
       image_share: float, images of the part over those of the whole batch.
@@ -39,10 +39,10 @@ class Part:
 def accumulate(
     part_gradients: PartGradients, batch_stats: dict, parts: Part
 ) -> tuple[Any, dict]:
-    """Sums losses and gradients over parts, taken one after the other.
+    """Sums losses and gradients over parts, computed one after the other.
 
-    Batch normalisation sees one part at a time; its running statistics are updated by
-    every part.
+    Batch normalization sees one part at a time; every part updates its running
+    statistics.
 
     Args:
       part_gradients: computes one part.
@@ -68,26 +68,23 @@ def accumulate(
 def split(
     batch: Batch,
     priority: jax.Array,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     options: Loss,
     num_parts: int,
     axis_name: str | None = None,
 ) -> Part:
-    """Deals the images of a batch out to parts.
+    """Deals the images of a batch out to parts, stacked along a new first axis.
 
-    Part i has the images i, i + `num_parts`, ...: on every device, and in every
-    process, a part is made of images that are there already.
+    Part i gets the images i, i + `num_parts`, ...: on every device, and in every
+    process, a part consists of images that are there already.
 
     Args:
       batch: B images, a multiple of `num_parts`.
       priority: [B, A] float32.
       anchors_cxcywh: [A, 4] float32.
       options: decides which anchors are positive.
-      num_parts: parts.
+      num_parts: how many parts.
       axis_name: mapped device axis whose devices share the batch, if any.
-
-    Returns:
-      The parts, stacked along a new first axis of every array.
     """
 
     def deal(x):
@@ -113,7 +110,7 @@ def _count_positives(batch: Batch, anchors_cxcywh, options: Loss) -> jax.Array:
     def count(*image):
         matches = match_anchors(
             *image,
-            anchors_cxcywh,
+            anchors_cxcywh=anchors_cxcywh,
             positive_iou=options.positive_iou,
             negative_iou=options.negative_iou,
             crowd_iou=options.crowd_iou,

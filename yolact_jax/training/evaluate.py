@@ -1,4 +1,4 @@
-"""Evaluates a state and leaves the results in the folder of its run."""
+"""Evaluates a state, and leaves the results in the folder of its run."""
 
 import logging
 from pathlib import Path
@@ -32,10 +32,10 @@ def evaluate_and_report(
     split: str = "validation",
     output: str | Path | None = None,
 ) -> dict[str, float | None]:
-    """Measures box and mask AP; logs, records and illustrates them.
+    """Measures box and mask AP; logs, records and draws the result.
 
     All processes of a run call this: each detects in its share of the images, on all
-    of its devices; process 0 collects what they find and does the rest.
+    of its devices; process 0 collects the detections and does the rest.
 
     Args:
       config: the whole config.
@@ -46,8 +46,8 @@ def evaluate_and_report(
       output: folder for the COCO result files and pictures; `workdir` if None.
 
     Returns:
-      The row of ``metrics.jsonl``: ``step``, and the metrics of
-      `evaluation.evaluate_coco` under ``eval/...``; the same in every process.
+      The row of ``metrics.jsonl``, the same in every process: ``step``, and the metrics
+      of `results.coco_ap.evaluate_coco` under ``eval/...``.
 
     Raises:
       OtherProcessError: if another process has failed.
@@ -59,6 +59,7 @@ def evaluate_and_report(
     gathered = exchange.gather(vars(detected), workdir)
 
     def report() -> dict[str, float | None]:
+        assert gathered is not None  # In process 0, which alone reports.
         parts = [Detected(**part) for part in gathered]
         metrics, *results = evaluate_detected(
             source, parts, max_detections=config.eval.max_detections
@@ -99,16 +100,7 @@ def _detect_share(
 
 
 def draw_samples(predictor: Predictor, source, count: int):
-    """Draws the predictions for the first images of a source as one picture.
-
-    Args:
-      predictor: the model.
-      source: a `RecordSource`.
-      count: number of images.
-
-    Returns:
-      [h, w, 3] uint8 RGB.
-    """
+    """Draws the predictions for the first `count` images, [h, w, 3] uint8 RGB."""
     images = [source[i].image for i in range(min(count, len(source)))]
     pictures = [
         found.draw(scale=_SAMPLE_SIDE_PX / max(found.packed.size))

@@ -20,7 +20,6 @@ class Interrupted(Ended):
     """
 
     def __init__(self, message: str, number: signal.Signals):
-        """Takes the sentence for the user and the signal."""
         super().__init__(message, 128 + number)
 
 
@@ -29,30 +28,27 @@ def _always() -> bool:
 
 
 class Interruption:
-    """Notes the first SIGTERM or SIGINT; lets the second end the process at once.
+    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
 
-    Use as a context manager. In a thread other than the main one signals cannot be
-    caught, and nothing happens.
+    Use as a context manager.  Outside of the main thread signals cannot be caught, and
+    nothing happens.
 
     Attributes:
       signal: the signal that came, or None.
     """
 
     def __init__(self):
-        """Catches nothing yet."""
         self.signal: signal.Signals | None = None
         self._saved_step: int | None = None
         self._may_raise: Callable[[], bool] = _always
         self._old_handlers = {}
 
     def __enter__(self) -> "Interruption":
-        """Starts to catch signals."""
         if threading.current_thread() is threading.main_thread():
             self._old_handlers = {s: signal.signal(s, self._note) for s in _SIGNALS}
         return self
 
     def __exit__(self, *_) -> None:
-        """Puts back what handled the signals before."""
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
@@ -60,11 +56,10 @@ class Interruption:
     def at_once(
         self, step: int, *, may_raise: Callable[[], bool] = _always
     ) -> Iterator[None]:
-        """Within, a signal raises `Interrupted`: for work that nothing depends on.
+        """Lets a signal raise `Interrupted` at once, in work that nothing depends on.
 
-        Args:
-          step: which is saved.
-          may_raise: asked when a signal comes; if not, the signal is only noted.
+        `step` is the one that is saved.  While `may_raise()` is false, a signal is only
+        noted.
         """
         if may_raise():
             self.raise_if_noted(step)
@@ -75,11 +70,11 @@ class Interruption:
             self._saved_step, self._may_raise = None, _always
 
     def raise_if_noted(self, step: int) -> None:
-        """Raises `Interrupted` if a signal came; call when this step is saved."""
+        """Raises `Interrupted` if a signal came; call it when `step` is saved."""
         if self.signal is not None:
             raise Interrupted(
                 f"stopped by {self.signal.name} after step {step}, which is saved; the "
-                f"same command goes on from there.",
+                f"same command continues from there.",
                 self.signal,
             )
 

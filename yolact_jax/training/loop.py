@@ -16,7 +16,7 @@ from yolact_jax.run.best import Evaluations
 from yolact_jax.run.checkpoint import CheckpointManager
 from yolact_jax.run.disk_errors import explaining_full_disk
 from yolact_jax.run.lock import sole_training
-from yolact_jax.run.metrics import keep_rows
+from yolact_jax.run.metrics import keep_rows, step_of
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
 from yolact_jax.training.monitor.curves import write_curves
@@ -37,13 +37,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class _Keeper:
-    """What the loop writes to.
-
-    Attributes:
-      manager: of the checkpoints.
-      recorder: of the metrics.
-      evaluations: of the validation split.
-    """
+    """Where the loop writes: checkpoints, metrics, and AP on the validation split."""
 
     manager: CheckpointManager
     recorder: Recorder
@@ -51,17 +45,14 @@ class _Keeper:
 
 
 def train(config: Config, workdir: str | Path) -> TrainState:
-    """Trains a model, resuming from the newest checkpoint in the folder if any.
+    """Trains a model, or continues from the newest checkpoint in the folder.
 
     Leaves in the folder what ``docs/training.md`` lists: checkpoints, the config,
     metrics, the AP on the validation split, and pictures.
 
     Args:
       config: what to train, on what and how.
-      workdir: folder of the run, made if missing.
-
-    Returns:
-      The final state.
+      workdir: folder of the run; created if missing.
 
     Raises:
       ValueError: if the config cannot work, data are missing or bad, or the
@@ -99,7 +90,7 @@ def train(config: Config, workdir: str | Path) -> TrainState:
 def _start(
     session: Session, manager: CheckpointManager, evaluations: Evaluations
 ) -> tuple[TrainState, dict]:
-    """Makes or restores the state; only then changes the folder to match it."""
+    """Creates or restores the state; only then changes the folder to match it."""
     config, workdir = session.config, session.workdir
     # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
     # with the weights of config.train.init_weights in it.
@@ -123,18 +114,18 @@ def _start(
 def _tidy_folder(
     session: Session, manager: CheckpointManager, evaluations: Evaluations, step: int
 ) -> None:
-    """Takes back what a stopped run wrote after the step it resumes at."""
+    """Removes what a stopped run wrote after the step it resumes from."""
     config, workdir = session.config, session.workdir
     for name in checkpoint.remove_unfinished(manager):
         _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
     run_folder.save_run(workdir, config, session.dataset)
     num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
     if num_rows:
-        _LOGGER.info("Took %d rows of metrics after step %d back.", num_rows, step)
+        _LOGGER.info("Removed %d rows of metrics after step %d.", num_rows, step)
 
 
 def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
-    """Takes steps until the run has as many as it should, and evaluates the last."""
+    """Trains up to the last step, and evaluates it."""
     config = session.config
     start_step = int(state.step)
     source = session.dataset.source("train")
@@ -169,11 +160,7 @@ def _save_and_evaluate_if_due(
     step: int,
     interruption: Interruption,
 ) -> None:
-    """Does what is to be done with the state after `step` updates.
-
-    Raises:
-      Interrupted: after a signal, when the state is on disk.
-    """
+    """Saves and evaluates the state after `step` updates, if it is time."""
     options, last_step = session.config.train, session.num_steps
     evaluate = (
         _is_due(step, options.eval_every_steps, last_step)
@@ -197,7 +184,7 @@ def _save_and_evaluate_if_due(
 
 
 def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> bool:
-    """Whether a signal came; several processes ask each other now and then only."""
+    """Whether a signal came; several processes ask each other only now and then."""
     if jax.process_count() > 1:
         if step % every_steps:
             return False
@@ -207,12 +194,12 @@ def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> b
 
 
 def _is_due(step: int, every_steps: int, last_step: int) -> bool:
-    """Whether a periodic task is due; at the end of the run every one is."""
+    """Whether a periodic task is due; at the end of the run every task is."""
     return step == last_step or (every_steps > 0 and step % every_steps == 0 < step)
 
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
-    """Evaluates on all devices of all processes, which learn the result."""
+    """Evaluates on all devices of all processes; every process gets the result."""
     row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
     processes.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
 
@@ -220,7 +207,7 @@ def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
 def _keep_evaluation(
     workdir: Path, keeper: _Keeper, row: dict[str, float | None]
 ) -> None:
-    keeper.evaluations.record(row["step"], row["eval/mask_AP"])
+    keeper.evaluations.record(step_of(row), row["eval/mask_AP"])
     if processes.is_first_process():
         keeper.recorder.evaluated(row)
         write_curves(workdir)

@@ -13,21 +13,14 @@ BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
 
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 """Learning rate of the update at a step, counted from 0."""
 
 
 def make_schedule(options: Optimizer) -> Schedule:
-    """Makes the learning rate: a linear warm-up, then a rate that falls in steps.
+    """Makes ``schedule(step)``: float32, a linear warm-up, then a rate in steps."""
 
-    Args:
-      options: learning rate, warm-up and decay.
-
-    Returns:
-      ``schedule(step)``, a float32 scalar.
-    """
-
-    def schedule(step: jax.Array | int) -> jax.Array:
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         step = jnp.asarray(step)
         progress = step / max(options.warmup_steps, 1)
         rise = options.learning_rate - options.warmup_rate
@@ -45,14 +38,7 @@ def scale_to_batch(options: Optimizer, batch_size: int) -> Optimizer:
     """Scales a learning rate meant for batches of 8 to another batch size.
 
     The rate grows and the steps shrink in proportion (Goyal et al. 2017); the
-    warm-up stays as it is.
-
-    Args:
-      options: for `BASE_BATCH_SIZE`.
-      batch_size: images per update over all devices.
-
-    Returns:
-      The options for `batch_size`.
+    warm-up stays as it is.  `batch_size` counts images per update over all devices.
     """
     return dataclasses.replace(
         options,
@@ -62,7 +48,7 @@ def scale_to_batch(options: Optimizer, batch_size: int) -> Optimizer:
 
 
 def scale_steps(steps: int, batch_size: int) -> int:
-    """Number of steps that see as many images as `steps` batches of 8."""
+    """Returns how many steps see as many images as `steps` batches of 8."""
     return steps * BASE_BATCH_SIZE // batch_size
 
 
@@ -72,14 +58,7 @@ def make_optimizer(
     """Builds SGD with momentum and weight decay on every trained parameter.
 
     Weight decay reaches biases and batch normalization too, as in the original.
-
-    Args:
-      schedule: learning rate as a function of the step.
-      options: momentum, weight decay and the largest norm of the gradient.
-      freeze_bn: leave scale and bias of batch normalization untouched.
-
-    Returns:
-      The optimizer.
+    With `freeze_bn`, scale and bias of batch normalization stay as they are.
     """
     clip = options.clip_norm
     sgd = optax.chain(
@@ -89,15 +68,16 @@ def make_optimizer(
     )
     if not freeze_bn:
         return sgd
-    transforms = {"train": sgd, "freeze": optax.set_to_zero()}
-    return optax.multi_transform(transforms, label_frozen)
+    return optax.multi_transform(
+        {"train": sgd, "freeze": optax.set_to_zero()}, label_frozen
+    )
 
 
 def label_frozen(params) -> dict:
-    """Labels the parameters of batch normalisation 'freeze', all others 'train'."""
+    """Labels the parameters of batch normalization 'freeze', all others 'train'."""
 
     def label(path, _) -> str:
-        # Only batch normalisation has a parameter called `scale`, beside its `bias`.
+        # Only batch normalization has a parameter called `scale`, next to its `bias`.
         parent = params
         for entry in path[:-1]:
             parent = parent[entry.key]
@@ -109,17 +89,14 @@ def label_frozen(params) -> dict:
 def update_average(average: dict, variables: dict, step: jax.Array, decay: float):
     """Moves an average towards new variables: ``d * average + (1 - d) * variables``.
 
-    In the beginning ``d = (1 + step) / (10 + step)``, until that exceeds `decay`, so
-    that the average soon forgets the initial weights.
+    At first ``d = (1 + step) / (10 + step)``, until that exceeds `decay`, so that the
+    average soon forgets the initial weights.
 
     Args:
       average: tree of float32 arrays.
       variables: the same structure.
       step: int32 scalar, updates before the one that made `variables`.
       decay: share of the old average in the new, in [0, 1).
-
-    Returns:
-      The new average.
     """
     step = step.astype(jnp.float32)
     share = jnp.minimum(decay, (1 + step) / (10 + step))

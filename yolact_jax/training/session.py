@@ -1,4 +1,4 @@
-"""From a config to all that a run needs: optimizer, step, state, data."""
+"""From a config to everything a run needs: optimizer, step, state, data."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from yolact_jax.zoo.pretrained import initialize_from
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """What a run needs beside its state.
+    """Everything a run needs, except its state.
 
     Attributes:
       config: the whole config.
@@ -54,7 +54,7 @@ class Session:
 
 
 def make_session(config: Config, workdir: Path) -> Session:
-    """Makes everything a run needs beside its state."""
+    """Makes everything a run needs, except its state."""
     # One process prepares the records, if need be, and all read them.
     dataset = processes.first_process_first(lambda: build.make_dataset(config))
     layout = make_layout()
@@ -77,11 +77,7 @@ def make_session(config: Config, workdir: Path) -> Session:
 
 
 def schedule_of(config: Config) -> tuple[Schedule, int]:
-    """Makes the learning-rate schedule of a config.
-
-    Returns:
-      The schedule and the number of steps of the run.
-    """
+    """Returns the learning-rate schedule of a config, and the steps of its run."""
     options, num_steps = config.optimizer, config.train.num_steps
     if options.scale_with_batch:
         options = scale_to_batch(options, config.train.batch_size)
@@ -131,10 +127,10 @@ def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[...,
 
 
 def with_init_weights(config: Config, state: TrainState) -> TrainState:
-    """Puts the weights of ``config.train.init_weights``, if any, into a fresh state.
+    """Loads ``config.train.init_weights``, if any, into a new state.
 
     Raises:
-      ValueError: if they cannot be had or do not fit.
+      ValueError: if they cannot be found or do not fit.
     """
     if not config.train.init_weights:
         return state
@@ -149,15 +145,7 @@ def with_init_weights(config: Config, state: TrainState) -> TrainState:
 
 
 def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
-    """Describes a state, without making it, for `checkpoint.restore`.
-
-    Args:
-      make_state: makes such a state.
-      sharding: where every array should go.
-
-    Returns:
-      A `TrainState` of `jax.ShapeDtypeStruct`.
-    """
+    """Returns the shapes of what `make_state` makes, for `checkpoint.restore`."""
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         jax.eval_shape(make_state),
@@ -167,14 +155,11 @@ def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> 
 def load_state(
     workdir: str | Path, step: int | str | None = None
 ) -> tuple[Run, TrainState]:
-    """Loads a run's config, classes and a checkpoint, on the first device.
+    """Loads a run and one of its checkpoints, on the first device.
 
     Args:
       workdir: folder of the run.
       step: which checkpoint, see `choose_step`.
-
-    Returns:
-      The run and the state.
 
     Raises:
       ValueError: if the folder is not that of a run, or has no such checkpoint.

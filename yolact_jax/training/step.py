@@ -1,6 +1,8 @@
 """The training step: one pure function that runs under jit, pmap and shard_map."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -11,19 +13,20 @@ from flax import linen as nn
 from yolact_jax.config import Loss
 from yolact_jax.losses.yolact import Losses, yolact_losses
 from yolact_jax.models.normalize import normalize_images
-from yolact_jax.structures import Batch
+from yolact_jax.models.yolact import mask_iou_fn_of
+from yolact_jax.structures import Array, Batch
 from yolact_jax.training.accumulation import Part, accumulate, split
 from yolact_jax.training.optimizer import update_average
 
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a run needs to go on.
+    """All that a run continues from.
 
     Attributes:
       step: int32 scalar, updates done.
       params: trained parameters.
-      batch_stats: running statistics of batch normalisation.
+      batch_stats: running statistics of batch normalization.
       opt_state: state of the optimizer.
       average: moving average of `variables`, or None.
     """
@@ -68,7 +71,7 @@ def create_state(
     key: jax.Array,
     averaged: bool = False,
 ) -> TrainState:
-    """Initialises a model and its optimizer.
+    """Initializes a model and its optimizer.
 
     Args:
       model: a `Yolact`.
@@ -76,12 +79,9 @@ def create_state(
       input_size: side of the network input, pixels.
       key: random key.
       averaged: whether to keep a moving average of the variables.
-
-    Returns:
-      The state before the first step.
     """
     images = jnp.zeros((1, input_size, input_size, 3))
-    variables = model.init(key, images, train=True)
+    variables = cast("dict[str, Any]", model.init(key, images, train=True))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -93,7 +93,7 @@ def create_state(
 
 def make_train_step(
     model: nn.Module,
-    anchors_cxcywh: jax.Array,
+    anchors_cxcywh: Array,
     optimizer: optax.GradientTransformation,
     options: Loss,
     *,
@@ -154,19 +154,10 @@ def make_train_step(
 def mask_priority(
     key: jax.Array, num_images: int, num_anchors: int, *, axis_name: str | None = None
 ) -> jax.Array:
-    """Draws at random which masks to keep where there are too many.
+    """Draws [B, A] float32 in [0, 1): which masks to keep where there are too many.
 
-    An image's draw depends on its place in the whole batch alone, not on the number
-    of devices.
-
-    Args:
-      key: random key of the step.
-      num_images: B, on this device if there is an axis.
-      num_anchors: A.
-      axis_name: mapped device axis, if any.
-
-    Returns:
-      [B, A] float32 in [0, 1), see `losses.yolact_losses`.
+    An image's draw depends only on its place in the whole batch, not on the number of
+    devices; see `losses.yolact.yolact_losses`.
     """
     index = jnp.arange(num_images)
     if axis_name is not None:
@@ -197,14 +188,7 @@ def _forward(
         positive_share=part.positive_share,
         image_share=part.image_share,
     )
-    return losses, updates["batch_stats"]
-
-
-def mask_iou_fn_of(model: nn.Module, variables: dict) -> Callable | None:
-    """Binds the mask scoring network of a model to its variables, if it has one."""
-    if model.mask_iou_net is None:
-        return None
-    return lambda masks: model.apply(variables, masks, method="mask_ious")
+    return losses, cast("dict", updates)["batch_stats"]
 
 
 def _update(
@@ -221,7 +205,7 @@ def _update(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new = TrainState(
         step=state.step,
-        params=optax.apply_updates(state.params, updates),
+        params=cast("dict", optax.apply_updates(state.params, updates)),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
@@ -229,10 +213,11 @@ def _update(
         average = update_average(
             state.average, new.variables, state.step, average_decay
         )
-        new = new.replace(average=average)
+        new = dataclasses.replace(new, average=average)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     skipped = 1.0 - finite.astype(jnp.float32)
-    return new.replace(step=state.step + 1), StepMetrics(losses, grad_norm, skipped)
+    new = dataclasses.replace(new, step=state.step + 1)
+    return new, StepMetrics(losses, grad_norm, skipped)
 
 
 def values_of(metrics: StepMetrics) -> dict[str, float]:

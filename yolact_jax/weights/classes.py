@@ -55,16 +55,16 @@ def parse_class_names(text: str) -> tuple[str, ...]:
 def require_same(
     names: Sequence[str], others: Sequence[str], owner: str, other: str
 ) -> None:
-    """Compares the classes of two things, in order.
+    """Compares two lists of classes, in the order of the labels.
 
     Args:
-      names: in the order of the labels.
-      others: those they should be.
+      names: the classes.
+      others: what they should be.
       owner: what to call the owner of `names` in messages.
       other: the same for `others`.
 
     Raises:
-      ValueError: if they differ; it names the first difference.
+      ValueError: naming the first difference.
     """
     if len(names) != len(others):
         raise ValueError(

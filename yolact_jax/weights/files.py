@@ -23,14 +23,11 @@ _EXTRA = 'pip install "yolact_jax[weights]"'
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a state dict.
-
-    Args:
-      path: a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+    """Reads a state dict from a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
 
     Returns:
-      Arrays by key, in PyTorch's layout; the prefix that `DataParallel` puts before
-      all keys is taken off.
+      Arrays by key, in PyTorch's layout, without the prefix that `DataParallel` puts
+      before all keys.
 
     Raises:
       ValueError: if the file is missing, damaged, or not of such a kind.
@@ -71,7 +68,7 @@ def write_safetensors(
     """Writes a state dict, atomically.
 
     Args:
-      path: where to; must end in ``.safetensors``.
+      path: must end in ``.safetensors``.
       tensors: arrays by key.
       metadata: text to keep with them.
 
@@ -120,7 +117,7 @@ def _damaged(path: str | Path, error: Exception) -> ValueError:
 
 
 def _safetensors(module: str):
-    # An optional package: reading .pth files needs nothing beside NumPy.
+    # An optional package: reading .pth files needs only NumPy.
     import importlib
 
     try:

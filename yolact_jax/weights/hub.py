@@ -36,15 +36,10 @@ _UNPUBLISHED = {
 
 
 def find_weights(name_or_path: str) -> Path:
-    """Finds a file of weights, downloading it if it is a published one.
+    """Finds a file of weights, or downloads it if it is a published one.
 
-    Downloads go to the cache of `huggingface_hub` and happen once.
-
-    Args:
-      name_or_path: a key of `PUBLISHED`, or the path of a file.
-
-    Returns:
-      The file.
+    Downloads go to the cache of `huggingface_hub` and happen once.  `name_or_path` is a
+    key of `PUBLISHED`, or the path of a file.
 
     Raises:
       ValueError: if there is no such name or file, or it cannot be downloaded.

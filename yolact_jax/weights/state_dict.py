@@ -1,4 +1,4 @@
-"""PyTorch state dicts into model variables, and back."""
+"""Converts PyTorch state dicts into model variables, and back."""
 
 import dataclasses
 import re
@@ -44,13 +44,12 @@ class LoadReport:
     ignored: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Lists everything that is not simply loaded, a key a line."""
         total = len(self.loaded) + len(self.missing) + len(self.reshaped)
         lines = [f"{self.source}: loaded {len(self.loaded)} of {total} arrays."]
-        lines += [f"  missing, stays as initialised: {key}" for key in self.missing]
+        lines += [f"  missing, stays as initialized: {key}" for key in self.missing]
         lines += [f"  unused: {key}" for key in self.unused]
         lines += [
-            f"  {there} in the file, {here} in the model, stays as initialised: {key}"
+            f"  {there} in the file, {here} in the model, stays as initialized: {key}"
             for key, there, here in self.reshaped
         ]
         if self.ignored:
@@ -67,9 +66,9 @@ def load_state_dict(
 ) -> tuple[dict, LoadReport]:
     """Puts the arrays of a state dict into the variables of a model.
 
-    A dict with backbone arrays only, named as torchvision, timm or the original name
-    them, goes into the backbone: ImageNet weights to start training from.  Any other
-    must fit the whole model.
+    A dict with backbone arrays only, named as by torchvision, timm or the original,
+    goes into the backbone: ImageNet weights to start training from.  Any other must fit
+    the whole model.
 
     Args:
       tensors: arrays by key, in PyTorch's layout.
@@ -110,18 +109,12 @@ def load_state_dict(
 
 
 def to_state_dict(variables: dict) -> dict[str, np.ndarray]:
-    """Names and orders the variables of a model as PyTorch's YOLACT does.
-
-    Args:
-      variables: of a `Yolact`.
-
-    Returns:
-      Arrays by key, which the original loads without complaint.
-    """
+    """Names and orders the variables of a `Yolact` so that the original loads them."""
     tensors = {}
     for path, array in flatten_dict(jax.device_get(variables)).items():
         key = torch_names.torch_key(path)
-        tensors[key] = np.ascontiguousarray(torch_names.to_torch(path, array))
+        tensor = torch_names.to_torch(path, np.asarray(array))
+        tensors[key] = np.ascontiguousarray(tensor)
         if key.endswith(".running_var"):
             counter = key.replace(".running_var", _COUNTER)
             tensors[counter] = np.zeros((), np.int64)
@@ -129,7 +122,7 @@ def to_state_dict(variables: dict) -> dict[str, np.ndarray]:
 
 
 def num_classes_of(tensors: Mapping[str, np.ndarray]) -> int | None:
-    """Reads the number of foreground classes C off a state dict; None if unknown."""
+    """Reads the number of foreground classes C from a state dict; None if unknown."""
     bias = tensors.get("semantic_seg_conv.bias")
     return None if bias is None else len(bias)
 
@@ -164,11 +157,18 @@ def _compare(tensors, flat, source: str, ignored: tuple[str, ...]) -> LoadReport
             loaded.append(key)
     known = {torch_names.torch_key(path) for path in flat}
     unused = [key for key in tensors if key not in known]
-    return LoadReport(source, *map(tuple, (loaded, missing, unused, reshaped, ignored)))
+    return LoadReport(
+        source,
+        tuple(loaded),
+        tuple(missing),
+        tuple(unused),
+        tuple(reshaped),
+        tuple(ignored),
+    )
 
 
 def _check(report: LoadReport, whole_model: bool, resettable: set[str]) -> None:
-    """Refuses a dict that leaves more open than it may."""
+    """Refuses a dict that leaves too much of the model open."""
     missing, unused = report.missing, report.unused
     if not whole_model:
         missing = [

@@ -1,11 +1,11 @@
 """Reads the state dict in a PyTorch file, without PyTorch and without its risks.
 
 Such a file is a pickle, and an ordinary unpickler runs whatever code it names.  This
-one knows the few things a state dict consists of; anything else is refused before it
-is looked up.  What a file claims is compared with the bytes it has before memory is
-taken, so that reading needs no more than twice the file.  Both formats are read: the
-zip archive of PyTorch 1.6 and later, and the older row of pickles followed by the
-numbers, in which the published weights are.
+one knows the few things a state dict consists of, and refuses anything else before
+looking it up.  What a file claims is compared with its size before memory is taken, so
+that reading needs no more than twice the file.  Both formats are read: the zip archive
+of PyTorch 1.6 and later, and the older row of pickles followed by the numbers, in which
+the weights are published.
 """
 
 import collections
@@ -46,16 +46,16 @@ class _StorageType:
 
 @dataclasses.dataclass(eq=False)
 class _Storage:
-    """A row of numbers that tensors are views of; legacy files bring them last."""
+    """A row of numbers that tensors are views of; in legacy files it comes last."""
 
     type: _StorageType
     size: int
-    values: np.ndarray | None = None
+    values: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-    """Where in which storage a tensor is; strides in elements."""
+    """Where a tensor is, and in which storage; strides in elements."""
 
     storage: _Storage
     offset: int
@@ -66,9 +66,8 @@ class _Tensor:
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a file written by ``torch.save``.
 
-    Args:
-      path: the file; it holds a dict of tensors, or a dict with such a one under
-        "state_dict" or "model".
+    The file holds a dict of tensors, or a dict with such a one under "state_dict" or
+    "model".
 
     Returns:
       Arrays by key, bfloat16 widened to float32.
@@ -91,13 +90,13 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _short(value: Any) -> str:
-    """Words in a message what a file says: one line, cut."""
+    """Quotes what a file says for a message: one line, cut."""
     text = " ".join(str(value).split())
     return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}..."
 
 
 class _RefusedError(Exception):
-    """What the file does that is not allowed; completes "FILE ..."."""
+    """Something in the file that is not allowed; completes "FILE ..."."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -140,13 +139,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _check_pickle(stream: io.BytesIO) -> None:
-    """Refuses a pickle that claims more than it has; leaves the position as it is.
+    """Refuses a pickle that claims more than it has; does not move the position.
 
     The unpickler makes room for as many memories as the largest number of one.
     """
     start, length = stream.tell(), stream.getbuffer().nbytes
     for opcode, argument, _ in pickletools.genops(stream):
-        if "PUT" in opcode.name and int(argument) > length:
+        if "PUT" in opcode.name and int(argument or 0) > length:
             raise _RefusedError(f"is damaged: its pickle remembers object {argument}")
     stream.seek(start)
 
@@ -232,7 +231,7 @@ def _read_legacy(data: bytes) -> Any:
 
 
 def _fill(storage: _Storage, data: bytes, position: int) -> int:
-    """Finds the numbers of a storage; returns the position behind them."""
+    """Finds the numbers of a storage; returns the position after them."""
     (size,) = struct.unpack_from("<q", data, position)
     if size != storage.size:
         raise _RefusedError(

@@ -1,8 +1,8 @@
 """The name table between the parameters of this package and PyTorch's YOLACT.
 
-Every array of a model has one key in the state dict of the original.  The table goes
-by the path of the module that owns the array; what the array is called there, and how
-its axes are ordered, depends on its kind only.
+Every array of a model has one key in the state dict of the original.  The table has the
+path of the module that owns the array; the name of the array there, and the order of
+its axes, depend on its kind only.
 """
 
 import re
@@ -72,10 +72,7 @@ def torch_key(path: Path) -> str:
 
     Args:
       path: collection, modules and array, as in ``("params", "fpn", "lateral_p3",
-        "kernel")``.
-
-    Returns:
-      The key in the state dict, as in ``"fpn.lat_layers.2.weight"``.
+        "kernel")``, which is ``"fpn.lat_layers.2.weight"``.
 
     Raises:
       KeyError: if the original has no such array.

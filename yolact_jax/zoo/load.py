@@ -1,4 +1,4 @@
-"""A trained model, wherever it is: published, in a run, or in a file."""
+"""Loads a trained model: published, from a run, or from a file."""
 
 import dataclasses
 from pathlib import Path
@@ -43,7 +43,7 @@ def load(
 ) -> Predictor:
     """Loads a trained model to predict with.
 
-    Only what predicting needs is read; programs are compiled at the first prediction.
+    Reads only what predicting needs; compiles at the first prediction.
 
         >>> import yolact_jax
         >>> model = yolact_jax.load(run, step="best")
@@ -56,14 +56,11 @@ def load(
         validation split) or its number.
       config: the model of a file: a name, the path of a config file, or what its
         ``get_config()`` returns.  Published files need none.
-      nms: kind of NMS in place of that of the config, see docs/nms.md.
+      nms: kind of NMS instead of that of the config, see docs/nms.md.
       class_agnostic: whether NMS lets objects of different classes suppress each other,
-        in place of the config.
+        instead of the config.
       class_names: of a file that does not name its classes: a text file with one a
-        line, or the names with commas between.
-
-    Returns:
-      The predictor.
+        line, or the names separated by commas.
 
     Raises:
       ValueError: if there is no such model, it cannot be downloaded or read, or an
@@ -102,10 +99,16 @@ def load_parts(
     return Loaded(*load_pretrained(_config_for(path, config), str(path), class_names))
 
 
+def require_fit(run: Run, variables: dict) -> None:
+    """Refuses variables that are not of the model of a config; raises ValueError."""
+    wanted = abstract_variables(run.config, len(run.class_names))
+    require_same_shapes(describe(variables), describe(wanted), "The checkpoint")
+
+
 def make_predictor(
     loaded: Loaded, *, nms: str | None = None, class_agnostic: bool | None = None
 ) -> Predictor:
-    """Makes a predictor of a loaded model; arguments as for `load`."""
+    """Makes a predictor from a loaded model; arguments as for `load`."""
     run = loaded.run
     changes = {"eval.nms": nms, "eval.class_agnostic": class_agnostic}
     config = run.config.replace({k: v for k, v in changes.items() if v is not None})
@@ -113,8 +116,7 @@ def make_predictor(
 
     def make_engine():
         # Here and not in `load`: describing a model takes as long as loading it.
-        wanted = describe(abstract_variables(config, num_classes))
-        require_same_shapes(describe(loaded.variables), wanted, "The checkpoint")
+        require_fit(run, loaded.variables)
         return build.make_engine(config, loaded.variables, num_classes)
 
     return Predictor(make_engine, run.class_names, run.category_ids)

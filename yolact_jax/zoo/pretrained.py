@@ -1,4 +1,4 @@
-"""From a config and a file of weights to a model that predicts, and back to a file."""
+"""Loads models from a config and a file of weights, and writes such files."""
 
 import json
 import logging
@@ -29,18 +29,19 @@ def load_pretrained(
     """Loads a trained model.
 
     Args:
-      config: that of the model; whether the weights fit it is checked key by key.
+      config: that of the model; every key of the weights must fit it.
       name_or_path: a published name, or a ``.pth`` or ``.safetensors`` file.
       class_names: for a file that does not name its classes, see `parse_class_names`;
-        without them, 80 classes are taken for COCO's and 20 for Pascal VOC's, and
-        other numbers for those of the config's annotation file.
+        without them, 80 classes are assumed to be COCO's and 20 Pascal VOC's, and
+        other numbers those of the config's annotation file.
 
     Returns:
       The config with the classes, and the variables of the model on the host.
 
     Raises:
-      ValueError: if there is no such file, it is not one of weights, it does not fit
-        the config, or its classes are unknown or other ones.
+      ValueError: if there is no such file, it has no weights, they do not fit the
+      config,
+        or the classes are unknown or differ.
     """
     path = find_weights(name_or_path)
     tensors = read_weights(path)
@@ -62,13 +63,13 @@ def load_pretrained(
 def initialize_from(variables: dict, name_or_path: str) -> dict:
     """Replaces initial variables by pretrained ones, as far as there are any.
 
-    Args:
-      variables: of a freshly initialised model.
-      name_or_path: a published name or a file: a backbone, or a whole model, whose
-        class-dependent layers are left out if it was trained on other classes.
+    What was not loaded is in the log.
 
-    Returns:
-      The new variables; what was not loaded is in the log.
+    Args:
+      variables: of a new model.
+      name_or_path: a published name or a file: a backbone, or a whole model, without
+      its
+        class-dependent layers if it was trained on other classes.
 
     Raises:
       ValueError: as for `load_pretrained`.
@@ -84,10 +85,7 @@ def initialize_from(variables: dict, name_or_path: str) -> dict:
 def export_weights(run: Run, variables: dict, path: str | Path) -> None:
     """Writes a model as a ``.safetensors`` file that PyTorch's YOLACT can load.
 
-    Args:
-      run: the classes go with the weights, as metadata.
-      variables: of the model.
-      path: where to.
+    The classes of `run` go with the weights, as metadata.
 
     Raises:
       ValueError: if the path does not end in ``.safetensors``.
@@ -100,15 +98,7 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
 
 
 def abstract_variables(config: Config, num_classes: int) -> dict:
-    """Describes the variables of a model without making them.
-
-    Args:
-      config: the whole config.
-      num_classes: C, foreground classes.
-
-    Returns:
-      A tree of `jax.ShapeDtypeStruct`.
-    """
+    """Returns the variables of a model as a tree of `jax.ShapeDtypeStruct`."""
     model = build.make_model(config, num_classes)
     size = config.data.input_size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
@@ -183,4 +173,4 @@ def _annotated_classes(config: Config) -> tuple[tuple[int, str], ...]:
         content = json.loads(file.read_text("utf-8-sig"))
         return check_categories(content.get("categories", []), str(file))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} does not tell its classes: {error}.") from error
+        raise ValueError(f"{file} does not list its classes: {error}.") from error

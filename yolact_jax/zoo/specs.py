@@ -1,6 +1,6 @@
 """Configs by name: the published models, and others to start from.
 
-Each is written as what differs from the defaults of `yolact_jax.config`.
+Each lists what differs from the defaults of `yolact_jax.config`.
 """
 
 import runpy
@@ -24,8 +24,8 @@ _PLUS = {
     "anchors.scales_px": _PLUS_SCALES_PX,
     "anchors.square": False,
 }
-# A small network without pretrained weights stands 20 times the published rate, and in
-# a few thousand steps easy pictures teach it more than distorted ones.
+# A small network without pretrained weights can take 20 times the published rate, and
+# in a few thousand steps learns more from easy pictures than from distorted ones.
 _SMALL = {
     "augment.photometric": False,
     "augment.expand": False,
@@ -42,7 +42,7 @@ _SMALL = {
 
 
 def _folder(name: str, train: str, validation: str) -> dict[str, str]:
-    """Places of a dataset of one's own."""
+    """Returns the paths of your own dataset in ``data/``."""
     return {
         "data.train_annotations": f"data/{name}/{train}.json",
         "data.train_images": f"data/{name}/train",
@@ -140,7 +140,7 @@ def spec(name: str) -> Config:
 
 
 def load_config(name_or_path: str) -> ConfigDict:
-    """Loads what ``--config`` names, to be changed field by field.
+    """Loads what ``--config`` names, so that fields can be changed.
 
     Args:
       name_or_path: one of `SPEC_NAMES`, or a Python file with a function

@@ -51,7 +51,13 @@ def overlap(folders):
     ).source("train")
     size = {"input_size": 96, "mask_size": 96, "max_objects": 2}
     with training_batches(
-        source, batch_size=1, augment=NO_AUGMENTATION, seed=0, num_workers=0, **size
+        source,
+        batch_size=1,
+        augment=NO_AUGMENTATION,
+        mask_target="center",
+        seed=0,
+        num_workers=0,
+        **size,
     ) as batches:
         batch = next(batches)
     red = batch["images"][0, ..., 0] > 150

@@ -31,8 +31,8 @@ def copy_paste(
 
     Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
     Segmentation", CVPR 2021, without blurred outlines, which make no difference there.
-    Both images get views and colours of their own.  What is covered is cut from masks
-    and boxes, and objects of which nothing is left are left out.
+    Each image gets its own view and colors.  What is covered is cut from masks and
+    boxes, and fully covered objects are left out.
 
     Args:
       example: the image below.
@@ -54,7 +54,7 @@ def copy_paste(
     source = render_randomly(other, other_view, rng, options, input_size)
     segmentations = other.annotations.segmentations
     cover = rasterize.object_masks(segmentations, pasted, other_view, input_size)
-    cover = cover.any(axis=0)
+    cover = np.any(cover, axis=0)
     image[cover] = source[cover]
     sizes = {"input_size": input_size, "mask_size": mask_size}
     below = ground_truth(example, view, kept, **sizes, mask_target=mask_target)
@@ -73,7 +73,7 @@ def uncovered(
     cover: np.ndarray,
     small_covers: dict[str, np.ndarray],
 ) -> Sample:
-    """Cuts what something covers from ground truth.
+    """Cuts covered pixels from ground truth.
 
     Args:
       truth: fields of `ground_truth` for n annotations.
@@ -82,8 +82,8 @@ def uncovered(
       small_covers: the same at the sizes of the masks in `truth`, bool, by their names.
 
     Returns:
-      `truth` without annotations that were visible and are no more; sides of boxes move
-      in as far as their masks do.
+      `truth` without annotations that became invisible; sides of boxes move in as far
+      as their masks do.
     """
     visible = masks.astype(bool) & ~cover
     change = _extents(visible) - _extents(masks.astype(bool))
@@ -99,7 +99,7 @@ def _extents(masks: np.ndarray) -> np.ndarray:
     size = masks.shape[-1]
     sides = []
     for axis in (1, 2):  # Over the rows for x, over the columns for y.
-        seen = masks.any(axis=axis)
+        seen = np.any(masks, axis=axis)
         first, last = seen.argmax(axis=1), size - seen[:, ::-1].argmax(axis=1)
         sides.append(np.stack([first, last], axis=1) * seen.any(axis=1)[:, None])
     return np.stack(sides, axis=2).reshape(len(masks), 4) / size

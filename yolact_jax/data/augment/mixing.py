@@ -1,10 +1,11 @@
-"""Training samples of more than one image, off by default.
+"""Training samples of several images, off by default.
 
-The other images are drawn by their index, so a sample remains a function of its place
-and the seed, whichever process makes it.
+The other images are drawn by their index, so a sample depends only on its place and
+the seed, whichever process makes it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def mixed_sample(
     others: Sequence[Example],
     options: Augment,
     max_objects: int,
-    **sizes: int | str,
+    **sizes: Any,
 ) -> Sample:
     """Augments one example, with a chance to mix in others.
 
@@ -38,7 +39,7 @@ def mixed_sample(
       **sizes: `input_size` and `mask_size`, pixels, and `mask_target`.
 
     Returns:
-      The fields of `augment.training_sample`; `image_ids` is that of `example`.
+      The fields of `sample.training_sample`; `image_ids` is that of `example`.
     """
     mixed = None
     if _happens(options.mosaic_probability, rng):
@@ -55,7 +56,7 @@ def mixed_sample(
 
 
 def _happens(probability: float, rng: np.random.Generator) -> bool:
-    """Draws whether to; nothing is drawn for 0, so that other draws stay the same."""
+    """Draws with a probability; 0 draws nothing, so that other draws stay the same."""
     return probability > 0 and rng.random() < probability
 
 
@@ -63,7 +64,7 @@ def _mosaic_with_objects(
     examples: Sequence[Example],
     rng: np.random.Generator,
     options: Augment,
-    sizes: dict[str, int | str],
+    sizes: dict[str, Any],
 ) -> Sample | None:
     """Draws a mosaic that shows an object; None if several draws show none."""
     for _ in range(_MOSAIC_TRIALS):
@@ -74,7 +75,7 @@ def _mosaic_with_objects(
 
 
 def _limited(sample: Sample, max_objects: int) -> Sample:
-    """Leaves what fits into the slots, and counts the rest."""
+    """Keeps what fits into the slots, and counts the rest."""
     places = sample_lib.slots(sample["boxes"], sample["crowd"], max_objects)
     dropped = np.int32(len(sample["labels"]) - len(places))
     return {**sample_lib.take(sample, places), "dropped": dropped}

@@ -39,7 +39,7 @@ def mosaic(
     Args:
       examples: four.
       rng: source of randomness.
-      options: whether to mirror and to change colours.
+      options: whether to mirror and to change colors.
       input_size: height and width of the image, pixels.
       mask_size: height and width of the masks, pixels.
       mask_target: see `config.Data`.
@@ -76,14 +76,7 @@ def window_view(
 ) -> View:
     """Draws a view that shows a part of an image in a window of the network input.
 
-    Args:
-      example: only its size is looked at.
-      window: to fill.
-      rng: source of randomness.
-      options: whether to mirror.
-
-    Returns:
-      The view, beyond the window too.
+    Only the size of `example` matters; the view reaches beyond the window too.
     """
     flip_x = options.mirror and bool(rng.random() < 0.5)
     flip_y = options.flip_vertical and bool(rng.random() < 0.5)
@@ -103,10 +96,10 @@ def window_view(
 def _centered(
     example: Example, view: View, window: _Window, options: Augment, input_size: int
 ) -> np.ndarray:
-    """[n] int64, annotations to keep of what is centered in a window."""
+    """Selects annotations with their center in a window, [n] int64."""
     centers = view.points(example.annotations.centers_px)
     low, high = np.array(window[:2]), np.array(window[2:])
-    inside = ((centers > low) & (centers < high)).all(axis=1)
+    inside = np.all((centers > low) & (centers < high), axis=1)
     kept = views.keep(example.annotations, view, input_size, options.min_object_px)
     return kept[inside[kept]]
 
@@ -128,6 +121,6 @@ def _cut(masks: np.ndarray, window: _Window) -> np.ndarray:
 
 
 def _pixels(window: _Window, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square picture whose centres are in a window."""
+    """Rows and columns of a square picture with their centers in a window."""
     x1, y1, x2, y2 = (int(np.ceil(side * size - 0.5)) for side in window)
     return slice(y1, y2), slice(x1, x2)

@@ -11,7 +11,7 @@ _STRIP_PX = 16384
 
 @dataclasses.dataclass(frozen=True)
 class ColorChange:
-    """What to do to the colours; the defaults do nothing.
+    """What to do to the colors; the defaults do nothing.
 
     Attributes:
       brightness: added to all channels, of 255.
@@ -31,9 +31,6 @@ def random_change(rng: np.random.Generator) -> ColorChange:
 
     SSD also draws whether contrast comes before or after saturation and hue.  That
     makes no difference here, as nothing is clipped in between.
-
-    Args:
-      rng: source of randomness.
     """
     return ColorChange(
         brightness=_maybe(rng, -32.0, 32.0, neutral=0.0),
@@ -51,15 +48,7 @@ def _maybe(
 
 
 def apply(image: np.ndarray, change: ColorChange) -> np.ndarray:
-    """Changes the colours; only the final result is rounded and clipped.
-
-    Args:
-      image: [h, w, 3] uint8 RGB, not empty.
-      change: what to do.
-
-    Returns:
-      [h, w, 3] uint8 RGB.
-    """
+    """Changes the colors of [h, w, 3] uint8 RGB; rounds and clips only at the end."""
     table = (np.arange(256) + change.brightness) * change.contrast
     if change.saturation == 1.0 and change.hue_degrees == 0.0:
         return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
@@ -79,16 +68,7 @@ def apply(image: np.ndarray, change: ColorChange) -> np.ndarray:
 
 
 def _change_hsv(image: np.ndarray, saturation: float, hue_degrees: float) -> np.ndarray:
-    """Multiplies saturation and turns hue, without clipping.
-
-    Args:
-      image: [h, w, 3] float32 RGB.
-      saturation: factor.
-      hue_degrees: to add.
-
-    Returns:
-      [h, w, 3] float32 RGB.
-    """
+    """Multiplies saturation and turns hue of [h, w, 3] float32 RGB, unclipped."""
     # OpenCV takes hues from 0 to any size, but none below 0.
     to_add = hue_degrees % 360.0
     hsv_to_hsv = np.array(

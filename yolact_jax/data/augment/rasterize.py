@@ -1,6 +1,6 @@
-"""Masks of polygons and run lengths, straight at the size they are needed.
+"""Masks of polygons and run lengths, drawn at the size they are needed.
 
-A pixel belongs to a polygon if its centre does, by the even-odd rule: a hole drawn by
+A pixel belongs to a polygon if its center does, by the even-odd rule: a hole drawn by
 a keyhole stays a hole.  Several polygons of one annotation are united, as in COCO.
 """
 
@@ -57,7 +57,7 @@ def _draw_polygons(
 def fill_rings(
     points: np.ndarray, ring_sizes: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """Fills closed rings by the even-odd rule, sampling at pixel centres.
+    """Fills closed rings by the even-odd rule, sampling at pixel centers.
 
     Args:
       points: [p, 2] float64, (x, y) of all rings one after the other; pixel i covers
@@ -70,7 +70,7 @@ def fill_rings(
       [r, height, width] uint8, 0 or 1.
     """
     ring, row, x = _crossings(points, ring_sizes, height)
-    # A crossing toggles all pixels whose centre is at it or right of it.
+    # A crossing toggles all pixels whose center is at it or right of it.
     column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     toggles = _toggles(len(ring_sizes), height, width)
     place = (ring * height + row) * toggles.shape[-1] + column
@@ -85,15 +85,7 @@ def _toggles(count: int, rows: int, length: int) -> np.ndarray:
 
 
 def _parity(toggles: np.ndarray, length: int) -> np.ndarray:
-    """Sums up toggles along the last axis, modulo 2.
-
-    Args:
-      toggles: [..., k * 64] uint8.
-      length: results wanted.
-
-    Returns:
-      [..., length] uint8, 0 or 1.
-    """
+    """Sums [..., k * 64] toggles along the last axis, modulo 2: [..., length] uint8."""
     # 64 at a time: much faster than a sum of bytes.
     bits = np.packbits(toggles & 1, axis=-1, bitorder="little").view("<u8")
     for shift in (1, 2, 4, 8, 16, 32):
@@ -107,16 +99,15 @@ def _parity(toggles: np.ndarray, length: int) -> np.ndarray:
 def _crossings(
     points: np.ndarray, ring_sizes: np.ndarray, height: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the edges of the rings cross the centre lines of the pixel rows.
+    """Where the edges of the rings cross the center lines of the pixel rows.
 
-    Returns:
-      [c] int64 index of the ring, [c] int64 row, [c] float64 x.
+    Returns [c] int64 index of the ring, [c] int64 row, [c] float64 x.
     """
     ends = np.cumsum(ring_sizes)
     following = np.arange(1, len(points) + 1)
     following[ends - 1] = ends - ring_sizes
     (x1, y1), (x2, y2) = points.T, points[following].T
-    # Half-open in y, so that a vertex on a centre line counts for one of its edges.
+    # Half-open in y, so that a vertex on a center line counts for one of its edges.
     first = np.clip(np.ceil(np.minimum(y1, y2) - 0.5), 0, height).astype(np.int64)
     stop = np.clip(np.ceil(np.maximum(y1, y2) - 0.5), 0, height).astype(np.int64)
     count = stop - first
@@ -150,11 +141,7 @@ def _draw_rles(
 
 
 def _inside(positions: np.ndarray, length: int) -> tuple[np.ndarray, slice]:
-    """Source pixels along an axis of ascending positions, and whose they are.
-
-    Returns:
-      [k] int64 source pixels, and the k result pixels that they are for.
-    """
+    """Source pixels along an axis of ascending positions, and their result pixels."""
     first, stop = np.searchsorted(positions, [0, length])
     return np.floor(positions[first:stop]).astype(np.int64), slice(first, stop)
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
 
-Sample = dict[str, np.ndarray]
+Sample = dict[str, Any]  # Arrays, and scalars of NumPy.
 # Fields of a sample with an axis of annotations.
 GROUND_TRUTH = ("boxes", "labels", "masks", "semantic_masks", "crowd")
 MASKS = ("masks", "semantic_masks")
@@ -89,7 +90,7 @@ def ground_truth(
     mask_size: int,
     mask_target: str,
 ) -> Sample:
-    """What a view shows of some annotations.
+    """Returns what a view shows of some annotations.
 
     Args:
       example: the image.
@@ -100,7 +101,7 @@ def ground_truth(
       mask_target: see `config.Data`.
 
     Returns:
-      `boxes`, `labels`, masks, `crowd` and `image_ids` as `training_sample` has them.
+      `boxes`, `labels`, masks, `crowd` and `image_ids` as in `training_sample`.
     """
     annotations = example.annotations
     outlines = annotations.segmentations
@@ -121,13 +122,9 @@ def ground_truth(
 def collate(samples: Sequence[dict[str, np.ndarray]], max_objects: int) -> Sample:
     """Stacks samples to a batch, padding ground truth to `max_objects` slots (G).
 
-    Args:
-      samples: B results of `training_sample`.
-      max_objects: slots for annotations.
-
     Returns:
-      The fields of the samples with a batch axis, [B, G, ...] where they had one of
-      annotations, zeros in unused slots; and `valid` [B, G] bool.
+      The fields of the samples with a batch axis, [B, G, ...] for those of annotations,
+      zeros in unused slots; and `valid` [B, G] bool.
     """
     counts = np.array([len(sample["labels"]) for sample in samples])
     batch = {"valid": np.arange(max_objects) < counts[:, None]}
@@ -151,7 +148,7 @@ def _padded(values: Sequence[np.ndarray], length: int) -> np.ndarray:
 def select(
     annotations: Annotations, view: View, kept: np.ndarray, max_objects: int
 ) -> np.ndarray:
-    """Orders annotations for the slots, objects before crowds.
+    """Orders the annotations to keep for the slots, objects before crowds.
 
     Args:
       annotations: of the image.
@@ -185,11 +182,7 @@ def slots(boxes: np.ndarray, crowd: np.ndarray, max_objects: int) -> np.ndarray:
 
 
 def join(samples: Sequence[Sample]) -> Sample:
-    """Joins the ground truth of several; the first gives its id.
-
-    Args:
-      samples: results of `ground_truth`.
-    """
+    """Joins the ground truth of several samples; the first gives its id."""
     joined = {
         name: np.concatenate([sample[name] for sample in samples])
         for name in GROUND_TRUTH
@@ -199,12 +192,7 @@ def join(samples: Sequence[Sample]) -> Sample:
 
 
 def take(sample: Sample, places: np.ndarray) -> Sample:
-    """Takes some of the annotations of a sample.
-
-    Args:
-      sample: with the fields of `ground_truth`, and maybe others.
-      places: [k] int64, indices of annotations.
-    """
+    """Selects annotations of a sample by their indices [k] int64."""
     found = [name for name in GROUND_TRUTH if name in sample]
     return {**sample, **{name: sample[name][places] for name in found}}
 
@@ -227,16 +215,13 @@ def render(
     change: photometric.ColorChange | None,
     input_size: int,
 ) -> np.ndarray:
-    """Makes the network input from the pixels that a view shows.
+    """Draws a view as network input, [input_size, input_size, 3] uint8 RGB.
 
     Args:
       image: [h, w, 3] uint8 RGB.
       view: the view.
       change: what to do to the colors, if anything.
       input_size: height and width of the result, pixels.
-
-    Returns:
-      [input_size, input_size, 3] uint8 RGB.
     """
     rows, columns = view.visible(*image.shape[:2])
     patch, at = image[rows, columns], (rows.start, columns.start)
@@ -244,7 +229,7 @@ def render(
         return view_lib.draw_view(patch, at, view, input_size)
     recolor = functools.partial(photometric.apply, change=change)
     # Resizing and colors may come in either order, up to rounding: take the one with
-    # fewer pixels to colour.
+    # fewer pixels to color.
     if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
         return view_lib.draw_view(patch, at, view, input_size, finish=recolor)
     return view_lib.draw_view(recolor(patch), at, view, input_size)

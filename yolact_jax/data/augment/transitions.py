@@ -20,7 +20,7 @@ _ROUNDING = 1e-9
 
 def transitions(
     segmentations: Segmentations, selected: np.ndarray, needed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the transitions of some annotations.
 
     Args:

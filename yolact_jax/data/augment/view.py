@@ -1,4 +1,4 @@
-"""The one axis-aligned view that all geometric augmentation amounts to."""
+"""The one axis-aligned view that combines all geometric augmentation."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# RGB mean of ImageNet, the colour of everything outside the image.
+# RGB mean of ImageNet, the color of everything outside the image.
 MEAN_RGB = (123.68, 116.78, 103.94)
 
 _MEAN_COLOR = tuple(round(value) for value in MEAN_RGB)
@@ -39,14 +39,7 @@ class View:
     flip_y: bool = False
 
     def points(self, points_px: np.ndarray) -> np.ndarray:
-        """Maps points.
-
-        Args:
-          points_px: [..., 2] float64, (x, y) in pixels of the source image.
-
-        Returns:
-          [..., 2] float64, fractions of the view; in [0, 1] where visible.
-        """
+        """Maps [..., 2] pixels (x, y) to fractions of the view; visible in [0, 1]."""
         fractions = (points_px - (self.left, self.top)) / (self.width, self.height)
         if self.flip_x:
             fractions[..., 0] = 1.0 - fractions[..., 0]
@@ -55,36 +48,19 @@ class View:
         return fractions
 
     def boxes(self, boxes_px: np.ndarray) -> np.ndarray:
-        """Maps boxes and clips them to the view.
-
-        Args:
-          boxes_px: [n, 4] float64, (x1, y1, x2, y2) in pixels of the source image.
-
-        Returns:
-          [n, 4] float64, (x1, y1, x2, y2) as fractions of the view in [0, 1].
-        """
+        """Maps [n, 4] boxes (x1, y1, x2, y2) in pixels to fractions, and clips them."""
         corners = self.points(boxes_px.reshape(-1, 2, 2))
         ordered = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         return np.clip(ordered, 0.0, 1.0)
 
     def contains(self, points_px: np.ndarray) -> np.ndarray:
-        """Finds the points strictly inside the view.
-
-        Args:
-          points_px: [n, 2] float64, (x, y) in pixels of the source image.
-
-        Returns:
-          [n] bool.
-        """
+        """Finds the points [n, 2], pixels, strictly inside the view: [n] bool."""
         x, y = points_px[:, 0], points_px[:, 1]
         inside_x = (x > self.left) & (x < self.left + self.width)
         return inside_x & (y > self.top) & (y < self.top + self.height)
 
     def source_positions(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where the pixel centres of a square picture of the view come from.
-
-        Args:
-          size: height and width of the picture, pixels.
+        """Returns where the pixel centers of a square picture of the view come from.
 
         Returns:
           ([size], [size]) float64, x of each column and y of each row in the source
@@ -119,10 +95,10 @@ def draw_view(
     Args:
       patch: [h, w, 3] uint8, the part of the source image that `view` shows.
       at: (top, left) of `patch` in the source image, pixels.
-      view: the view; where it reaches beyond `patch`, it shows the mean colour.
+      view: the view; where it reaches beyond `patch`, it shows the mean color.
       size: height and width of the result, pixels.
-      finish: changes the colours of the resized pixels [.., .., 3] uint8, not those of
-        the mean colour around them.
+      finish: changes the colors of the resized pixels [.., .., 3] uint8, not those of
+        the mean color around them.
 
     Returns:
       [size, size, 3] uint8.
@@ -142,7 +118,7 @@ def draw_view(
 
 @functools.lru_cache(maxsize=4)
 def _mean_square(size: int) -> np.ndarray:
-    """[size, size, 3] uint8 of the mean colour; not to be written to."""
+    """[size, size, 3] uint8 of the mean color; read-only."""
     return np.full((size, size, 3), _MEAN_COLOR, np.uint8)
 
 
@@ -153,15 +129,7 @@ def _draw_on(
     view: View,
     finish: Callable[[np.ndarray], np.ndarray] | None,
 ) -> None:
-    """Draws a patch where the unflipped view has it.
-
-    Args:
-      square: [size, size, 3] uint8, written to.
-      patch: [h, w, 3] uint8.
-      at: (top, left) of `patch` in the view, pixels of the source image.
-      view: the view.
-      finish: changes the colours of the resized patch.
-    """
+    """Draws a patch where the unflipped view has it."""
     size = len(square)
     rows, y = _touched(at[0], patch.shape[0], view.height, size)
     columns, x = _touched(at[1], patch.shape[1], view.width, size)
@@ -183,16 +151,10 @@ def _draw_on(
 def _touched(
     start: int, length: int, extent: int, size: int
 ) -> tuple[slice, np.ndarray]:
-    """Result pixels along one axis that a patch has any influence on.
+    """Result pixels on an axis that a patch affects, and where they are in the patch.
 
-    Args:
-      start: of the patch in the view, pixels of the source image.
-      length: of the patch, the same.
-      extent: of the view, the same.
-      size: of the result, pixels.
-
-    Returns:
-      The result pixels, and where they look in the patch, where its first pixel is 0.
+    `start` and `length` of the patch and `extent` of the view are in pixels of the
+    source image.
     """
     step = extent / size
     first = max(int(np.floor((start - 0.5) / step - 0.5)) + 1, 0)
@@ -201,19 +163,10 @@ def _touched(
 
 
 def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.ndarray:
-    """How much of the patch, and not of the mean colour, shows along one axis.
+    """How much of the patch, and not of the mean color, shows on an axis: [k] float64.
 
-    The image fades into the mean colour within a pixel of the source image, but not
-    where the view cuts through it.
-
-    Args:
-      positions: [k] float64, where the result pixels look in the patch, pixels.
-      start: of the patch in the view, pixels of the source image.
-      length: of the patch, the same.
-      extent: of the view, the same.
-
-    Returns:
-      [k] float64 in [0, 1].
+    The image fades into the mean color within a pixel of the source image, but not
+    where the view cuts through it.  `positions` are those of the result in the patch.
     """
     before = positions + 1 if start > 0 else np.ones_like(positions)
     after = length - positions if start + length < extent else before
@@ -221,12 +174,7 @@ def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.nd
 
 
 def _fade(part: np.ndarray, cover: np.ndarray) -> None:
-    """Mixes the mean colour into some rows.
-
-    Args:
-      part: [k, n, 3] uint8, written to.
-      cover: [k] float64, what each row keeps of itself.
-    """
+    """Mixes the mean color into rows [k, n, 3], which keep `cover`, in place."""
     for row in np.flatnonzero(cover < 1.0):
         mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOR)
         part[row] = np.rint(mixed).astype(np.uint8)

@@ -36,14 +36,14 @@ def choose_view(
     """Draws a view that shows an object.
 
     Args:
-      example: only its size and annotations are looked at.
+      example: only its size and annotations matter.
       rng: source of randomness.
       options: which random changes to make.
       input_size: height and width of the network input, pixels.
 
     Returns:
-      The view and [m] int64, the indices of the annotations it keeps.  If no object
-      was kept in several draws, the view is of the whole image.
+      The view and [m] int64, the indices of the annotations it keeps.  If several draws
+      kept no object, the view is of the whole image.
     """
     annotations = example.annotations
     for _ in range(_VIEW_TRIALS):
@@ -85,14 +85,8 @@ def random_jitter(view: View, rng: np.random.Generator) -> View:
 
     Large-scale jitter of Ghiasi et al., "Simple Copy-Paste is a Strong Data
     Augmentation Method for Instance Segmentation", CVPR 2021.  An image smaller than
-    the square is put somewhere in it, where the paper takes the upper left corner.
-
-    Args:
-      view: the whole image.
-      rng: source of randomness.
-
-    Returns:
-      The view; it neither stretches nor flips the image.
+    the square is put somewhere in it, where the paper uses the upper left corner.  The
+    view neither stretches nor flips the image.
     """
     fitting = max(view.width, view.height)
     side = max(round(fitting / rng.uniform(*_JITTER_SCALES)), 1)
@@ -104,11 +98,11 @@ def random_jitter(view: View, rng: np.random.Generator) -> View:
 def random_crop(
     view: View, annotations: Annotations, rng: np.random.Generator, min_scale: float
 ) -> View:
-    """Cuts out a part that contains the centre of an object.
+    """Cuts out a part that contains the center of an object.
 
     SSD draws a minimum overlap of the part with an object.  In the original YOLACT
     that test never rejects anything, and the offsets are drawn between 1 and the
-    largest one; both are kept, as the published weights were trained so.
+    largest one; both are kept, as the published weights were trained with them.
 
     Args:
       view: what to cut from.
@@ -160,11 +154,11 @@ def keep(
       annotations: of the image.
       view: the view.
       input_size: height and width of the network input, pixels.
-      min_object_px: see `Augment`.
+      min_object_px: see `config.Augment`.
 
     Returns:
-      [m] int64, indices of those with their centre inside and a box that is not
-      degenerate and, but for crowds, not too small.
+      [m] int64, indices of those with their center inside and a box that is not
+      degenerate and, except for crowds, not too small.
     """
     boxes = view.boxes(annotations.boxes_px)
     extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size

@@ -1,1 +1,1 @@
-"""Datasets as prepared array records."""
+"""Prepared datasets as array records."""

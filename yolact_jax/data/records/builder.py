@@ -4,11 +4,12 @@ import collections
 import dataclasses
 import functools
 import itertools
+import os
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -28,7 +29,7 @@ _Record = dict[str, Any]
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class RecordsConfig(tfds.core.BuilderConfig):
-    """What a builder needs to know; its `name` is the folder of the records.
+    """What a builder needs; its `name` is the folder of the records.
 
     Attributes:
       class_names: names of the labels; empty if they are read from the files.
@@ -50,17 +51,16 @@ class RecordsConfig(tfds.core.BuilderConfig):
 class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Base of the builders, which write array_record files without TensorFlow.
 
-    TFDS's other base, GeneratorBasedBuilder, holds a split in memory, and from 1 GB on
-    needs TensorFlow.
-
-    A subclass defines `_split_makers`, and `_finish` if records depend on the ones
-    before them.
+    TFDS's own base, GeneratorBasedBuilder, holds a split in memory, and from 1 GB on
+    needs TensorFlow.  A subclass defines `_split_makers`, and `_finish` if records
+    depend on earlier ones.
     """
 
     VERSION = tfds.core.Version("1.1.0")
-    # TFDS finds the checksums of downloads beside this file; by itself it would look
-    # for its place with a package that it does not install.
-    code_path = pathlib.Path(__file__)
+    builder_config: Any  # Of the subclass of `RecordsConfig` that a builder has.
+    # TFDS finds the checksums of downloads next to this file; by default it would
+    # look for them with a package that it does not install.
+    code_path: Any = pathlib.Path(__file__)
 
     def __init__(self, *, file_format: str = "array_record", **kwargs):
         """Takes TFDS's arguments; its own default format would need TensorFlow."""
@@ -76,7 +76,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """
         with leftovers.removed(self.data_path.parent):
             super().download_and_prepare(**kwargs)
-        print_warnings(self.info.metadata, self.data_path)
+        print_warnings(self._written, self.data_path)
 
     def _split_makers(
         self, dl_manager: tfds.download.DownloadManager
@@ -90,6 +90,11 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _finish(self, record: _Record) -> _Record:
         """Completes a record; unlike the makers, this is called in order."""
         return record
+
+    @property
+    def _written(self) -> dict[str, Any]:
+        """The metadata that are stored with the records."""
+        return cast("dict[str, Any]", self.info.metadata)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -114,7 +119,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._bad_images = []
         self._num_orientations_guessed = 0
         skipped = list(self.builder_config.skipped)
-        self.info.metadata.update(skipped=skipped, num_objects={}, warnings=[])
+        self._written.update(skipped=skipped, num_objects={}, warnings=[])
         self._tallies = collections.defaultdict(Tally)
         makers = self._split_makers(dl_manager)
         shards = {split: self._shards(split, makers[split]) for split in makers}
@@ -132,7 +137,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self, split: str, made: Iterator[_Record | None]
     ) -> Iterator[tuple[int, _Record]]:
         """Takes the records of a file from all of its split."""
-        num_objects = self.info.metadata["num_objects"].setdefault(split, [])
+        num_objects = self._written["num_objects"].setdefault(split, [])
         for record in itertools.islice(made, _RECORDS_PER_SHARD):
             if record is not None:
                 num_objects.append(_count_objects(record))
@@ -141,9 +146,9 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 yield len(num_objects), record
 
     def _final_shard(self, shard: Callable[[], Iterator]) -> Iterator:
-        """Ends with an error if bad images are not to be left out, or only those."""
+        """Raises if bad images must not be left out, or if nothing else is left."""
         yield from shard()
-        metadata = self.info.metadata
+        metadata = self._written
         is_empty = not all(metadata["num_objects"].values())
         metadata["skipped"] += self._bad_images
         for split, tally in self._tallies.items():
@@ -151,14 +156,14 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if self._num_orientations_guessed:
             metadata["warnings"].append(
                 f"{self._num_orientations_guessed} images have an EXIF orientation, and"
-                " their annotations are taken to be about the upright image; the field"
-                " `exif_orientation_applied` of an image would tell."
+                " their annotations are assumed to refer to the upright image; the"
+                " field `exif_orientation_applied` of an image decides it."
             )
         if metadata["skipped"] and (is_empty or not self.skip_bad):
             raise DatasetError(metadata["skipped"])
 
     def _made(self, what: str, makers: Sequence[Callable]) -> Iterator[_Record | None]:
-        """Makes records in order; None, after noting why, for images that are bad."""
+        """Makes records in order; None, after noting why, for bad images."""
         made = ordered_map(
             _made_or_error,
             makers,
@@ -174,7 +179,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 
 def _made_or_error(make: Callable[[], _Record]) -> _Record | DatasetError:
-    """Makes a record; an error about the image is returned."""
+    """Makes a record; returns an error about the image instead of raising it."""
     try:
         return make()
     except DatasetError as error:
@@ -182,33 +187,29 @@ def _made_or_error(make: Callable[[], _Record]) -> _Record | DatasetError:
 
 
 def _count_objects(record: _Record) -> int:
-    """Annotations that are no crowds and whose box has area inside the image."""
+    """Counts annotations that are no crowds and whose box has area inside the image."""
     low, extent = np.split(record["bbox_xywh_px"], 2, axis=1)
     image_size = np.array([record["width"], record["height"]])
     inside = np.minimum(low + extent, image_size) - np.maximum(low, 0)
     return int(((inside > 0).all(axis=1) & (record["is_crowd"] == 0)).sum())
 
 
-def print_warnings(metadata: Mapping[str, Any], directory: pathlib.Path) -> None:
-    """Says on stderr what was left out, and what looks like a mistake.
-
-    Args:
-      metadata: of the records.
-      directory: of the records.
-    """
+def print_warnings(metadata: Mapping[str, Any], directory: os.PathLike) -> None:
+    """Prints to stderr what was left out, and what looks like a mistake."""
     num_skipped = len(metadata["skipped"])
     if num_skipped:
         text = f"left out {num_skipped} bad annotations or images, which"
-        print(text, f"{directory / 'metadata.json'} lists.", file=sys.stderr)
+        path = os.path.join(directory, "metadata.json")
+        print(text, f"{path} lists.", file=sys.stderr)
     for warning in metadata.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
 
 
 def reported(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
-    """Passes items on, saying every ten seconds on stderr how far it is.
+    """Yields the items, and prints the progress to stderr every ten seconds.
 
     Args:
-      items: whatever takes long to make.
+      items: what takes long to make.
       what: their plural.
       total: how many there will be.
     """

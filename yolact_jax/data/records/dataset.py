@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,40 +18,37 @@ from yolact_jax.data.records import record
 SPLITS = ("train", "validation", "test", "test_dev")
 
 
-class RecordSource:
+class RecordSource(Sequence[Example]):
     """The examples of one split, in the order of the json file; can be pickled.
+
+    Opens only the metadata at first, and the records when one is read.  Damaged
+    metadata or records raise DatasetError.
 
     Attributes:
       class_names: names of the labels.
       category_ids: ids of the labels in the json file.
       num_objects: [len] int64, objects of each example that can be trained on:
-        annotations with a box of some area inside the image that are no crowds.
+        annotations that are no crowds and whose box has area inside the image.
     """
 
     def __init__(self, directory: pathlib.Path, split: str):
-        """Opens nothing but the metadata; the records are opened when first read.
-
-        Raises:
-          DatasetError: the metadata are damaged; reading an example raises it, too.
-        """
         self._directory, self._split, self._reader = directory, split, None
         dataset = open_dataset(directory)
         self.class_names = dataset.class_names
         self.category_ids = dataset.category_ids
         with _damage_named(directory):
             info = tfds.builder_from_directory(directory).info
-            self.num_objects = np.array(info.metadata["num_objects"][split], np.int64)
+            num_objects = _metadata_of(info)["num_objects"][split]
+            self.num_objects = np.array(num_objects, np.int64)
             self._files = sorted(info.splits[split].filenames)
             self._file_ends = np.cumsum(info.splits[split].shard_lengths)
             if self.num_objects.shape != (self._file_ends[-1],):
                 raise ValueError(f"the number of examples of {split!r} differs")
 
     def __len__(self) -> int:
-        """Returns the number of examples."""
         return len(self.num_objects)
 
     def __getitem__(self, index: int) -> Example:
-        """Reads example `index`; the image is decoded when first asked for."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         place = np.searchsorted(self._file_ends, index, side="right")
@@ -61,7 +58,6 @@ class RecordSource:
             return record.decode_record(self._reader[int(index)])
 
     def __iter__(self) -> Iterator[Example]:
-        """Yields the examples in order."""
         return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,14 +65,17 @@ class RecordSource:
         return {**self.__dict__, "_reader": None}
 
     def __repr__(self) -> str:
-        """Names the split and its size."""
         return f"RecordSource({str(self._directory)!r}, {self._split!r})"
 
 
+def _metadata_of(info: tfds.core.DatasetInfo) -> dict[str, Any]:
+    return cast("dict[str, Any]", info.metadata)  # Which all our builders write.
+
+
 def _open_reader(directory: pathlib.Path, split: str) -> Any:
-    """Opens the records of a split as serialised bytes."""
+    """Opens the records of a split as serialized bytes."""
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    builder = tfds.builder_from_directory(directory)
+    builder = cast("Any", tfds.builder_from_directory(directory))
     return builder.as_data_source(split, deserialize_method=raw)
 
 
@@ -103,13 +102,10 @@ class Dataset:
     warnings: tuple[str, ...] = ()
 
     def source(self, split: str) -> RecordSource:
-        """Opens a split.
-
-        Args:
-          split: one of `splits`.
+        """Opens a split, one of `splits`.
 
         Raises:
-          DatasetError: the dataset has no such split.
+          DatasetError: if there is no such split.
         """
         if split not in self.splits:
             raise DatasetError(
@@ -120,16 +116,13 @@ class Dataset:
 
 
 def open_dataset(directory: pathlib.Path) -> Dataset:
-    """Opens a dataset that was prepared before.
-
-    Args:
-      directory: of the records, with TFDS's `dataset_info.json` in it.
+    """Opens a prepared dataset, in the folder with TFDS's `dataset_info.json`.
 
     Raises:
-      DatasetError: one of the files that describe the records is damaged.
+      DatasetError: if one of the files that describe the records is damaged.
     """
     with _damage_named(directory):
-        metadata = tfds.builder_from_directory(directory).info.metadata
+        metadata = _metadata_of(tfds.builder_from_directory(directory).info)
         return Dataset(
             directory=directory,
             class_names=tuple(metadata["class_names"]),
@@ -144,12 +137,7 @@ def open_dataset(directory: pathlib.Path) -> Dataset:
 
 @contextlib.contextmanager
 def _damage_named(directory: pathlib.Path, file: str = "") -> Iterator[None]:
-    """Turns whatever TFDS and array_record raise into a sentence with the cure.
-
-    Args:
-      directory: of the records.
-      file: that is read; empty for those that describe the records.
-    """
+    """Turns any error of TFDS and array_record into a sentence that says what to do."""
     try:
         yield
     except DatasetError:
@@ -164,7 +152,7 @@ def _damage_named(directory: pathlib.Path, file: str = "") -> Iterator[None]:
 
 
 def _bad_metadata(directory: pathlib.Path) -> pathlib.Path:
-    """The first json file that is none, or the folder."""
+    """Finds the first damaged json file; the folder if there is none."""
     for name in ("dataset_info.json", "features.json", "metadata.json"):
         try:
             json.loads((directory / name).read_bytes())
@@ -174,10 +162,7 @@ def _bad_metadata(directory: pathlib.Path) -> pathlib.Path:
 
 
 def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
-    """Rebuilds the COCO json content of a split, as pycocotools wants it.
-
-    Args:
-      source: the split.
+    """Rebuilds the COCO json content of a split, as pycocotools needs it.
 
     Returns:
       A dict with `images`, `annotations` and `categories`, ids as in the original.
@@ -239,7 +224,7 @@ def _segmentation_entries(segmentations: Segmentations) -> dict[int, Any]:
         segmentations.rle_was_compressed,
         strict=True,
     ):
-        counts = string.decode() if compressed else rle.counts_from_string(string)
-        counts = counts if compressed else counts.tolist()
+        text = string.decode()
+        counts = text if compressed else rle.counts_from_string(string).tolist()
         entries[owner] = {"size": list(segmentations.size), "counts": counts}
     return entries

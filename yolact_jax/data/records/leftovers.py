@@ -16,12 +16,10 @@ except ImportError:  # Not on Windows: leftovers stay there until removed by han
 def removed(directory: str | os.PathLike) -> Iterator[None]:
     """Removes unfinished records before a preparation, and empty folders after it.
 
-    TFDS writes to `incomplete.*` and renames that when all is written, so records are
-    whole or not there.  A process that is killed cannot remove its own; while one is at
-    work in `directory` it holds a lock on it, and nothing is removed.
-
-    Args:
-      directory: of the versions of one prepared dataset, made if missing.
+    TFDS writes to `incomplete.*` and renames that at the end, so records are complete
+    or absent.  A killed process leaves its folder behind.  A running one holds a lock
+    on `directory`, the folder of the versions of a dataset, and then nothing is
+    removed.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -38,7 +36,9 @@ def removed(directory: str | os.PathLike) -> Iterator[None]:
 
 
 def _locked(descriptor: int) -> bool:
-    """Locks an open folder; False if another process has, or if it cannot be locked."""
+    """Locks an open folder; False if another process has, or locks do not work."""
+    if fcntl is None:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -47,7 +47,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _remove_if_empty(directory: pathlib.Path) -> None:
-    """Removes the folder of a dataset, and that of its builder, if nothing is there."""
+    """Removes the folder of a dataset, and that of its builder, if they are empty."""
     with contextlib.suppress(OSError):
         directory.rmdir()
         # TFDS notes here which configuration is the default one.

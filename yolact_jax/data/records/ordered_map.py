@@ -1,4 +1,4 @@
-"""Running a function over many items in threads, the results in order."""
+"""Runs a function over many items in threads, with the results in order."""
 
 import collections
 import concurrent.futures
@@ -18,20 +18,17 @@ def ordered_map(
     num_ahead: int,
     num_threads: int | None = None,
 ) -> Iterator[_Out]:
-    """Computes some results ahead, in threads.
+    """Yields the results in the order of the items, some computed ahead, in threads.
 
-    Files are read and images decoded outside Python's lock, so threads share all cores
-    for that; unlike processes they start at once and copy nothing.
+    Reading files and decoding images happens outside of Python's lock, so threads use
+    all cores for it; unlike processes they start at once and copy nothing.  An
+    exception is raised where its result would have come.
 
     Args:
       function: of one item; it may run for several items at the same time.
       items: its arguments.
-      num_ahead: results to have ready or in the making, at least 1.
-      num_threads: how many threads; by default as many as there are cores.
-
-    Yields:
-      The results in the order of the items, whatever the number of threads.  An
-      exception of the function is raised where its result would have come.
+      num_ahead: results ready or being computed, at least 1.
+      num_threads: how many threads; by default one per core.
     """
     threads = min(num_ahead, num_threads or os.cpu_count() or 1)
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Writing records once with a TFDS builder, and finding them the next time."""
+"""Writes records once with a TFDS builder, and finds them the next time."""
 
 import contextlib
 import dataclasses
@@ -32,11 +32,8 @@ def prepare(
       config: names the content.
       data_dir: folder of all prepared datasets.
 
-    Returns:
-      The dataset.
-
     Raises:
-      DatasetError: images are damaged.
+      DatasetError: if images are damaged.
     """
     tfds.disable_progress_bar()
     # TFDS talks about downloads and custom configurations, which helps nobody here.
@@ -64,11 +61,8 @@ def prepare_downloaded(
       names: configurations that will do; the first one is what gets written.
       data_dir: folder of all prepared datasets; downloads are kept there too.
 
-    Returns:
-      The dataset.
-
     Raises:
-      DatasetError: a download failed, or it is not what it should be.
+      DatasetError: if a download failed, or is not what it should be.
     """
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
     for name in names:
@@ -83,7 +77,7 @@ def prepare_downloaded(
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DatasetError(
             f"{builder.name}/{names[0]} could not be downloaded to {data_dir}: {error}"
-            " Running it again goes on with the files that are there."
+            " Run it again to continue with the files downloaded so far."
         ) from error
     return open_dataset(pathlib.Path(builder.data_dir))
 
@@ -91,7 +85,7 @@ def prepare_downloaded(
 def find_prepared(
     builder_class: type[RecordsBuilder], name: str, data_dir: pathlib.Path
 ) -> Dataset | None:
-    """Opens the records of earlier, if there are any, and repeats their warnings.
+    """Opens records that were written before, if any, and repeats their warnings.
 
     Args:
       builder_class: that would write them.
@@ -108,16 +102,12 @@ def find_prepared(
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
-    """Whether a folder has all its records; TFDS puts it in place as a whole."""
+    """Whether a folder has all its records; TFDS renames it when it is complete."""
     return (directory / "dataset_info.json").is_file()
 
 
 def fingerprint_of(parts: Iterable[bytes | str]) -> str:
-    """Hashes the content of a dataset to 16 hexadecimal digits.
-
-    Args:
-      parts: whatever changes when the dataset does.
-    """
+    """Hashes parts that change whenever the dataset does, to 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -126,15 +116,10 @@ def fingerprint_of(parts: Iterable[bytes | str]) -> str:
 
 
 def file_states(folder: pathlib.Path, names: Iterable[str]) -> Iterator[str]:
-    """Says in which state files are, without reading them.
+    """Yields name, size and time of change of files in a folder, without reading them.
 
-    Args:
-      folder: of the files.
-      names: relative to it; files that are not there are left out.
-
-    Yields:
-      Name, size and time of change; copying a file with its times, or moving it,
-      changes none of them.
+    Moving a file, or copying it with its times, changes none of them.  Files that do
+    not exist are left out.
     """
     for name in names:
         with contextlib.suppress(OSError, ValueError):

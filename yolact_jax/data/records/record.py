@@ -57,7 +57,7 @@ def encode_record(
     orientation: int = 1,
     orientation_told: bool = True,
 ) -> dict[str, Any]:
-    """Makes the record of an image from entries of a COCO-format json file.
+    """Makes the values for `features()` from entries of a COCO-format json file.
 
     Args:
       image_entry: with `id`, `file_name`, `height` and `width`.
@@ -65,10 +65,7 @@ def encode_record(
       image_bytes: the image file.
       labels: category id -> label.
       orientation: how to turn the pixels of the file, EXIF's 1..8.
-      orientation_told: whether the dataset tells the orientation; else it is a guess.
-
-    Returns:
-      Values for `features()`.
+      orientation_told: whether the dataset states the orientation; else it is a guess.
     """
     size = (image_entry["height"], image_entry["width"])
     values = {
@@ -139,19 +136,13 @@ def _rle_lines(annotations: list[dict[str, Any]], size: tuple[int, int]) -> str:
 
 
 def decode_record(record: bytes) -> Example:
-    """Reads one record; the image stays encoded.
-
-    Args:
-      record: the serialised record.
-
-    Returns:
-      The example.
-    """
-    # Much faster than TFDS's own generic decoding, of the same bytes.
-    message = tf_example_pb2.Example()
+    """Reads one serialized record; the image stays encoded."""
+    # Much faster than TFDS's own generic decoding, of the same bytes.  The module
+    # makes its classes when it is imported.
+    message = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
     message.ParseFromString(record)
     fields = message.features.feature
-    values = {
+    values: dict[str, Any] = {
         name: np.frombuffer(_bytes(fields, name), dtype).reshape(-1, *shape)
         for name, (dtype, shape) in _ARRAYS.items()
     }
@@ -170,11 +161,7 @@ def decode_record(record: bytes) -> Example:
 
 
 def annotations_of(record: dict[str, Any]) -> Annotations:
-    """Gathers the annotations in the values of a record.
-
-    Args:
-      record: as from `encode_record`.
-    """
+    """Collects the annotations in the values of a record, as from `encode_record`."""
     segmentations = Segmentations(
         size=(record["height"], record["width"]),
         points_px=record["points_px"],
@@ -195,10 +182,8 @@ def annotations_of(record: dict[str, Any]) -> Annotations:
 
 
 def _bytes(fields: Any, name: str) -> bytes:
-    """Value of a bytes field."""
     return fields[name].bytes_list.value[0]
 
 
 def _int(fields: Any, name: str) -> int:
-    """Value of an integer field."""
     return fields[name].int64_list.value[0]

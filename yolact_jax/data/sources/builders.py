@@ -1,9 +1,9 @@
-"""Registers the TFDS builders of this package: import it, then use `tfds.builder`.
+"""Registers the TFDS builders of this package; after the import use `tfds.builder`.
 
     builder = tfds.builder("yolact_coco/2017", data_dir="data/records")
 
-There are `yolact_coco`, `yolact_sbd` and `yolact_shapes`; folders in COCO format are
-prepared by `coco_builder.prepare_coco`.
+There are `yolact_coco`, `yolact_sbd` and `yolact_shapes`; `coco_builder.prepare_coco`
+prepares folders in COCO format.
 """
 
 from yolact_jax.data.sources.coco_builder import CocoFolder

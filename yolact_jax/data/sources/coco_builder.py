@@ -43,14 +43,9 @@ class CocoFolder(RecordsBuilder):
 
 
 def record_makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
-    """Makes one function per image of a validated set.
+    """Makes one function per image of a validated set, which returns its record.
 
-    Args:
-      coco_set: the set.
-
-    Returns:
-      Functions that read and check the image and return its record; they raise
-      DatasetError for images that cannot be used.
+    The functions read and check the image, and raise DatasetError if it cannot be used.
     """
     labels = {
         category_id: label for label, (category_id, _) in enumerate(coco_set.categories)
@@ -72,7 +67,7 @@ def _record(
 def _checked_image(
     path: Traversable, entry: dict[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
-    """Reads an image file, making sure that it can be decoded, and how to turn it."""
+    """Reads an image file, checks its pixels, and decides how to turn it."""
     data = headers.read_file(path)
     name, size = str(path), (entry["height"], entry["width"])
     orientation, told = headers.annotated_orientation(
@@ -96,14 +91,14 @@ def prepare_coco(
     allow_outside_paths: bool = False,
     num_threads: int | None = None,
 ) -> Dataset:
-    """Writes the records of a COCO-format dataset, unless they are there already.
+    """Writes the records of a COCO-format dataset, unless they exist.
 
-    The records' folder is named by the content of the annotation files and the name,
-    size and time of change of the images, so whatever changes is prepared anew, and
-    what only moves is not.
+    The folder of the records is named by the content of the annotation files and by
+    name, size and time of change of the images, so a change is prepared anew, and a
+    move is not.
 
     Args:
-      data_dir: folder of all prepared datasets, made if missing.
+      data_dir: folder of all prepared datasets, created if missing.
       train_annotations: json file; None, with `train_images`, for no such split.
       train_images: folder of images.
       validation_annotations: json file, or None.
@@ -114,7 +109,7 @@ def prepare_coco(
         depend on it.
 
     Returns:
-      The dataset; `skipped` tells what was left out.
+      The dataset; `skipped` lists what was left out.
 
     Raises:
       DatasetError: with every problem found; nothing is written then.
@@ -130,7 +125,7 @@ def prepare_coco(
     found = prepare.find_prepared(CocoFolder, key, data_dir)
     if found:
         return found
-    # What is bad in the json files is told together with what is bad in the images.
+    # Problems of the json files are reported with those of the images.
     sets = _read_sets(paths, allow_outside_paths)
     config = _config(sets, key)
     config.fingerprint, config.skip_bad = fingerprint, skip_bad
@@ -178,7 +173,7 @@ def _require_all_paths(paths: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> N
 def _fingerprint_and_key(
     paths: dict[str, tuple[pathlib.Path, pathlib.Path]], options: dict[str, bool]
 ) -> tuple[str, str]:
-    """Names the content of the annotations, and all that the records depend on."""
+    """Hashes the annotations, and all that the records depend on."""
     annotations, files = [], [repr(sorted(options.items()))]
     for split, (file, folder) in paths.items():
         content = file.read_bytes()
@@ -191,7 +186,7 @@ def _fingerprint_and_key(
 def _read_sets(
     paths: dict[str, tuple[pathlib.Path, pathlib.Path]], allow_outside_paths: bool
 ) -> dict[str, coco_json.CocoSet]:
-    """Reads what is usable of the splits."""
+    """Reads the usable part of the splits."""
     read = functools.partial(
         coco_json.read_coco, skip_bad=True, allow_outside_paths=allow_outside_paths
     )
@@ -203,10 +198,10 @@ def _read_sets(
 def common_categories(
     sets: Iterable[coco_json.CocoSet],
 ) -> tuple[tuple[int, str], ...]:
-    """The (id, name) pairs of sets that must all have the same classes.
+    """Returns the (id, name) pairs of sets that must all have the same classes.
 
     Raises:
-      DatasetError: they differ.
+      DatasetError: if they differ.
     """
     first, *others = sets
     for other in others:

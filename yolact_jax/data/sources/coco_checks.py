@@ -1,4 +1,4 @@
-"""Checks of the entries of COCO-format json files, each problem one sentence."""
+"""Checks the entries of COCO-format json files; each problem is one sentence."""
 
 import itertools
 import pathlib
@@ -25,14 +25,10 @@ ORIENTATION_APPLIED = "exif_orientation_applied"
 
 
 def check_categories(entries: list, file: str) -> tuple[tuple[int, str], ...]:
-    """Returns (id, name) pairs in ascending order of id.
-
-    Args:
-      entries: the `categories` list.
-      file: name of the json file, for messages.
+    """Returns the (id, name) pairs of the `categories` list, by ascending id.
 
     Raises:
-      DatasetError: an entry has no id or name, or ids or names repeat.
+      DatasetError: if an entry has no id or name, or ids or names repeat.
     """
     problems, names = [], {}
     for index, entry in enumerate(entries):
@@ -73,8 +69,8 @@ def check_images(
       allow_outside: whether a `file_name` may lead out of the folder.
 
     Returns:
-      The good entries in their order, `file_name` being what the file is called, and
-      one sentence for each other entry.
+      The good entries in their order, with `file_name` as the file is called, and one
+      sentence for each other entry.
     """
     present = {path.name for path in folder.iterdir()}
     good, problems, seen = [], [], set()
@@ -113,17 +109,7 @@ def _image_problem(entry: Any, seen: set[int]) -> str | None:
 def _found(
     entry: Entry, present: set[str], folder: Traversable, allow_outside: bool
 ) -> str:
-    """Finds the file of an image, and returns its name relative to the folder.
-
-    Args:
-      entry: with `file_name`.
-      present: names of the files in the folder.
-      folder: where the image files are.
-      allow_outside: whether the name may lead out of the folder.
-
-    Raises:
-      DatasetError: with what the image "has".
-    """
+    """Finds the file of an image, and returns its name relative to the folder."""
     name = entry["file_name"]
     has = f"has `file_name` {shown(name)}, which"
     # File names may have folders in them; most have not, and need no disk access.
@@ -140,14 +126,14 @@ def _found(
 
 
 def _leads_outside(name: str) -> bool:
-    """Whether a path, as Windows or others write it, is absolute or goes up too far."""
+    """Whether a path, written in any system's way, is absolute or leaves the folder."""
     path = pathlib.PureWindowsPath(name)
     depth = list(itertools.accumulate(-1 if part == ".." else 1 for part in path.parts))
     return bool(path.anchor) or min(depth, default=0) < 0
 
 
 def _is_file(folder: Traversable, name: str) -> bool:
-    """Whether a file is there; no file has an impossible name."""
+    """Whether a file exists; False for impossible names."""
     try:
         return bool(name) and (folder / name).is_file()
     except (OSError, ValueError):
@@ -162,18 +148,15 @@ def check_annotations(
     known_image_ids: set[int],
     category_ids: set[int],
 ) -> tuple[list[Entry], list[str]]:
-    """Splits annotation entries into good ones and problems.
+    """Splits annotation entries into good ones, in their order, and problems.
 
     Args:
       entries: the `annotations` list.
       file: name of the json file, for messages.
       sizes: id of each good image -> (height, width), pixels.
-      known_image_ids: ids of all images; annotations of those that are not good are
-        left out without a sentence of their own.
+      known_image_ids: ids of all images; annotations of bad ones are left out without
+        a sentence of their own.
       category_ids: the known categories.
-
-    Returns:
-      The good entries in their order, and the sentences for the others.
     """
     good, problems, seen = [], [], set()
     for index, entry in enumerate(entries):
@@ -226,7 +209,7 @@ def _shape_problems(entry: Entry, size: tuple[int, int]) -> Iterator[str]:
 
 
 def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
-    """What is wrong with an xywh box; overshoot and zero area are not wrong."""
+    """Says what is wrong with an xywh box; overshoot and zero area are allowed."""
     if not isinstance(box, list) or len(box) != 4:
         return "not four numbers x, y, width, height"
     if problem := coordinate_problem(box, size):
@@ -240,6 +223,6 @@ def _box_problem(box: Any, size: tuple[int, int]) -> str | None:
 
 
 def _called(kind: str, entry: Any, index: int) -> str:
-    """Names an entry by its id if it has one, else by its place in the list."""
+    """Names an entry by its id, or else by its place in the list."""
     entry_id = entry.get("id") if isinstance(entry, dict) else None
     return f"{kind} number {index}" if entry_id is None else f"{kind} {shown(entry_id)}"

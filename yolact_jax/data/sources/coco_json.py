@@ -1,4 +1,4 @@
-"""Reading COCO-format datasets: an annotation json file and a folder of images."""
+"""Reads COCO-format datasets: an annotation json file and a folder of images."""
 
 import collections
 import contextlib
@@ -41,14 +41,10 @@ class CocoSet:
 
 
 def require_paths(annotations_file: pathlib.Path, images_dir: pathlib.Path) -> None:
-    """Checks that a set is there, before anything slow starts.
-
-    Args:
-      annotations_file: the json file.
-      images_dir: the folder of images.
+    """Checks that a set exists, before anything slow starts.
 
     Raises:
-      DatasetError: the file or the folder is missing, or the folder is empty.
+      DatasetError: if the file or the folder is missing, or the folder is empty.
     """
     problems = []
     if not annotations_file.is_file():
@@ -68,13 +64,9 @@ def require_paths(annotations_file: pathlib.Path, images_dir: pathlib.Path) -> N
 
 
 def file_names(content: bytes) -> Iterator[str]:
-    """Finds the names of image files much faster than a json parser does.
+    """Yields the values of all fields `file_name` in the bytes of a json file.
 
-    Args:
-      content: of the json file.
-
-    Yields:
-      The values of all fields `file_name`, also as another system would write them.
+    Much faster than a json parser; yields each also as another system would write it.
     """
     encoding = json.detect_encoding(content)
     if not encoding.startswith("utf-8"):
@@ -96,14 +88,13 @@ def read_coco(
 ) -> CocoSet:
     """Reads and validates a COCO-format set; images are not decoded.
 
+    Boxes may overshoot the image and may have no area, as in COCO.
+
     Args:
       annotations_file: json file with `images`, `annotations` and `categories`.
       images_dir: folder that the `file_name` fields are relative to.
       skip_bad: leave out bad annotations and images instead of raising.
       allow_outside_paths: whether a `file_name` may lead out of the folder.
-
-    Returns:
-      The set; boxes may overshoot the image and may have no area, as in COCO.
 
     Raises:
       DatasetError: with every problem found.
@@ -125,12 +116,7 @@ def read_set(
 ) -> CocoSet:
     """Reads and validates a set like `read_coco`, also from inside zip archives.
 
-    Args:
-      file: the json file.
-      folder: of the images.
-      skip_bad: leave out bad annotations and images instead of raising.
-      is_annotated: False for test images, whose json file has no `annotations`.
-      allow_outside_paths: whether a `file_name` may lead out of the folder.
+    With `is_annotated` False, the json file has no `annotations`, as for test images.
 
     Raises:
       DatasetError: with every problem found.
@@ -161,7 +147,7 @@ def read_set(
 
 
 def _known_ids(entries: list) -> set:
-    """Ids of all image entries, also of those with another problem."""
+    """Returns the ids of all image entries, good or bad."""
     ids = (entry.get("id") for entry in entries if isinstance(entry, dict))
     return {image_id for image_id in ids if isinstance(image_id, int)}
 
@@ -200,7 +186,7 @@ def _read_json(file: Traversable, is_annotated: bool) -> dict[str, list]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes a json object; of a key that repeats, json would keep the last value."""
+    """Makes a json object, and refuses repeated keys, of which json keeps the last."""
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]

@@ -86,7 +86,7 @@ def _release(year: str, test: Mapping[str, ReleaseSplit]) -> list[ReleaseConfig]
     }
     with_test = "train, validation and test images"
     return [
-        ReleaseConfig(name=year, description=with_test, splits=trainval | test),
+        ReleaseConfig(name=year, description=with_test, splits={**trainval, **test}),
         ReleaseConfig(
             name=f"{year}_trainval", description="no test images", splits=trainval
         ),
@@ -104,8 +104,8 @@ _TEST_2014 = _split(
 class YolactCoco(RecordsBuilder):
     """COCO instances with their masks, by year.
 
-    "2017" has the splits train, validation and test_dev, "2014" has train, validation
-    and test; "2017_trainval" and "2014_trainval" do without the 6 GB of test images.
+    "2017" has the splits train, validation and test_dev; "2014" has train, validation
+    and test.  "2017_trainval" and "2014_trainval" lack the 6 GB of test images.
     """
 
     name = "yolact_coco"
@@ -140,7 +140,7 @@ class YolactCoco(RecordsBuilder):
                 for split, where in config.splits.items()
             }
         )
-        self.info.metadata.update(_description(config.name, sets))
+        self._written.update(_description(config.name, sets))
         return {split: record_makers(sets[split]) for split in sets}
 
 
@@ -148,7 +148,7 @@ _Place = tuple[Traversable, Traversable]  # Json file and folder of images.
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:
-    """The folder of what the user has already, if there is one."""
+    """Returns the folder of files that the user already has, if any."""
     try:
         return pathlib.Path(dl_manager.manual_dir)
     except AssertionError:  # TFDS's way to say that it is empty or not there.
@@ -175,7 +175,7 @@ def _unpacked(
 def _archived(
     splits: Mapping[str, ReleaseSplit], dl_manager: tfds.download.DownloadManager
 ) -> dict[str, _Place]:
-    """Downloads the archives of splits; they need not be unpacked."""
+    """Downloads the archives of splits; they stay packed."""
     urls = {
         url
         for where in splits.values()
@@ -193,7 +193,7 @@ def _archived(
 
 
 def _description(name: str, sets: Mapping[str, coco_json.CocoSet]) -> dict[str, Any]:
-    """What the metadata say about the content of a release."""
+    """Describes the content of a release in the metadata."""
     categories = common_categories(sets.values())
     files = (coco_set.annotations_file.read_bytes() for coco_set in sets.values())
     return {
@@ -215,17 +215,13 @@ def prepare_release(
 
     Args:
       year: "2017" or "2014".
-      data_dir: folder of all prepared datasets, made if missing; archives are
+      data_dir: folder of all prepared datasets, created if missing; archives are
         downloaded to `downloads` in it.
-      folder: where the archives were unpacked; None to download them, unless there are
-        records already.
+      folder: the unpacked archives; None to download them unless there are records.
       skip_bad: leave out bad annotations and images of `folder` instead of raising.
 
-    Returns:
-      The dataset.
-
     Raises:
-      DatasetError: `folder` has not what it should, or the download failed.
+      DatasetError: if `folder` lacks something, or the download failed.
     """
     if folder is not None:
         folder = pathlib.Path(folder).expanduser()

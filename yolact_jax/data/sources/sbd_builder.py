@@ -89,7 +89,7 @@ class YolactSbd(RecordsBuilder):
 
 
 def _given(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:
-    """Finds the unpacked set in what the user has already."""
+    """Finds the unpacked set in files that the user already has."""
     try:
         return sbd_files.find_root(pathlib.Path(dl_manager.manual_dir))
     except (AssertionError, DatasetError):  # TFDS asserts that the folder is there.
@@ -104,7 +104,7 @@ def _downloaded(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
 
 
 def _extracted(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Unpacks an archive once, whole or not at all; TFDS needs TensorFlow for that."""
+    """Unpacks an archive once, completely or not at all, without TensorFlow."""
     target = folder / f"{archive.name}.extracted"
     if not target.is_dir():
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -121,16 +121,13 @@ def prepare_sbd(
     folder: str | os.PathLike | None = None,
     skip_bad: bool = False,
 ) -> Dataset:
-    """Writes the records of Pascal SBD, unless they are there already.
+    """Writes the records of Pascal SBD, unless they exist.
 
     Args:
-      data_dir: folder of all prepared datasets, made if missing.
-      folder: where the official archive was unpacked; None to download it, to
-        `downloads` in `data_dir`, unless there are records already.
+      data_dir: folder of all prepared datasets, created if missing.
+      folder: the unpacked official archive; None to download it to `downloads` in
+        `data_dir`, unless there are records.
       skip_bad: leave out bad images instead of raising.
-
-    Returns:
-      The dataset.
 
     Raises:
       DatasetError: with every problem found; nothing is written then.
@@ -161,11 +158,7 @@ def prepare_sbd(
 
 
 def _record(root: pathlib.Path, name: str, image_id: int) -> dict[str, Any]:
-    """Makes the record of an image, its annotations numbered from 0.
-
-    Raises:
-      DatasetError: one of its two files is missing or damaged.
-    """
+    """Makes the record of an image, its annotations numbered from 0."""
     instances, category_ids = sbd_files.read_instances(root / "inst" / f"{name}.mat")
     path = root / "img" / f"{name}.jpg"
     data = headers.read_file(path)

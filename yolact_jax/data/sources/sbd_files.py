@@ -1,15 +1,15 @@
-"""The files of Pascal SBD, as its archive has them.
+"""The files of Pascal SBD, as in its archive.
 
 In `benchmark_RELEASE/dataset` there are images in `img/`, instances as Matlab files in
-`inst/`, and the split as the lists `train.txt` and `val.txt`.
+`inst/`, and the splits as the lists `train.txt` and `val.txt`.
 """
 
 import pathlib
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
 
 CLASS_NAMES = (
@@ -24,7 +24,7 @@ _ROOTS = (".", "dataset", "benchmark_RELEASE/dataset")
 
 
 def find_root(folder: pathlib.Path) -> pathlib.Path:
-    """Finds the folder of the images in what the archive unpacked to."""
+    """Finds the folder of the images in the unpacked archive."""
     parts = ("img", "inst", *LISTS.values())
     for root in (folder / name for name in _ROOTS):
         missing = [part for part in parts if not (root / part).exists()]
@@ -39,7 +39,7 @@ def find_root(folder: pathlib.Path) -> pathlib.Path:
 
 
 def names(root: pathlib.Path) -> dict[str, list[str]]:
-    """Split name -> names of its images, without ending."""
+    """Returns the names of the images of each split, without suffix."""
     return {split: (root / file).read_text().split() for split, file in LISTS.items()}
 
 
@@ -55,17 +55,14 @@ def require_matlab_reader() -> None:
 
 
 def read_instances(file: pathlib.Path) -> tuple[np.ndarray, list[int]]:
-    """Reads a Matlab file of instances.
-
-    Args:
-      file: with the structure `GTinst`.
+    """Reads the structure `GTinst` of a Matlab file.
 
     Returns:
       [h, w] uint8, 0 for background and i for the i-th instance, counted from 1; and
       the category ids 1..20 of the instances.
 
     Raises:
-      DatasetError: the file is missing or damaged, or its parts do not fit.
+      DatasetError: if the file is missing or damaged, or its parts do not fit.
     """
     import scipy.io
 
@@ -91,9 +88,8 @@ def read_instances(file: pathlib.Path) -> tuple[np.ndarray, list[int]]:
 
 
 def annotation(mask: np.ndarray, category_id: int) -> dict[str, Any]:
-    """COCO-format annotation of a mask [h, w] bool."""
+    """Makes the COCO-format annotation of a [h, w] bool mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     # Without the last row and column, as in the conversion that the paper used.
     extent = columns[-1] - columns[0], rows[-1] - rows[0]
     return {
@@ -101,8 +97,5 @@ def annotation(mask: np.ndarray, category_id: int) -> dict[str, Any]:
         "bbox": [float(v) for v in (columns[0], rows[0], *extent)],
         "area": float(mask.sum()),
         "iscrowd": 0,
-        "segmentation": {
-            "size": list(mask.shape),
-            "counts": encoded["counts"].decode(),
-        },
+        "segmentation": rle.encode(mask),
     }

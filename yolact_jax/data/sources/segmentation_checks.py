@@ -1,4 +1,4 @@
-"""Checks of the `segmentation` field of COCO-format annotations."""
+"""Checks the `segmentation` field of COCO-format annotations."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +28,6 @@ def segmentation_problem(segmentation: Any, size: tuple[int, int]) -> str | None
 
 
 def _polygon_problem(ring: Any, size: tuple[int, int]) -> str | None:
-    """What is wrong with one polygon."""
     if not isinstance(ring, list):
         return "a polygon in `segmentation` that is not a list of numbers"
     problem = coordinate_problem(ring, size)
@@ -43,7 +42,6 @@ def _polygon_problem(ring: Any, size: tuple[int, int]) -> str | None:
 
 
 def _rle_problem(segmentation: dict[str, Any], size: tuple[int, int]) -> str | None:
-    """What is wrong with a run-length mask."""
     stated = segmentation.get("size")
     if stated != list(size):
         return (
@@ -63,7 +61,7 @@ def _rle_problem(segmentation: dict[str, Any], size: tuple[int, int]) -> str | N
 
 
 def _counts(counts: Any) -> Iterable[int]:
-    """Run lengths of a `counts` field in either form."""
+    """Returns the run lengths of a `counts` field in either form."""
     if isinstance(counts, str):
         if not counts.isascii():
             raise ValueError('has a character outside "0".."o"')

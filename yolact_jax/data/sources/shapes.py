@@ -15,7 +15,7 @@ _MAX_OBJECTS = 6
 _MIN_VISIBLE_FRACTION = 0.3
 _MIN_VISIBLE_PX = 16
 _TRIALS = 8
-# Colours of an object and of what it covers differ by at least this, of 255.
+# Colors of an object and of what it covers differ by at least this, of 255.
 _MIN_CONTRAST = 60.0
 # No shape is larger than this, in radii: the corners of rectangles are the farthest.
 _REACH = 1.36
@@ -23,13 +23,13 @@ _REACH = 1.36
 
 @dataclasses.dataclass(frozen=True)
 class ShapesImage:
-    """A picture and its n objects; whatever is drawn is annotated.
+    """A picture and its n objects; everything drawn is annotated.
 
     Attributes:
       image: [size, size, 3] uint8 RGB.
       labels: [n] int32, indices into `CLASS_NAMES`.
       masks: [n, size, size] bool, the visible pixels of each object: those whose
-        centre is inside it and in no later object.
+        center is inside it and in no later object.
       boxes_px: [n, 4] float64, (x1, y1, x2, y2), tight around the masks.
     """
 
@@ -45,7 +45,7 @@ class _Outline:
 
     Attributes:
       window: rows and columns that it touches.
-      distance: [h, w] float32, signed distance of the pixel centres in the window to
+      distance: [h, w] float32, signed distance of the pixel centers in the window to
         the outline, pixels; negative inside.
     """
 
@@ -54,18 +54,15 @@ class _Outline:
 
 
 def draw_shapes(seed: int, index: int, *, image_size: int = 128) -> ShapesImage:
-    """Draws picture `index` of the series `seed`.
+    """Draws picture `index` of the series `seed`: 1 to 6 objects, which may overlap.
 
     Args:
       seed: of the series, at least 0.
       index: of the picture, at least 0.
       image_size: height and width, pixels; at least 32.
 
-    Returns:
-      The picture, with 1 to 6 objects which may cover each other partly.
-
     Raises:
-      ValueError: the picture would be too small to show the shapes.
+      ValueError: if the picture would be too small to show the shapes.
     """
     if image_size < 32:
         raise ValueError(f"`image_size` is {image_size}; it must be at least 32.")
@@ -99,19 +96,7 @@ def _place(
     areas_px: np.ndarray,
     size: int,
 ) -> tuple[_Outline, np.ndarray] | None:
-    """Finds a place that leaves enough of every object visible.
-
-    Args:
-      rng: source of randomness.
-      label: what to place.
-      masks: [n, size, size] bool, visible pixels of the objects so far.
-      areas_px: [n] int64, pixels of these objects before others covered them.
-      size: of the picture, pixels.
-
-    Returns:
-      The outline, and [n + 1, size, size] bool masks; None if no place was found in a
-      few trials.
-    """
+    """Finds a place that leaves enough of every object visible."""
     least_px = np.maximum(_MIN_VISIBLE_FRACTION * areas_px, _MIN_VISIBLE_PX)
     for _ in range(_TRIALS):
         outline = _random_outline(rng, label, size)
@@ -125,15 +110,11 @@ def _place(
 
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:
-    """Boxes around masks.
+    """Returns the boxes around [n, h, w] bool masks, none of them empty.
 
-    Args:
-      masks: [n, h, w] bool, none empty.
-
-    Returns:
-      [n, 4] float64, (x1, y1, x2, y2) in pixels, around whole pixels.
+    They are [n, 4] float64, (x1, y1, x2, y2) in pixels, around whole pixels.
     """
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
     low = [columns.argmax(axis=1), rows.argmax(axis=1)]
     high = [
         columns.shape[1] - columns[:, ::-1].argmax(axis=1),
@@ -143,21 +124,22 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
 
 
 def _random_outline(rng: np.random.Generator, label: int, size: int) -> _Outline:
-    """Draws size, place and rotation; the centre is inside the picture."""
+    """Draws size, place and rotation; the center is inside the picture."""
     radius = rng.uniform(_MIN_DIAMETER, _MAX_DIAMETER) / 2
     x, y = rng.uniform(radius / 2, 1 - radius / 2, 2)
     angle = rng.uniform(0, 2 * np.pi)
     reach = _REACH * radius + 1 / size
-    window = tuple(
+    down, right = (
         slice(max(0, int((c - reach) * size)), min(size, int((c + reach) * size) + 1))
         for c in (y, x)
     )
     centers = (np.arange(size, dtype=np.float32) + 0.5) / size
-    dy = centers[window[0], None] - np.float32(y)
-    dx = centers[None, window[1]] - np.float32(x)
+    dy = centers[down, None] - np.float32(y)
+    dx = centers[None, right] - np.float32(x)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
-    return _Outline(window, _DISTANCES[label](u, v, radius, rng) * np.float32(size))
+    distances = _DISTANCES[label](u, v, radius, rng) * np.float32(size)
+    return _Outline((down, right), distances)
 
 
 # The distances below are exact in sign, and near the outline also in value; lengths
@@ -169,7 +151,7 @@ def _circle(u, v, radius, rng):
 
 
 def _rectangle(u, v, radius, rng):
-    width, height = radius * np.float32([1.0, rng.uniform(0.35, 0.9)])
+    width, height = radius * np.array([1.0, rng.uniform(0.35, 0.9)], np.float32)
     return np.maximum(np.abs(u) - width, np.abs(v) - height)
 
 
@@ -202,7 +184,7 @@ def _star(u, v, radius, rng):
 
 
 def _ring(u, v, radius, rng):
-    """A disc with a hole, through which one sees what is behind."""
+    """A disc with a hole, through which the background is visible."""
     half_width = np.float32(radius * rng.uniform(0.15, 0.25))
     middle = np.float32(radius) - half_width
     return np.abs(np.sqrt(u * u + v * v) - middle) - half_width
@@ -212,16 +194,10 @@ _DISTANCES = (_circle, _rectangle, _triangle, _star, _ring)
 
 
 def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> None:
-    """Paints an object with smooth edges over a part of a picture.
-
-    Args:
-      image: [h, w, 3] float32, painted on.
-      distance: [h, w] float32, signed distance to the outline, pixels.
-      rng: source of randomness.
-    """
+    """Paints an object with smooth edges over a part of a picture."""
     behind = image[distance < 0].mean(axis=0)
     paint = textures.surface(rng, image.shape[:2], _contrasting(behind, rng))
-    # A rim a little darker tells touching objects of similar colour apart.
+    # A slightly darker rim separates touching objects of similar color.
     rim = np.clip((distance + 2.5) / 2.0, 0.0, 1.0)
     cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
     paint *= 1.0 - 0.35 * rim[..., None]
@@ -229,7 +205,7 @@ def _paint(image: np.ndarray, distance: np.ndarray, rng: np.random.Generator) ->
 
 
 def _contrasting(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws a colour far enough from another one."""
+    """Draws a color far enough from another one."""
     while True:
         color = rng.uniform(30, 235, 3)
         if np.abs(color - behind).max() >= _MIN_CONTRAST:

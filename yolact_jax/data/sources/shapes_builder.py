@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import simplejpeg
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.records import prepare, record
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
@@ -79,14 +78,9 @@ def _record(config: ShapesConfig, index: int) -> dict[str, Any]:
 
 
 def shapes_record(drawn: shapes.ShapesImage, *, image_id: int) -> dict[str, Any]:
-    """Encodes a picture as a record.
+    """Encodes a picture as values for `record.features()`.
 
-    Args:
-      drawn: the picture.
-      image_id: its id.
-
-    Returns:
-      Values for `records.features()`; annotation ids follow from the image id.
+    Annotation ids follow from the image id.
     """
     size = drawn.image.shape[0]
     entry = {
@@ -110,17 +104,13 @@ def _annotation(
 ) -> dict[str, Any]:
     """COCO-format annotation of one object."""
     x1, y1, x2, y2 = drawn.boxes_px[place].tolist()
-    encoded = coco_mask.encode(np.asfortranarray(drawn.masks[place], np.uint8))
     return {
         "id": annotation_id,
         "category_id": _CATEGORY_IDS[drawn.labels[place]],
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": float(drawn.masks[place].sum()),
         "iscrowd": 0,
-        "segmentation": {
-            "size": encoded["size"],
-            "counts": encoded["counts"].decode(),
-        },
+        "segmentation": rle.encode(drawn.masks[place]),
     }
 
 
@@ -132,20 +122,17 @@ def prepare_shapes(
     image_size: int = 128,
     seed: int,
 ) -> Dataset:
-    """Draws and writes pictures of shapes, unless they are there already.
+    """Draws and writes pictures of shapes, unless the records exist.
 
     Args:
-      data_dir: folder of all prepared datasets, made if missing.
+      data_dir: folder of all prepared datasets, created if missing.
       num_train: pictures in the split "train".
       num_validation: pictures in the split "validation".
       image_size: height and width, pixels; at least 32.
       seed: of all pictures.
 
-    Returns:
-      The dataset.
-
     Raises:
-      DatasetError: a number is out of range.
+      DatasetError: if a number is out of range.
     """
     numbers = {
         "num_train": (num_train, 1),

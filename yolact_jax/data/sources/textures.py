@@ -5,11 +5,7 @@ import numpy as np
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draws a background: a pattern between two colours, and smooth noise.
-
-    Args:
-      rng: source of randomness.
-      size: height and width, pixels.
+    """Draws a pattern between two colors, and smooth noise.
 
     Returns:
       [size, size, 3] float32 RGB in about [0, 255].
@@ -26,12 +22,7 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 def surface(
     rng: np.random.Generator, shape: tuple[int, int], color: np.ndarray
 ) -> np.ndarray:
-    """Draws the surface of an object: a colour, shaded across and a bit uneven.
-
-    Args:
-      rng: source of randomness.
-      shape: (height, width), pixels.
-      color: [3] float32 RGB.
+    """Draws the surface of an object: an RGB color, shaded across and a bit uneven.
 
     Returns:
       [height, width, 3] float32 RGB.
@@ -44,12 +35,7 @@ def surface(
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], *, cells: int
 ) -> np.ndarray:
-    """Interpolates random numbers on a coarse grid.
-
-    Args:
-      rng: source of randomness.
-      shape: (height, width), pixels.
-      cells: of the grid, per side.
+    """Interpolates random numbers on a coarse grid of `cells` per side.
 
     Returns:
       [height, width] float32 in about [0, 1].

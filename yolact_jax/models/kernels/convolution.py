@@ -1,11 +1,13 @@
-"""Convolutions of [B, h, w, c] maps, with gradients in the forms that are fast.
+"""Convolutions of [B, h, w, c] maps, with fast gradients.
 
 XLA has one convolution and derives its gradients from it.  On a CPU some of these take
-many times as long as the same sums written as matrix products, and some products on a
-GPU as others with the same result (`benchmarks/layers.py`): here they are written out.
+many times as long as the same sums as matrix products, and on a GPU some products take
+longer than others with the same result (`benchmarks/layers.py`): here they are written
+out.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +15,9 @@ import jax.numpy as jnp
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    """Convolves with a square kernel, zeros on every side.
+    """Convolves [B, h, w, c] with [k, k, c, d] to [B, h', w', d], all of one type.
 
-    Args:
-      x: [B, h, w, c] float.
-      kernel: [k, k, c, d], of the same type.
-      stride: step of the kernel.
-      pad: zeros on every side, less than k.
-
-    Returns:
-      [B, h', w', d].
+    Puts `pad` zeros, fewer than k, on every side; `stride` is the step of the kernel.
     """
     if not _is_stem(x, kernel, stride):
         return plain_convolution(x, kernel, stride, pad)
@@ -68,14 +63,14 @@ def plain_convolution(
     )
 
 
-def _is_stem(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
+def _is_stem(x: jax.Array, kernel: Any, stride: int) -> bool:
     return stride == 2 and kernel.shape[0] % 2 == 1 and x.shape[-1] <= 4
 
 
 def space_to_depth_convolution(x: jax.Array, kernel: jax.Array, pad: int) -> jax.Array:
-    """Convolves pixels with stride 2, as stride 1 after moving 2x2 of them to channels.
+    """Convolves with stride 2, as stride 1 after moving 2x2 pixels to channels.
 
-    Matrix units are made for many channels, and three leave most of a unit idle.
+    Matrix units are made for many channels; three channels leave most of a unit idle.
 
     Args:
       x: [B, h, w, c] float.
@@ -104,9 +99,9 @@ def _steps(length: int, size: int, stride: int, pad: int) -> int:
 
 
 def _pad_to_fit(x, size: int, stride: int, first: int, steps) -> jax.Array:
-    """Puts zeros around [B, h, w, c], so that the last of the steps ends at the end.
+    """Pads [B, h, w, c] with zeros, so that the last step ends at the end.
 
-    Behind, that can be fewer than `first`, or less than none, as steps leave some over.
+    At the end that can be fewer than `first`, or negative, where steps leave some over.
     """
     widths = [(0, 0, 0)] * 4
     for axis in (1, 2):
@@ -141,7 +136,7 @@ def _kernel_gradient_on_cpu(kernel_shape, stride: int, pad: int, x, gradient):
 
 
 def _kernel_gradient_by_taps(size: int, stride: int, x, gradient) -> jax.Array:
-    """A matrix product for every element of the kernel's square."""
+    """Computes a matrix product for every element of the kernel's square."""
     taps = _taps(size, stride, x, gradient.shape[1:3])
     return jnp.stack(
         [_matrix_gradient(jax.lax.optimization_barrier(tap), gradient) for tap in taps]
@@ -151,7 +146,7 @@ def _kernel_gradient_by_taps(size: int, stride: int, x, gradient) -> jax.Array:
 def _kernel_gradient_by_rows(size: int, stride: int, x, gradient) -> jax.Array:
     """Adds up a matrix product for every row of the result, where channels are few.
 
-    What enters one row fits into the cache, as it does not for the whole map.
+    The input of one row fits into the cache; the whole map does not.
     """
     batch, height, width, features = gradient.shape
 
@@ -210,7 +205,7 @@ _FEW, _MANY = 800, 3200
 
 
 def _matrix_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Multiplies two maps over all positions, [c, d]: as a sum over parts of the maps.
+    """Multiplies two maps over all positions, [c, d], as a sum over parts of the maps.
 
     A single product over many positions is slow: to split it, XLA pads copies of the
     maps on a GPU, and on a CPU it transposes its first factor, the smaller one here.

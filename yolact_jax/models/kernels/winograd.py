@@ -3,11 +3,12 @@
 Winograd's algorithm F(4x4, 3x3): every tile of 4x4 outputs comes from 6x6 inputs by 36
 products instead of 144.  The sums are formed in another order, so in float32 results
 differ from the plain convolution by 4e-6 of their norm, single ones by up to 1e-4 of
-the standard deviation.  Libraries for GPUs choose it by themselves; XLA on a CPU has
-nothing like it, and computes kernel gradients of large maps slowly besides.
+the standard deviation.  Libraries for GPUs choose it by themselves; XLA on a CPU does
+not have it, and computes kernel gradients of large maps slowly.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -55,17 +56,14 @@ _MIN_CHANNELS = 32
 
 
 def is_worthwhile(map_shape: Sequence[int], features: int) -> bool:
-    """Whether the algorithm is the faster one, measured on a CPU.
+    """Whether the algorithm is faster on a CPU: for large maps of many channels.
 
-    Does not depend on the size of the batch: the same image gives the same result
+    It does not depend on the size of the batch, so that an image gives the same result
     however a batch is spread over devices.
 
     Args:
       map_shape: [B, h, w, c].
       features: d, output channels.
-
-    Returns:
-      True for large maps of many channels.
     """
     _, height, width, channels = map_shape
     large = height * width >= _MIN_CELLS
@@ -73,13 +71,10 @@ def is_worthwhile(map_shape: Sequence[int], features: int) -> bool:
 
 
 def transform_kernel(kernel: jax.Array) -> list[jax.Array]:
-    """Brings a kernel into the form that `convolve_transformed` takes.
-
-    Args:
-      kernel: [3, 3, c, d] float32.
+    """Brings a [3, 3, c, d] float32 kernel into the form for `convolve_transformed`.
 
     Returns:
-      For each column of a tile [6, c, d] float32, the factors of its rows.
+      For each of the six columns of a tile [6, c, d] float32, the factors of its rows.
     """
     rows = jnp.stack(_combine(_KERNEL, list(kernel)), axis=1)
     return _combine(_KERNEL, list(rows))
@@ -89,21 +84,13 @@ def transform_kernel(kernel: jax.Array) -> list[jax.Array]:
 def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves [B, h, w, c] with [3, 3, c, d], stride 1, one zero on every side.
 
-    Its gradients are computed in the same manner.
+    Its gradients are computed in the same way.
     """
     return convolve_transformed(x, transform_kernel(kernel))
 
 
 def convolve_transformed(x: jax.Array, transformed: Sequence[jax.Array]) -> jax.Array:
-    """Convolves with a kernel from `transform_kernel`.
-
-    Args:
-      x: [B, h, w, c] float32.
-      transformed: six arrays [6, c, d] float32.
-
-    Returns:
-      [B, h, w, d] float32.
-    """
+    """Convolves [B, h, w, c] with a kernel from `transform_kernel`: [B, h, w, d]."""
     batch, height, width, _ = x.shape
     high, wide = -(-height // _OUT), -(-width // _OUT)
     products = [
@@ -141,7 +128,7 @@ def _windows(x: jax.Array, axis: int, tiles: int) -> list[jax.Array]:
 
 def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
     """Sums of the parts, weighted by the rows of a matrix with many zeros."""
-    return [
+    sums = [
         sum(
             part if factor == 1 else factor * part
             for factor, part in zip(row, parts, strict=True)
@@ -149,10 +136,11 @@ def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
         )
         for row in matrix
     ]
+    return cast("list[jax.Array]", sums)  # No row is zero.
 
 
 def _materialize(parts: Sequence[jax.Array], axis: int = 0) -> jax.Array:
-    """Stacks in memory, or else XLA would compute each part again at every use."""
+    """Stacks in memory; otherwise XLA would recompute each part at every use."""
     return jax.lax.optimization_barrier(jnp.stack(parts, axis))
 
 

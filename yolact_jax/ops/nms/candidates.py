@@ -7,19 +7,19 @@ _SLACK = 1e-3
 
 
 def may_score_above(class_logits: jax.Array, score_threshold) -> jax.Array:
-    """Tells which anchors might have a class that scores above a threshold.
+    """Finds the anchors that might have a class that scores above a threshold.
 
-    The softmax score of the best class is at most that of a softmax over this class
-    and the background alone, so an anchor whose margin between the two is too small
-    cannot pass.  That takes a comparison instead of an exponential for every class,
-    and leaves out most anchors; of the others some still fail.
+    The softmax score of the best class is at most that of a softmax over this class and
+    the background alone, so an anchor with too small a margin between the two cannot
+    pass.  That takes a comparison instead of an exponential for every class, and leaves
+    out most anchors; some of the others still fail.
 
     Args:
       class_logits: [..., C + 1] float32, channel 0 is the background.
       score_threshold: scalar in [0, 1], may be traced.
 
     Returns:
-      [...] bool, True for every anchor whose best score exceeds the threshold.
+      [...] bool, True for every anchor with a best score above the threshold.
     """
     threshold = jnp.asarray(score_threshold, jnp.float32)
     margin = jnp.log(threshold) - jnp.log1p(-threshold) - _SLACK

@@ -18,7 +18,7 @@ def best_pairs_nms(
     max_detections: int,
     pairs: int,
 ) -> tuple[Kept, jax.Array]:
-    """Does what `per_class_nms` does, looking at the best pairs of all classes only.
+    """Does what `per_class_nms` does, but looks only at the best pairs of all classes.
 
     Sort all pairs by decreasing score, equal ones by class and then by anchor.  Both
     ways below order pairs so, because `jax.lax.top_k` puts the first of equals first.
@@ -26,9 +26,9 @@ def best_pairs_nms(
 
     1. All pairs of a class that are better than a pair in P are in P too, in order.
        So its rank in its class is known, and with it whether the limit ``top_k``
-       leaves it out.  What the limit leaves out comes after all that enters, so that
-       it may stay in the list: it drops nothing that is not left out itself.
-    2. A rule of `suppression` decides on a pair by the better ones of its class.  So
+       excludes it.  Excluded pairs come after all that enter, so they may stay in the
+       list: they only drop pairs that are excluded themselves.
+    2. A rule of `ops.nms.rules` decides on a pair by the better ones of its class.  So
        it decides in P as it does in the list of the class.
     3. All pairs outside of P come after all survivors in P.  If there are at least
        ``max_detections`` survivors in P, the first of them are the result.  If P
@@ -40,7 +40,7 @@ def best_pairs_nms(
     Args:
       boxes: [A, 4] float32.
       scores: [A, C] float32 in [0, 1], without the background.
-      rule: one of `suppression`; not one that lowers scores, which reorders pairs.
+      rule: one of `ops.nms.rules`; not one that lowers scores, which reorders pairs.
       score_threshold: scalar, may be traced.
       iou_threshold: scalar, may be traced.
       top_k: boxes per class that enter suppression, the best.

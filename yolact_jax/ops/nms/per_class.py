@@ -1,5 +1,6 @@
 """Non-maximum suppression over classes, on fixed shapes (YOLACT, section 3.4)."""
 
+import dataclasses
 from collections.abc import Callable
 
 import flax.struct
@@ -43,10 +44,10 @@ def fast_nms(
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better one too much.
 
-    A box is dropped if any entry above the diagonal of its column of the IoU matrix
-    of the sorted boxes, that is its overlap with any better box, exceeds
-    ``iou_threshold``.  Unlike in sequential NMS a box that is itself suppressed still
-    suppresses others; nothing is sequential.  Arguments as in `per_class_nms`.
+    A box is dropped if its IoU with any better box exceeds ``iou_threshold``, that is
+    any entry above the diagonal of its column of the IoU matrix of the sorted boxes.
+    Unlike in sequential NMS, a suppressed box still suppresses others.  Arguments as
+    in `per_class_nms`.
     """
     return per_class_nms(
         boxes,
@@ -78,7 +79,7 @@ def per_class_nms(
     Args:
       boxes: [A, 4] float32.
       scores: [A, C] float32 in [0, 1], without the background.
-      rule: what happens to the sorted boxes of a class, see `suppression.Rule`.
+      rule: what happens to the sorted boxes of a class, see `rules.Rule`.
       score_threshold: scalar, may be traced.
       iou_threshold: scalar, may be traced.
       top_k: boxes per class that enter suppression, the best.
@@ -116,14 +117,14 @@ def class_agnostic(
       **options: further arguments of ``nms``.
 
     Returns:
-      What ``nms`` keeps, labelled by the best class of each anchor.
+      What ``nms`` keeps, labeled by the best class of each anchor.
     """
     scores = jnp.where(jnp.isnan(scores), -1.0, scores)
     kept = nms(boxes, jnp.max(scores, axis=-1, keepdims=True), **options)
     if not len(boxes):
         return kept
     labels = jnp.argmax(scores[kept.anchor_index], axis=-1).astype(jnp.int32)
-    return kept.replace(labels=jnp.where(kept.valid, labels, 0))
+    return dataclasses.replace(kept, labels=jnp.where(kept.valid, labels, 0))
 
 
 def entries(scores: jax.Array, score_threshold: jax.Array | float) -> jax.Array:
@@ -134,16 +135,13 @@ def entries(scores: jax.Array, score_threshold: jax.Array | float) -> jax.Array:
 
 
 def best(ranking, labels, anchors, max_detections: int) -> Kept:
-    """Picks the best entries of a ranking, the first of equal ones.
+    """Picks the best D entries of a ranking, the first of equal ones.
 
     Args:
-      ranking: [...] float32 scores, negative for what is not there.
+      ranking: [...] float32 scores, negative for absent entries.
       labels: int32, broadcastable to ``ranking``.
       anchors: int32 of the shape of ``ranking``.
       max_detections: D.
-
-    Returns:
-      [D] slots.
     """
     count = min(max_detections, ranking.size)
     labels = jnp.broadcast_to(labels, ranking.shape)

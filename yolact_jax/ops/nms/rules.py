@@ -4,16 +4,16 @@ All rules have one signature, that of `Rule`: sorted boxes and their scores in, 
 scores out.  They are pure, of fixed shape, and can be jitted and vmapped over classes
 and images; the threshold may be traced.
 
-The rules here drop boxes and leave the scores of the others alone; those that lower
-scores instead are in `score_decay`.  A box is *over* another if their IoU exceeds the
-threshold, or is nan, as that of two equal points is.
+The rules here drop boxes and do not change the scores of the others; those that lower
+scores are in `soft_rules`.  A box is *over* another if their IoU exceeds the threshold,
+or is nan, as for two equal points.
 
 `fast` is YOLACT's rule.  The others are exact forms of greedy NMS, in which a dropped
 box drops nothing any more: `cluster`, `greedy_matrix` and `greedy_loop` return the
 same and differ in speed only.
 
 In every rule here the fate of a box depends on better boxes alone, so that cutting a
-sorted list short changes nothing about its head.  `pair_nms` relies on it.
+sorted list short changes nothing about its head.  `pairs` relies on it.
 """
 
 from typing import Protocol
@@ -27,7 +27,7 @@ _BLOCK = 128  # columns of overlaps that Fast NMS computes at once
 
 
 class Rule(Protocol):
-    """What all rules look like."""
+    """The signature of all rules."""
 
     def __call__(
         self,
@@ -48,6 +48,7 @@ class Rule(Protocol):
         Returns:
           [N] float32, new scores in the same order, -1 for what was dropped.
         """
+        ...
 
 
 def fast(boxes, scores, iou_threshold, labels=None) -> jax.Array:
@@ -63,9 +64,9 @@ def fast(boxes, scores, iou_threshold, labels=None) -> jax.Array:
 def cluster(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Greedy NMS as the fixed point of Fast NMS (Cluster-NMS, Zheng et al. 2021).
 
-    Each round drops what the survivors of the previous round are over; the first
-    round is Fast NMS.  After as many rounds as the longest chain of overlaps, at most
-    N, nothing changes any more, and the survivors are those of greedy NMS.
+    Each round drops the boxes under survivors of the previous round; the first round is
+    Fast NMS.  After at most N rounds, the length of the longest chain of overlaps,
+    nothing changes any more, and the survivors are those of greedy NMS.
     """
     over = _over(boxes, iou_threshold, labels)
 
@@ -95,7 +96,7 @@ def greedy_matrix(boxes, scores, iou_threshold, labels=None) -> jax.Array:
 
 
 def greedy_loop(boxes, scores, iou_threshold, labels=None) -> jax.Array:
-    """Greedy NMS as the textbook has it: pick the best box left, drop what it is over.
+    """Greedy NMS as in textbooks: pick the best box left, drop what it is over.
 
     Takes as many rounds as boxes are kept, and never holds the [N, N] overlaps.
     """

@@ -17,10 +17,10 @@ def sequential_nms(
 ) -> Kept:
     """Suppresses, per class, every box that overlaps a better kept one too much.
 
-    The original treats one class after the other and merges.  Here the best entry
-    over all classes is kept in each round and suppresses in its own class, which
-    keeps the same boxes, and the best `max_detections` of them in as many rounds:
-    no limit on the boxes that enter is needed.
+    The original treats one class after the other and merges.  Here each round keeps the
+    best entry over all classes, which suppresses in its own class.  That keeps the same
+    boxes, the best `max_detections` in as many rounds, with no limit on the boxes that
+    enter.
 
     Lengths are counted in whole pixels of the network input, a box from pixel 3 to
     pixel 5 being 3 long, as the original's code for this variant does.
@@ -28,7 +28,7 @@ def sequential_nms(
     Args:
       boxes: [A, 4] float32.
       scores: [A, C] float32 in [0, 1], without the background.
-      score_threshold: score an entry needs more than, in its own class; may be traced.
+      score_threshold: an entry needs a higher score in its own class; may be traced.
       iou_threshold: overlap from which the lower score goes; may be traced.
       input_size: side of the network input, pixels.
       max_detections: D, detections kept over all classes.

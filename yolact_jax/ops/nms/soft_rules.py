@@ -1,7 +1,7 @@
 """Soft rules of suppression: overlapping boxes lose score instead of being dropped.
 
-They have the signature of `suppression.Rule`.  A nan overlap, as that of two equal
-points, counts as 1.
+They have the signature of `rules.Rule`.  A nan overlap, as of two equal points, counts
+as 1.
 """
 
 import jax

@@ -40,7 +40,7 @@ def run_nms(
     agnostic: bool = False,
     input_size: float,
 ) -> Kept:
-    """Suppresses the boxes of one image by the variant of a name.
+    """Suppresses the boxes of one image with a named variant.
 
     "fast", "cluster", "greedy_matrix", "greedy_loop", "matrix", "matrix_linear",
     "soft" and "soft_linear" are `per_class_nms` with that rule; "cross_class" is

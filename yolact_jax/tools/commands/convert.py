@@ -1,9 +1,9 @@
-"""Writes COCO-format json files from other formats of labels.
+r"""Writes COCO-format json files from other formats of labels.
 
     yolact-jax convert labelme --annotations labels --images images --out train.json
-    yolact-jax convert yolo --annotations labels --images images \\
+    yolact-jax convert yolo --annotations labels --images images \
         --classes data.yaml --out train.json
-    yolact-jax convert png --annotations masks --images images --class_name cell \\
+    yolact-jax convert png --annotations masks --images images --class_name cell \
         --out train.json
     yolact-jax convert sbd --folder benchmark_RELEASE --out data/sbd
 
@@ -38,7 +38,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "format",
         None,
         list(_FLAGS),
-        "Of the labels; the first word.",
+        "Format of the labels; may come first, without its name.",
         flag_values=values,
     )
     for name, text in (
@@ -78,7 +78,7 @@ def run(values: Any) -> None:
 
 
 def _options(values: Any) -> dict[str, Any]:
-    """The flags of the format, all that it needs and no others."""
+    """Returns the flags that the format takes; refuses others and missing ones."""
     if values.format is None:
         raise ValueError(f"name the format first: one of {', '.join(_FLAGS)}.")
     needed, possible = _FLAGS[values.format]
@@ -100,7 +100,7 @@ def _options(values: Any) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    """Prints a text that may hold names of files that are not text."""
+    """Prints text with file names that may not be valid Unicode."""
     print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 

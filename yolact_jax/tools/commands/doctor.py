@@ -1,11 +1,11 @@
-"""Examines a dataset: every fault with its ids, and what the network will see.
+r"""Examines a dataset: every fault with its ids, and what the network sees.
 
     yolact-jax doctor --config configs/custom.py --sheet sheet.png
-    yolact-jax doctor --annotations train.json --images train --sheet sheet.png \\
+    yolact-jax doctor --annotations train.json --images train --sheet sheet.png \
         --validation_annotations val.json --validation_images val
 
-A config gives the data, the sizes and anchors of the network, and the augmentation of
-the sheet; without one they are those of coco, and the data those of the flags.
+A config gives the data, the input size, the anchors and the augmentation of the sheet;
+without one, the flags give the data and everything else is as in coco.
 The exit status is 1 if there are problems, with --strict also for warnings, else 0.
 """
 
@@ -33,7 +33,7 @@ _FIELDS = {
 
 
 def find_config(given: dict[str, str]) -> ConfigDict:
-    """Returns the config of ``--config``, or the default one."""
+    """Returns the config of ``--config``, coco by default."""
     return load_config(given.get("config", "coco"))
 
 
@@ -79,7 +79,7 @@ def run(values: Any) -> int:
 
 
 def _only_given_data(values: Any) -> dict[str, Any]:
-    """Fields that keep data of the config out where flags name others."""
+    """Returns fields that replace data of the config by those of the flags."""
     if values.images is None:
         raise ValueError("--images is missing: the folder of images of --annotations.")
     validation = values.images if values.validation_annotations else ""

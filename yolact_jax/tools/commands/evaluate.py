@@ -1,4 +1,4 @@
-"""Measures COCO AP of a run, or of weights on the validation data of a config.
+"""Measures the COCO AP of a run or of weights, on the validation data of the config.
 
     yolact-jax evaluate --workdir runs/shapes
     yolact-jax evaluate --weights yolact_base
@@ -6,11 +6,12 @@
 
 Writes bbox_detections.json and mask_detections.json in COCO result format, appends a
 row to the run's metrics.jsonl, and prints that row as the last line.  With --workdir
-the config is that of the run; --config.data.* and --config.eval.* change it, to
-evaluate on other images for example.
+the config is that of the run; --config.data.* and --config.eval.* change it, for
+example to evaluate on other images.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from yolact_jax.tools.commands import model_flags
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.classes import require_same
+from yolact_jax.zoo.load import require_fit
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -46,6 +48,9 @@ def run(values: Any) -> None:
     """Evaluates, and prints the row of metrics."""
     keep_compiled_programs()
     model, variables, step = model_flags.load(values)
+    require_fit(model, variables)
+    folder = values.output or values.workdir or "out"
+    Path(folder).mkdir(parents=True, exist_ok=True)  # Now, if it cannot be made.
     dataset = build.make_dataset(model.config, splits=(values.split,))
     owner = values.weights or values.workdir
     require_same(model.class_names, dataset.class_names, owner, "the data")

@@ -3,7 +3,7 @@
     yolact-jax export --workdir runs/shapes --output shapes.safetensors
 
 The file has the keys and layouts of the original's state dict, and the class names;
---weights of evaluate and predict reads it too.
+evaluate and predict read it with --weights.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from absl import flags
 
 from yolact_jax.cli import Command
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.zoo.load import require_fit
 from yolact_jax.zoo.pretrained import export_weights
 
 
@@ -28,6 +29,7 @@ def run(values: Any) -> None:
     if values.output is None:
         raise ValueError("--output is missing: the .safetensors file to write.")
     model, variables, _ = model_flags.load(values)
+    require_fit(model, variables)
     export_weights(model, variables, values.output)
 
 

@@ -2,10 +2,13 @@
 
 import ast
 import importlib
-import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yolact_jax.cli import Command
 
 NAMES = (
     "train",
@@ -21,14 +24,11 @@ NAMES = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Runs the command that the first argument names.
+    """Runs the command that the first argument names, and returns the exit status.
 
     Args:
       arguments: the command line without the program; that of the process if None.
-      program: what errors start with; "yolact-jax NAME" if None.
-
-    Returns:
-      The exit status.
+      program: how error messages start; "yolact-jax NAME" if None.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name, *rest = arguments or ["--help"]
@@ -41,19 +41,24 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     if name not in NAMES:
         print(f"yolact-jax: there is no command {name}.\n\n{_usage()}", file=sys.stderr)
         return 1
-    # Imported late: each command imports what it needs only.
-    from yolact_jax import cli
+    program = program or f"yolact-jax {name}"
+    try:
+        # Imported late: each command imports what it needs only.
+        from yolact_jax import cli
 
-    command = importlib.import_module(_module(name)).COMMAND
-    return cli.execute(command, rest, program or f"yolact-jax {name}")
+        return cli.execute(command_of(name), rest, program)
+    except KeyboardInterrupt:  # While importing.
+        print(f"{program}: interrupted.", file=sys.stderr)
+        return 130
+
+
+def command_of(name: str) -> "Command":
+    """Imports one of the commands `NAMES`."""
+    return importlib.import_module(_module(name)).COMMAND
 
 
 def run_script(path: str) -> None:
-    """Runs the command of a script, ``train.py`` for example, and exits.
-
-    Args:
-      path: of the script, whose name is that of the command.
-    """
+    """Runs the command that a script such as ``train.py`` is named after, and exits."""
     script = pathlib.Path(path)
     sys.exit(main([script.stem, *sys.argv[1:]], program=script.name))
 
@@ -71,7 +76,6 @@ def _usage() -> str:
 
 
 def _summary(name: str) -> str:
-    """The first line of a command's docstring, read without importing it."""
-    spec = importlib.util.find_spec(_module(name))
-    source = pathlib.Path(spec.origin).read_text(encoding="utf-8")
-    return ast.get_docstring(ast.parse(source)).splitlines()[0]
+    """Reads the first line of a command's docstring, without importing it."""
+    source = pathlib.Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

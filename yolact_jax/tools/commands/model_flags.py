@@ -1,10 +1,11 @@
-"""Flags of the commands that use a trained model, and the model that they name."""
+"""Flags of the commands that use a trained model, and how they load it."""
 
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from yolact_jax.cli import require_device
 from yolact_jax.config import Config, from_config_dict, to_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.run.folder import Run, load_run
@@ -33,7 +34,7 @@ def define(values: flags.FlagValues) -> None:
         "class_names",
         None,
         "Classes of --weights that do not name them: a text file with one a line, or "
-        "names with commas between.",
+        "names separated by commas.",
         flag_values=values,
     )
 
@@ -47,7 +48,7 @@ def define_nms(values: flags.FlagValues) -> None:
 
 
 def find_config(given: dict[str, str]) -> ConfigDict | None:
-    """Returns the config of the model: of the run, by its name, or of a file.
+    """Returns the config of the model, from its run, its name or a file.
 
     Raises:
       ValueError: if the flags contradict each other or name no config.
@@ -78,16 +79,14 @@ def find_config(given: dict[str, str]) -> ConfigDict | None:
 def load(values: Any) -> tuple[Run, dict, int]:
     """Loads the model that the flags name.
 
-    Args:
-      values: the parsed flags.
-
     Returns:
-      Config and classes, the variables on the host, and the step of the run, 0 for
-      weights.
+      Config and classes, the variables on the host, and the step of the run (0 for
+      weights).
 
     Raises:
-      ValueError: if it cannot be had, or a flag contradicts it.
+      ValueError: if it cannot be loaded, or a flag contradicts it.
     """
+    require_device()
     config = _with_flags(values)
     if values.weights is not None:
         if values.step is not None:
@@ -103,7 +102,7 @@ def load(values: Any) -> tuple[Run, dict, int]:
 
 
 def _with_flags(values: Any) -> Config:
-    """The config with the values of flags that have names of their own."""
+    """Returns the config, changed by the flags that have names of their own."""
     changes = {
         f"eval.{name}": values[name].value
         for name in ("nms", "class_agnostic", "max_images")

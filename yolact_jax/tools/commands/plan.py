@@ -1,8 +1,8 @@
-"""Says what a training needs: parameters, GFLOPs, memory, the largest batch.
+"""Prints what a training needs: parameters, GFLOPs, memory, the largest batch.
 
     yolact-jax plan --config yolact_base --config.train.batch_size=16
 
-The training step is compiled for the devices at hand; no data are read.
+Compiles the training step for the devices at hand; reads no data.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command, keep_compiled_programs, require_device
 from yolact_jax.config import from_config_dict
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.zoo.specs import load_config
@@ -22,7 +22,7 @@ def find_config(given: dict[str, str]) -> ConfigDict | None:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Defines no flag beside ``--config``."""
+    """Defines no flag; ``--config`` is enough."""
 
 
 def run(values: Any) -> None:
@@ -30,6 +30,7 @@ def run(values: Any) -> None:
     if values.config is None:
         raise ValueError("--config is missing: a name such as yolact_base, or a file.")
     keep_compiled_programs()
+    require_device()
     print(format_plan(make_plan(from_config_dict(values.config))))
 
 

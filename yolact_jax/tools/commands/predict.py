@@ -1,7 +1,8 @@
-"""Finds objects in images, with a run or with published weights.
+r"""Finds objects in images, with a run or with published weights.
 
     yolact-jax predict --workdir runs/shapes --source photos/ --output out/
-    yolact-jax predict --weights yolact_base --source photo.jpg --output out/
+    yolact-jax predict --weights yolact_base --source photo.jpg --output out/ \
+        --classes=person,dog --score_threshold=0.3,person=0.6 --mask_margin=0.1
 
 Draws every image with its masks into the output folder, and writes all detections to
 detections.json there, in COCO annotation format with scores.  Images that cannot be
@@ -12,29 +13,22 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax import build
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
 from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.results.files import predict_files
-from yolact_jax.tools.commands import model_flags
+from yolact_jax.tools.commands import model_flags, option_flags
+from yolact_jax.zoo.load import Loaded, make_predictor
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     model_flags.define(values)
     model_flags.define_nms(values)
+    option_flags.define(values)
     flags.DEFINE_string(
         "source", None, "An image, or a folder of images.", flag_values=values
     )
     flags.DEFINE_string("output", "out", "Folder for the results.", flag_values=values)
-    flags.DEFINE_float(
-        "score_threshold",
-        0.3,
-        "Least score shown.",
-        lower_bound=0,
-        upper_bound=1,
-        flag_values=values,
-    )
     flags.DEFINE_bool(
         "overwrite", False, "Replace results in the output.", flag_values=values
     )
@@ -52,17 +46,12 @@ def run(values: Any) -> None:
     if values.source is None:
         raise ValueError("--source is missing: an image, or a folder of images.")
     keep_compiled_programs()
-    model, variables, _ = model_flags.load(values)
+    predictor = make_predictor(Loaded(*model_flags.load(values)))
     problems = predict_files(
-        build.make_predictor(
-            model.config,
-            variables,
-            model.class_names,
-            category_ids=model.category_ids,
-        ),
+        predictor,
         values.source,
         values.output,
-        score_threshold=values.score_threshold,
+        options=option_flags.options(values, predictor.class_names),
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
     )

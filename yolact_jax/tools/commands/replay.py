@@ -2,12 +2,11 @@
 
     yolact-jax replay --workdir runs/shapes --step 1234
 
-The default step is the first whose update was skipped.  Prints every loss term and the
-norm of the gradient, and what is wrong with the parameters before the step, and with
-the boxes of the batch, by image.  The state before the step is made from the newest
-checkpoint before it by training over the steps between, on the same batches; so it is
-that of the run, bit for bit on a CPU.  --nearest saves that time and takes the
-checkpoint as it is.
+By default, repeats the first step whose update was skipped.  Prints every loss term,
+the norm of the gradient, and what is wrong with the parameters before the step and with
+the boxes of the batch, by image.  To get the state before the step, it trains from the
+newest earlier checkpoint over the steps between, on the same batches; on a CPU that
+state equals the run's bit for bit.  --nearest skips that and uses the checkpoint.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command, keep_compiled_programs, require_device
 from yolact_jax.tools.replay import replay
 
 
@@ -31,10 +30,11 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def run(values: Any) -> None:
-    """Repeats the step, and prints its losses and what is suspicious."""
+    """Repeats the step; prints its losses and what looks wrong."""
     if values.workdir is None:
         raise ValueError("--workdir is missing: the folder of a run.")
     keep_compiled_programs()
+    require_device()
     terms, findings = replay(values.workdir, values.step, nearest=values.nearest)
     for name, value in terms.items():
         verdict = "" if np.isfinite(value) else "   <- not finite"

@@ -1,12 +1,12 @@
-"""Trains a model, or goes on with a run that was stopped.
+"""Trains a model, or continues a run that was stopped.
 
     yolact-jax train --config shapes --workdir runs/shapes
     python train.py --config configs/shapes.py --workdir runs/shapes
 
 --config takes a name or a file; any field of it can be set, for example
---config.train.batch_size=16.  A run that was stopped goes on where its newest
-checkpoint left it.  SIGTERM and Ctrl-C end it after the running step, saved.
---plan only says what the training will need.
+--config.train.batch_size=16.  A stopped run continues from its newest checkpoint.
+SIGTERM and Ctrl-C end it after the running step, saved.
+--plan only prints what the training needs.
 
 On several hosts the same command runs in one process on each, with --distributed
 on a TPU pod or under Slurm, and else with the address of process 0.
@@ -19,7 +19,12 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs, start_logging
+from yolact_jax.cli import (
+    Command,
+    keep_compiled_programs,
+    require_device,
+    start_logging,
+)
 from yolact_jax.config import from_config_dict
 from yolact_jax.tools.commands import plan
 from yolact_jax.training.loop import train
@@ -64,6 +69,7 @@ def run(values: Any) -> int | None:
         num_processes=values.num_processes,
         process_id=values.process_id,
     )
+    require_device()
     if not processes.is_first_process():
         start_logging(quiet=True)
     train(from_config_dict(values.config), values.workdir)

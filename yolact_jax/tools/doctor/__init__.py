@@ -1,1 +1,1 @@
-"""Examines a dataset before training: `python -m yolact_jax.tools.doctor`."""
+"""Examines a dataset before training; the command is `yolact-jax doctor`."""

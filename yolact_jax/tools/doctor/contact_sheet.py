@@ -1,4 +1,4 @@
-"""A picture of augmented training samples, as the network will see them."""
+"""A picture of augmented training samples, as the network sees them."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def draw_sheet(
     count: int,
     seed: int,
 ) -> np.ndarray:
-    """Draws samples with masks, boxes and class names in a grid.
+    """Draws samples with masks, boxes and class names in a grid, [h, w, 3] uint8 RGB.
 
     Args:
       source: a split with objects.
@@ -30,11 +30,8 @@ def draw_sheet(
       count: samples.
       seed: of the choice of images and of the augmentation.
 
-    Returns:
-      [h, w, 3] uint8 RGB.
-
     Raises:
-      DatasetError: no image has an object.
+      DatasetError: if no image has an object.
     """
     usable = np.flatnonzero(source.num_objects)
     if not len(usable):
@@ -65,7 +62,7 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
     size = (_TILE_PX, _TILE_PX)
     tile = cv2.resize(sample["images"], size, interpolation=cv2.INTER_AREA)
     for i, box in enumerate(sample["boxes"]):
-        # Crowds are grey.
+        # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
         saturation = 0 if sample["crowd"][i] else 255
         color = np.array([[[hue, saturation, 255]]], np.uint8)

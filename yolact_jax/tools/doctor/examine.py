@@ -16,14 +16,11 @@ _SPLITS = ("train", "validation")
 
 
 def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
-    """Runs all checks.
+    """Runs all checks, and yields what they find in no order of importance.
 
     Args:
       dataset: prepared with `skip_bad`.
       config: sizes and anchors of the network.
-
-    Yields:
-      What there is to say, in no order of importance.
     """
     yield from (Finding("problem", "unusable", text) for text in dataset.skipped)
     sources = {split: dataset.source(split) for split in dataset.splits}
@@ -38,15 +35,7 @@ def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
 
 
 def report(found: list[Finding], most: int) -> str:
-    """Lists findings, problems first.
-
-    Args:
-      found: the findings.
-      most: how many of each check to list.
-
-    Returns:
-      Lines, the last of which counts them.
-    """
+    """Lists findings, problems first, up to `most` of each check, and counts them."""
     lines = []
     levels = ("problem", "warning", "note")
     for level in levels:
@@ -74,7 +63,7 @@ def diagnose(
       samples: how many to draw.
 
     Returns:
-      What was found; an error of the data leaves what was found before it.
+      The findings; an error of the data keeps those made before it.
     """
     found: list[Finding] = []
     try:

@@ -34,12 +34,7 @@ class Finding:
 
 
 def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
-    """Checks the outlines and boxes of every annotation, and counts the crowds.
-
-    Args:
-      split: name of the split, for the sentences.
-      examples: of the split.
-    """
+    """Checks outlines and boxes of every annotation of a split, and counts crowds."""
     tally = consistency.Tally()
     for example in examples:
         annotations = example.annotations
@@ -62,7 +57,7 @@ def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Fin
 
 
 def _contradictions(annotations: Annotations) -> Iterator[str]:
-    """Says of each box that contradicts its outline what both are."""
+    """Describes each box that contradicts its outline."""
     is_wrong, is_corners = consistency.contradicted(annotations)
     outlines = consistency.outline_boxes_px(annotations).round(2)
     for index in np.flatnonzero(is_wrong):
@@ -78,14 +73,7 @@ def _contradictions(annotations: Annotations) -> Iterator[str]:
 
 
 def outline_areas_px(annotations: Annotations) -> np.ndarray:
-    """Areas of the outlines.
-
-    Args:
-      annotations: of one image.
-
-    Returns:
-      [n] float64, sums over the polygons or pixels of the run-length masks.
-    """
+    """Returns the areas of an image's outlines or masks, [n] float64 square pixels."""
     found = np.zeros(len(annotations))
     segmentations: Segmentations = annotations.segmentations
     ends = np.cumsum(segmentations.ring_sizes)
@@ -102,19 +90,14 @@ def outline_areas_px(annotations: Annotations) -> np.ndarray:
 
 
 def _overshoot_px(example: Example) -> np.ndarray:
-    """[n] float64, by how much each box reaches out of the image at most."""
+    """Returns [n] float64, how far each box reaches out of the image."""
     boxes = example.annotations.boxes_px
     beyond = boxes[:, 2:] - (example.width, example.height)
     return np.concatenate([-boxes[:, :2], beyond], axis=1).max(axis=1, initial=0.0)
 
 
 def class_findings(split: str, source: RecordSource) -> Iterator[Finding]:
-    """Counts the objects of every class.
-
-    Args:
-      split: name of the split.
-      source: its examples.
-    """
+    """Counts the objects of every class of a split."""
     num_classes = len(source.class_names)
     counts = np.zeros(num_classes, np.int64)
     for example in source:
@@ -131,12 +114,7 @@ def class_findings(split: str, source: RecordSource) -> Iterator[Finding]:
 
 
 def id_findings(split: str, source: RecordSource) -> Iterator[Finding]:
-    """Tells where ids are not consecutive.
-
-    Args:
-      split: name of the split.
-      source: its examples.
-    """
+    """Reports gaps in the ids of a split."""
     ids = {
         "image": [example.image_id for example in source],
         "annotation": [i for example in source for i in example.annotations.ids],
@@ -152,11 +130,7 @@ def id_findings(split: str, source: RecordSource) -> Iterator[Finding]:
 
 
 def duplicate_findings(sources: Mapping[str, RecordSource]) -> Iterator[Finding]:
-    """Finds image files of equal content.
-
-    Args:
-      sources: split name -> its examples.
-    """
+    """Finds image files of equal content in the splits: name -> examples."""
     copies = collections.defaultdict(list)
     for split, source in sources.items():
         for example in source:
@@ -167,5 +141,5 @@ def duplicate_findings(sources: Mapping[str, RecordSource]) -> Iterator[Finding]
             across = len({split for split, _, _ in images}) > 1
             level = "problem" if across else "warning"
             listed = ", ".join(f"{split} {i} ({name})" for split, i, name in images)
-            text = f"The same image is there {len(images)} times: {listed}."
+            text = f"The same image is in the data {len(images)} times: {listed}."
             yield Finding(level, "duplicate image", text)

@@ -1,4 +1,4 @@
-"""What of a dataset reaches the network at a given input size."""
+"""Which objects of a dataset reach the network at a given input size."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,7 +16,7 @@ _MANY_FRACTION = 0.05
 
 
 def anchor_shapes(config: Config) -> np.ndarray:
-    """[s, 2] float64, width and height of the different anchors, of the input."""
+    """Returns [s, 2] float64, the different widths and heights of anchors."""
     options = config.anchors
     ones = (1,) * len(options.scales_px)
     anchors = anchor_ops.make_anchors(
@@ -30,14 +30,11 @@ def anchor_shapes(config: Config) -> np.ndarray:
 
 
 def best_overlaps(extents: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """The overlap that each box would have with an anchor at the best place.
+    """Returns [n] float64: the IoU of each box with the best anchor at its center.
 
     Args:
       extents: [n, 2] float64, width and height of the boxes.
       shapes: [s, 2] float64, width and height of the anchors, in the same unit.
-
-    Returns:
-      [n] float64, the largest IoU over the anchors.
     """
     shared = np.minimum(extents[:, None], shapes[None]).prod(axis=2)
     areas = extents.prod(axis=1)[:, None] + shapes.prod(axis=1)[None]
@@ -47,13 +44,7 @@ def best_overlaps(extents: np.ndarray, shapes: np.ndarray) -> np.ndarray:
 def network_findings(
     split: str, examples: Iterable[Example], config: Config
 ) -> Iterator[Finding]:
-    """Counts the objects that get lost on the way to the network, unaugmented.
-
-    Args:
-      split: name of the split.
-      examples: of the split.
-      config: sizes and anchors of the network.
-    """
+    """Counts objects of a split that do not reach the network, without augmentation."""
     lost: dict[str, list[str]] = {"dropped": [], "invisible": [], "unmatched": []}
     num_objects, most = 0, (-1, 0)
     for example in examples:
@@ -75,7 +66,7 @@ def network_findings(
 
 
 def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
-    """Kind of loss -> ids of the annotations of an image."""
+    """Finds the annotations of an image that get lost: kind of loss -> ids."""
     annotations = example.annotations
     whole = view.whole(example.height, example.width)
     kept = views.keep(annotations, whole, config.data.input_size)
@@ -93,7 +84,7 @@ def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
 
 
 def _too_many(split: str, example: Example, max_objects: int) -> Iterator[Finding]:
-    """Tells when an image has more annotations than slots."""
+    """Reports an image that has more annotations than slots."""
     whole = view.whole(example.height, example.width)
     everything = np.arange(len(example.annotations))
     slots = sample.select(example.annotations, whole, everything, max_objects)

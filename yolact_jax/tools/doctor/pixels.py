@@ -1,4 +1,4 @@
-"""What the doctor says about the pixels of the images."""
+"""What the doctor reports on the pixels of the images."""
 
 import collections
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,30 +14,24 @@ _FEW_GRAY_LEVELS = 32
 
 
 def orientation_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
-    """Lists images whose annotations may be about upright or about stored pixels.
-
-    Args:
-      split: name of the split, for the sentences.
-      examples: of the split.
-    """
+    """Lists images whose annotations may refer to upright or to stored pixels."""
     for example in examples:
         if not example.orientation_told:
             yield Finding(
                 "warning",
                 "orientation",
                 f"{split}: image {example.image_id} ({example.file_name}) has the EXIF"
-                f" orientation {example.orientation}, and its annotations are taken to"
-                " be about the upright image; `exif_orientation_applied` of the image"
-                " in the json file (true, or false for pixels as stored) would tell.",
+                f" orientation {example.orientation}, and its annotations are assumed"
+                " to refer to the upright image; `exif_orientation_applied` of the"
+                " image in the json file (true, or false for pixels as stored) decides"
+                " it.",
             )
 
 
 def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
-    """Tells of images with few gray levels, and how deep images are scaled.
+    """Reports images with few gray levels, and how deep images are scaled.
 
-    Args:
-      split: name of the split, for the sentences.
-      source: its examples, of which at most 500 are decoded, evenly spread.
+    Decodes at most 500 images, evenly spread.
     """
     count = min(len(source), _MOST_DECODED)
     lowest, highest, depths = 255, 0, collections.Counter()

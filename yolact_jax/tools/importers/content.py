@@ -1,4 +1,4 @@
-"""Puts together the content of a COCO-format file, image by image."""
+"""Builds the content of a COCO-format file, image by image."""
 
 import collections
 import dataclasses
@@ -43,12 +43,12 @@ def import_labels(
     leave_out: Iterable[Path] = (),
     skip_bad: bool = False,
 ) -> Imported:
-    """Goes through the images.
+    """Reads the labels of every image.
 
     Args:
       images_dir: the images; those without a label file have no objects.
-      labels: the label files by class, or by "" if they tell the classes.
-      read: makes the objects of an image.
+      labels: the label files by class, or by "" if the files name the classes.
+      read: reads the objects of an image.
       class_names: in the order of category ids; by default those that occur, sorted.
       leave_out: files and folders under `images_dir` that are no images.
       skip_bad: leave out files and objects that cannot be used instead of raising.
@@ -85,12 +85,7 @@ def import_labels(
 def _matched(
     folder: files.Folder, labels: Mapping[str, files.Folder], images_dir: Path
 ) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
-    """Finds the label files of each image by class.
-
-    Returns:
-      Name of the image -> class -> file; and name of an image or label file -> why it
-      is left out.
-    """
+    """Finds the label files of each image by class."""
     by_image: dict[str, dict[str, Path]] = collections.defaultdict(dict)
     unclear = {}
     for label, part in labels.items():
@@ -128,7 +123,7 @@ def _read_image(
 def _fields(
     entries: list[dict], found: list[tuple], class_names: Sequence[str]
 ) -> dict[str, list]:
-    """Puts together what the json file holds; ids count from 1."""
+    """Builds the content of the json file; ids count from 1."""
     names = class_names or sorted({name for _, name, _ in found})
     ids = {name: category_id for category_id, name in enumerate(names, start=1)}
     return {
@@ -144,9 +139,7 @@ def _fields(
 def summary(fields: dict[str, list], num_with_file: int | None = None) -> str:
     """Says how many images, objects and classes there are.
 
-    Args:
-      fields: the content of a COCO-format file.
-      num_with_file: how many images have a label file; None to say nothing of it.
+    `num_with_file` images have a label file; None leaves that out.
     """
     num_images = len(fields["images"])
     with_objects = len({entry["image_id"] for entry in fields["annotations"]})

@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
     """Reads UTF-8, or UTF-16 and UTF-32 that start with their mark.
 
     Raises:
-      DatasetError: it has another encoding or cannot be read.
+      DatasetError: if it has another encoding or cannot be read.
     """
     data = headers.read_file(path)
     encoding = next((e for mark, e in _ENCODINGS if data.startswith(mark)), "utf-8")
@@ -70,12 +70,12 @@ class Folder:
 def list_folder(
     root: Path, suffixes: Collection[str], leave_out: Iterable[Path] = ()
 ) -> Folder:
-    """Lists the files of a folder and of those in it.
+    """Lists the files of a folder and its subfolders.
 
     Args:
       root: the folder.
       suffixes: in lower case; a folder so named is listed like a file, not entered.
-      leave_out: files and folders to pass over.
+      leave_out: files and folders to ignore.
     """
     folder = Folder()
     seen = {path.resolve() for path in leave_out} - {root.resolve()}
@@ -112,16 +112,13 @@ def list_labels(
     leave_out: Iterable[Path],
     extra_suffixes: Collection[str] = images.IMAGE_SUFFIXES,
 ) -> Folder:
-    """Lists label files; the others must be known.
+    """Lists label files; any other file that is not known to be harmless is a problem.
 
     Args:
       root: the folder.
       suffixes: of label files, in lower case.
-      leave_out: files and folders to pass over.
+      leave_out: files and folders to ignore.
       extra_suffixes: of other files that may be there.
-
-    Returns:
-      The label files; files that are neither are among the problems.
     """
     folder = list_folder(root, suffixes, leave_out)
     folder.problems += [
@@ -133,7 +130,7 @@ def list_labels(
 
 
 def _has_suffix(path: Path, suffixes: Collection[str]) -> bool:
-    """Whether a name ends with one of some suffixes in lower or upper case."""
+    """Whether a name ends with one of some suffixes, in any case."""
     return path.suffix.lower() in suffixes
 
 
@@ -143,11 +140,7 @@ def _why(error: OSError) -> str:
 
 
 def is_extra(name: str) -> bool:
-    """Whether a file is one of those that tools put next to label files.
-
-    Args:
-      name: of the file, with or without folders.
-    """
+    """Whether tools put a file of this name next to label files."""
     return bool(_EXTRA_NAMES.fullmatch(PurePosixPath(name).name.lower()))
 
 
@@ -157,11 +150,8 @@ def match(
     """Finds the image of each label file: `a.txt` or `a.jpg.txt` for `a.jpg`.
 
     Folders are compared from the file upwards, as far as both have them: `train/a.txt`
-    goes with `a.jpg` and `train/a.jpg`, not with `val/a.jpg`.  The same folder is best.
-
-    Args:
-      labels: names of label files, relative to their folder.
-      image_names: names of images, the same.
+    matches `a.jpg` and `train/a.jpg`, not `val/a.jpg`.  The same folder is best.  All
+    names are relative to the folder of labels, or of images.
 
     Returns:
       Name of the image -> of the label file; and name of each other label file -> what
@@ -192,7 +182,7 @@ def match(
 def _candidates(
     label: PurePosixPath, by_stem: dict[str, list[PurePosixPath]]
 ) -> tuple[list[PurePosixPath], bool]:
-    """Images that a label file may belong to, and whether they are in its folder."""
+    """Returns images a label file may belong to, and whether they share its folder."""
     same_name = by_stem.get(_plain(label.stem), [])
     best = [image for image in same_name if image.parent == label.parent]
     return best or [i for i in same_name if _agree(i.parent, label.parent)], bool(best)

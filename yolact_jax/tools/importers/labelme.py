@@ -172,7 +172,7 @@ _READERS: dict[str, Callable] = {
 
 
 def _united(parts: Sequence[Any], size: objects.Size) -> Any:
-    """Joins the rings and masks of one object."""
+    """Merges the rings and masks of one object."""
     if all(isinstance(part, list) for part in parts):
         return list(parts)
     encoded = [

@@ -18,18 +18,16 @@ _WIDE = ";16"  # In Pillow's name for pixels of which it would drop the lower bi
 def decode(
     data: bytes, formats: tuple[str, ...], check_size: Callable[[tuple[int, int]], Any]
 ) -> np.ndarray:
-    """Decodes a mask to numbers: values, palette indices, or 65536 R + 256 G + B.
+    """Decodes a mask to [height, width] integers, one for each object.
 
-    Void and transparent pixels become 0.  Void is the color of Pascal VOC, and index
-    255 of a palette if there are other objects.
+    They are values, palette indices, or 65536 R + 256 G + B.  Void and transparent
+    pixels become 0.  Void is the color of Pascal VOC, and index 255 of a palette if
+    there are other objects.
 
     Args:
       data: the encoded file.
       formats: those to accept, as Pillow calls them.
-      check_size: is called with (height, width) before anything is decoded.
-
-    Returns:
-      [height, width] integers.
+      check_size: called with (height, width) before anything is decoded.
 
     Raises:
       ValueError: with what the file "is"; and what `check_size` raises.
@@ -79,13 +77,10 @@ def _without_void(indices: np.ndarray, palette: list[int]) -> np.ndarray:
 
 
 def run_lengths(numbers: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yields the mask of each number but 0, as a run-length `segmentation`.
-
-    Args:
-      numbers: [height, width] integers.
+    """Yields the run lengths of each number except 0 in [height, width] integers.
 
     Raises:
-      ValueError: the numbers are those of a smoothed mask or a photo.
+      ValueError: if the numbers are those of a smoothed mask or a photo.
     """
     columns = numbers.T.ravel()
     starts = np.flatnonzero(columns[1:] != columns[:-1]) + 1

@@ -30,7 +30,7 @@ Object = tuple[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """An image to convert annotations of.
+    """An image whose annotations are converted.
 
     Attributes:
       size: as viewers show it, turned by its EXIF orientation.
@@ -56,9 +56,9 @@ class Photo:
         return stated
 
     def entry(self, size: Size) -> dict[str, Any]:
-        """Makes the fields of the image for annotations that refer to `size`.
+        """Makes the COCO entry of the image for annotations that refer to `size`.
 
-        If that tells nothing, they refer to the image as viewers show it.
+        If the size decides nothing, they refer to the image as viewers show it.
         """
         fields = {"height": size[0], "width": size[1]}
         told = {ORIENTATION_APPLIED: size == self.size} if self.is_turned else {}
@@ -66,10 +66,10 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Reads an image, which must be sound.
+    """Reads an image.
 
     Raises:
-      DatasetError: it is not.
+      DatasetError: if it is damaged.
     """
     data = headers.read_file(path)
     header = headers.read_header(data, name=str(path))
@@ -82,7 +82,7 @@ def read_photo(path: Path) -> Photo:
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What a label file holds.
+    """The content of a label file.
 
     Attributes:
       size: of the image, to which the objects refer.
@@ -98,15 +98,12 @@ class Labels:
 def sifted(
     where: str, items: Iterable[tuple[int, Any]], parse: Callable[[Any], _T]
 ) -> tuple[list[_T], list[str]]:
-    """Parses what can be parsed.
+    """Parses each item; returns the results, and one sentence for each bad item.
 
     Args:
       where: what messages call an item, without its number.
       items: (number, item) pairs.
       parse: raises ValueError with what the item "has" or "is".
-
-    Returns:
-      The results, and one sentence for each other item.
     """
     good, problems = [], []
     for number, item in items:
@@ -118,14 +115,11 @@ def sifted(
 
 
 def outline(points: Sequence[Sequence[float]], size: Size) -> list[float]:
-    """Makes a ring, its points moved into the image if they are up to 1 % outside.
+    """Makes a ring, x and y in turn; points up to 1 % outside move into the image.
 
     Args:
       points: (x, y), pixels; not checked yet.
       size: of the image.
-
-    Returns:
-      x and y in turn.
 
     Raises:
       ValueError: with what the object "has" or "is".
@@ -145,7 +139,7 @@ def outline(points: Sequence[Sequence[float]], size: Size) -> list[float]:
 
 
 def require_names(names: Iterable[Any], file: Path) -> None:
-    """Refuses what cannot be names of classes.
+    """Refuses what cannot be the name of a class.
 
     Raises:
       DatasetError: with every problem found.
@@ -173,7 +167,7 @@ def name_problem(name: Any) -> str | None:
 
 
 def measured(image_entry: dict[str, Any], segmentation: Any) -> dict[str, Any]:
-    """The fields of an annotation that follow from its outline or mask."""
+    """Returns the fields of an annotation that follow from its outline or mask."""
     size = image_entry["height"], image_entry["width"]
     encoded = encode(segmentation, size)
     if isinstance(segmentation, dict):
@@ -193,7 +187,7 @@ def measured(image_entry: dict[str, Any], segmentation: Any) -> dict[str, Any]:
 
 
 def encode(segmentation: Any, size: Size) -> Any:
-    """Makes the run lengths of an object, as pycocotools has them."""
+    """Returns the run lengths of an object, as pycocotools makes them."""
     if isinstance(segmentation, dict):
         return {**segmentation, "counts": segmentation["counts"].encode()}
     outlines: Any = rings.clipped(segmentation, size)

@@ -22,7 +22,7 @@ def from_png(
 
     Args:
       masks_dir: one file per image, named like it; or a folder of such files for each
-        class, named by the class.  A folder that the images have too is no class.
+        class, named after the class.  A folder that the images have too is no class.
       images_dir: the images; those without a mask have no objects.
       class_name: the class of files that are in no folder of a class.
       void: the number of pixels that belong to no object, besides 0.

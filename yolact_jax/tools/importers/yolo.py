@@ -1,4 +1,4 @@
-"""YOLO label files: lines of a class and a normalised outline or box."""
+"""YOLO label files: lines of a class and a normalized outline or box."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def from_yolo(
       labels_dir: the label files.
       images_dir: the images as viewers show them; those without a label file have no
         objects.
-      classes: names of class 0, 1 and so on, or the file that has them.
+      classes: names of class 0, 1 and so on, or the file that lists them.
       boxes_as_rectangles: take lines of a class and a box as rectangular objects.
       skip_bad: leave out files and lines that cannot be used instead of raising.
 
@@ -51,13 +51,10 @@ def from_yolo(
 
 
 def read_class_names(file: Path) -> tuple[str, ...]:
-    """Reads names of classes: `names` of a yaml file, or the lines of a text file.
-
-    Args:
-      file: such as `data.yaml` or `classes.txt`.
+    """Reads the `names` of a yaml file, or the lines of a text file.
 
     Raises:
-      DatasetError: the file cannot be read, or a name is missing, empty or repeated.
+      DatasetError: if the file cannot be read, or a name is missing, empty or repeated.
     """
     lines = [line.strip() for line in files.read_text(file).rstrip().splitlines()]
     is_yaml = any(line.startswith("names:") for line in lines)
@@ -129,7 +126,7 @@ def _object(
 
 
 def _points(values: list[float], boxes_as_rectangles: bool) -> np.ndarray:
-    """Corners of an outline or a box, [n, 2], of the sides of the image."""
+    """Returns the corners of an outline or a box, [n, 2] fractions of the image."""
     if len(values) == 4 and boxes_as_rectangles:
         x, y, width, height = values
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])

@@ -1,1 +1,1 @@
-"""What a training says of itself."""
+"""What a training reports."""

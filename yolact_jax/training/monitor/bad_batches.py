@@ -1,4 +1,4 @@
-"""Batches whose loss or gradient was not finite: kept for a look, counted, limited."""
+"""Batches whose loss or gradient was not finite: saved, counted, limited."""
 
 import logging
 from pathlib import Path
@@ -7,11 +7,13 @@ import numpy as np
 
 from yolact_jax.cli import Ended
 from yolact_jax.files import replacing
+from yolact_jax.run.variables import read_npz
 
 _LOGGER = logging.getLogger(__name__)
 BAD_BATCHES_FOLDER = "bad_batches"
 _MAX_FILES = 20
 _TERM_PREFIX = "term:"
+_DEFLATE_RATIO = 1032  # The most that it reaches.
 
 
 class DivergedError(Ended):
@@ -19,7 +21,9 @@ class DivergedError(Ended):
 
 
 class BadBatches:
-    """Saves the batches of skipped updates, and stops a run that only skips.
+    """Saves the batches of skipped updates, and ends a run that only skips.
+
+    `notes` are those of a resumed run; `limit` skipped updates in a row end the run.
 
     Attributes:
       in_a_row: skipped updates since the last good one.
@@ -35,15 +39,6 @@ class BadBatches:
         notes: dict,
         saves: bool = True,
     ):
-        """Takes up the counts of a resumed run.
-
-        Args:
-          workdir: folder of the run.
-          limit: skipped updates in a row that end the run.
-          seed: of the run, goes into the files.
-          notes: what `notes` returned, or empty.
-          saves: whether to save the batches.
-        """
         self._saves = saves
         self._workdir, self._limit, self._seed = Path(workdir), limit, seed
         self.in_a_row = notes.get("in_a_row", 0)
@@ -56,12 +51,12 @@ class BadBatches:
     def note(
         self, step: int, values: dict[str, float], batch: dict[str, np.ndarray]
     ) -> None:
-        """Takes note of one step; does nothing about a good one.
+        """Counts and saves the batch of a step that was skipped; ignores a good step.
 
         Args:
           step: the step, counted from 1.
           values: its metrics, see `step.values_of`.
-          batch: what it was trained on, from the input pipeline.
+          batch: what it trained on, from the input pipeline.
 
         Raises:
           DivergedError: if this was one too many in a row.
@@ -84,10 +79,10 @@ class BadBatches:
             raise DivergedError(
                 f"the last {self.in_a_row} updates, up to step {step}, were skipped: "
                 f"loss or gradient was not finite (config.train.max_bad_steps is "
-                f"{self._limit}). To see why: python -m yolact_jax.tools.replay "
+                f"{self._limit}). To see why: yolact-jax replay "
                 f"--workdir {self._workdir} --step {step - self.in_a_row + 1}. A "
                 f"lower config.optimizer.learning_rate or a config.optimizer.clip_norm "
-                f"may help; the same command goes on from the last checkpoint."
+                f"may help; the same command continues from the last checkpoint."
             )
 
     def _save(self, step: int, values: dict, batch: dict) -> Path | None:
@@ -105,31 +100,31 @@ class BadBatches:
 def saved_steps(workdir: str | Path) -> list[int]:
     """Lists the steps whose batches were saved, in order."""
     folder = Path(workdir) / BAD_BATCHES_FOLDER
-    return sorted(int(path.stem) for path in folder.glob("*.npz"))
+    names = (path.stem for path in folder.glob("*.npz"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def load_bad_batch(
     workdir: str | Path, step: int
 ) -> tuple[dict[str, np.ndarray], dict[str, float]] | None:
-    """Reads the batch of a skipped update.
-
-    Args:
-      workdir: folder of the run.
-      step: the step, counted from 1.
+    """Reads the batch of a skipped update, `step` counted from 1.
 
     Returns:
       The batch as from the input pipeline and the metrics of the step, or None if the
       batch was not saved.
+
+    Raises:
+      ValueError: if the file is damaged.
     """
     path = Path(workdir) / BAD_BATCHES_FOLDER / f"{step}.npz"
     if not path.is_file():
         return None
-    with np.load(path) as arrays:
-        names = [name for name in arrays.files if name not in ("step", "seed")]
-        batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
-        values = {
-            n.removeprefix(_TERM_PREFIX): float(arrays[n])
-            for n in names
-            if n.startswith(_TERM_PREFIX)
-        }
+    arrays = read_npz(path, str(path), ratio=_DEFLATE_RATIO)
+    names = [name for name in arrays if name not in ("step", "seed")]
+    batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
+    values = {
+        n.removeprefix(_TERM_PREFIX): float(arrays[n])
+        for n in names
+        if n.startswith(_TERM_PREFIX)
+    }
     return batch, values

@@ -1,4 +1,4 @@
-"""The course of a run as a picture."""
+"""Losses and AP of a run as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +33,7 @@ _MOST_MARKED, _MOST_POINTS = 50, 300
 def write_curves(workdir: str | Path) -> None:
     """Draws losses and AP over steps, from the run's metrics, to ``curves.png``.
 
-    A value that was not finite, null in the metrics, leaves a gap.  A run without an
-    evaluation has the losses only.
+    A value that was not finite leaves a gap; AP is drawn if there is any.
     """
     # Slow to import.  Without pyplot there is no global state, and no window system.
     from matplotlib.figure import Figure
@@ -84,5 +83,5 @@ def _draw_panel(axes: Any, title: str, lines: dict[str, tuple]) -> None:
 
 
 def _averaged(values: np.ndarray) -> np.ndarray:
-    """Means of neighbors; nan where one of them is."""
+    """Means of neighbors; nan where one of them is nan."""
     return np.array([part.mean() for part in np.array_split(values, _MOST_POINTS)])

@@ -1,4 +1,4 @@
-"""A trace of a few steps for the profiler of JAX."""
+"""A trace of a few steps for JAX's profiler."""
 
 import logging
 from pathlib import Path
@@ -15,30 +15,26 @@ _STEPS_BEFORE = 3
 class Profiler:
     """Traces some steps of a run, soon after its start.
 
-    Use as a context manager, so that a trace ends also when the run does.
+    Use as a context manager, so that the trace ends when the run fails.
     """
 
     def __init__(self, workdir: str | Path, num_steps: int):
-        """Takes the folder of the run, and how many steps to trace; 0 for none."""
         self._folder = Path(workdir) / PROFILE_FOLDER
         self._num_steps = num_steps
         self._seen = 0
         self._running = False
 
     def __enter__(self) -> "Profiler":
-        """Starts nothing yet."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Ends the trace if it is running."""
         self._stop()
 
     def after_step(self, outputs: Any) -> None:
         """Starts or ends the trace between two steps.
 
-        Args:
-          outputs: arrays of the step just dispatched; waited for where a trace starts
-            or ends, so that whole steps are traced.
+        Waits for `outputs`, arrays of the step just dispatched, where a trace starts or
+        ends, so that whole steps are traced.
         """
         self._seen += 1
         if self._seen == _STEPS_BEFORE and self._num_steps:

@@ -1,4 +1,4 @@
-"""The clock of a run: speed, waiting for data, time to go."""
+"""Speed, waiting for data, and time left of a run."""
 
 import contextlib
 import time
@@ -6,22 +6,16 @@ from collections.abc import Iterator
 
 
 class Progress:
-    """Measures speed between two lines, and words the line."""
+    """Measures the speed between two progress lines, and writes the line."""
 
     def __init__(self, num_steps: int, batch_size: int):
-        """Takes what the speed is to be expressed in.
-
-        Args:
-          num_steps: steps of the whole run.
-          batch_size: images per step.
-        """
         self._num_steps = num_steps
         self._batch_size = batch_size
         self._last: tuple[int, float] | None = None
         self._waited = 0.0
 
     def restart(self, step: int) -> None:
-        """Restarts the clock after a pause that is not training, or compilation."""
+        """Restarts the clock after compilation or another pause."""
         self._last, self._waited = (step, time.perf_counter()), 0.0
 
     @contextlib.contextmanager
@@ -33,9 +27,6 @@ class Progress:
 
     def measure(self, step: int) -> dict[str, float]:
         """Measures the time since the last call or restart.
-
-        Args:
-          step: steps done.
 
         Returns:
           ``train/images_per_second``, ``train/data_wait``, the share of the time that
@@ -55,12 +46,12 @@ class Progress:
         return values
 
     def line(self, step: int, values: dict[str, float], total_skipped: int) -> str:
-        """Words the state of the run.
+        """Writes the progress line after `step` steps.
 
         Args:
           step: steps done.
           values: averages, `measure`, and ``train/learning_rate``.
-          total_skipped: updates of the whole run that were left out.
+          total_skipped: skipped updates of the whole run.
         """
         return (
             f"step {step}/{self._num_steps}  loss {values['train/loss']:.3f} "

@@ -1,4 +1,4 @@
-"""What a run says about itself while it goes on, one step behind the device."""
+"""Records the metrics of a run, one step behind the device."""
 
 import dataclasses
 import logging
@@ -11,6 +11,7 @@ import numpy as np
 
 from yolact_jax.config import Config
 from yolact_jax.run import metrics as metrics_lib
+from yolact_jax.run.metrics import step_of
 from yolact_jax.training.monitor.bad_batches import BadBatches
 from yolact_jax.training.monitor.progress import Progress
 from yolact_jax.training.monitor.tensorboard import open_writer, write_row
@@ -23,7 +24,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class _Pending:
-    """A step whose metrics may still be in the making."""
+    """A step whose metrics may not be computed yet."""
 
     step: int
     metrics: StepMetrics
@@ -31,9 +32,10 @@ class _Pending:
 
 
 class Recorder:
-    """Reads the metrics of each step while the next one runs, and tells of them.
+    """Reads the metrics of each step while the next one runs, and reports them.
 
-    Use as a context manager.
+    Use as a context manager.  With the `notes` saved at `start_step`, a resumed run
+    continues the same rows.
     """
 
     def __init__(
@@ -46,16 +48,6 @@ class Recorder:
         start_step: int,
         notes: dict[str, Any],
     ):
-        """Goes on where a stopped run was.
-
-        Args:
-          config: the whole config.
-          workdir: folder of the run.
-          schedule: learning rate by step.
-          num_steps: steps of the whole run.
-          start_step: steps done.
-          notes: what `notes` returned at that step, empty for a new run.
-        """
         options = config.train
         self._workdir = workdir
         self._schedule = schedule
@@ -81,20 +73,18 @@ class Recorder:
         )
 
     def __enter__(self) -> "Recorder":
-        """Returns itself."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes the files."""
         if self._writer is not None:
             self._writer.close()
 
     def notes(self) -> dict[str, Any]:
-        """What a resumed run needs to write the same rows; call `flush` before."""
+        """What a resumed run needs to write the same rows; call `flush` first."""
         return {"window": self._window, "bad": self._bad.notes()}
 
     def next_of(self, batches: Iterator[dict]) -> dict[str, np.ndarray]:
-        """Takes the next batch, on the clock."""
+        """Takes the next batch, and measures the wait."""
         with self._progress.waiting_for_data():
             return next(batches)
 
@@ -115,14 +105,14 @@ class Recorder:
         self._read(before)
 
     def flush(self) -> None:
-        """Reads the newest step as well; waits for it."""
+        """Waits for the newest step, and reads it."""
         before, self._pending = self._pending, None
         self._read(before)
 
     def evaluated(self, row: dict[str, float | None]) -> None:
         """Takes the row of an evaluation, whose time does not count."""
         write_row(self._writer, row)
-        self._progress.restart(int(row["step"]))
+        self._progress.restart(step_of(row))
 
     def _read(self, done: _Pending | None) -> None:
         if done is None:

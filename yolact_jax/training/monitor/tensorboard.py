@@ -1,4 +1,4 @@
-"""TensorBoard files, if tensorboardX is there to write them."""
+"""TensorBoard files, if tensorboardX is installed."""
 
 import importlib.util
 from pathlib import Path
@@ -13,7 +13,7 @@ def open_writer(workdir: str | Path, choice: str, start_step: int) -> Any:
     Args:
       workdir: folder of the run.
       choice: "yes", "no", or "auto" for yes if tensorboardX is installed.
-      start_step: steps done; TensorBoard hides what an earlier start wrote after them.
+      start_step: steps done; TensorBoard hides later rows of an earlier start.
 
     Returns:
       A `tensorboardX.SummaryWriter`, or None.

@@ -1,4 +1,4 @@
-"""Values from process to process, through files in the folder of their run."""
+"""Values passed between processes through files in the folder of their run."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ def gather(value: Any, workdir: str | Path) -> list | None:
       workdir: folder of the run, which all processes see.
 
     Returns:
-      The values by number of the process; None in the other processes.
+      The values in the order of processes; None in the other processes.
 
     Raises:
       OtherProcessError: if another process could not write its value.
@@ -42,12 +42,7 @@ def gather(value: Any, workdir: str | Path) -> list | None:
 def value_of_first_process(value: Any, workdir: str | Path) -> Any:
     """Returns, in every process, the value that process 0 calls this with.
 
-    Args:
-      value: what JSON can hold; ignored in the other processes.
-      workdir: folder of the run, which all processes see.
-
-    Raises:
-      OtherProcessError: if another process could not write or read the value.
+    Values and errors are as for `gather`.
     """
     if jax.process_count() == 1:
         return value
@@ -59,7 +54,7 @@ def value_of_first_process(value: Any, workdir: str | Path) -> Any:
 
 
 def _agree_on_folder(workdir: str | Path) -> Path:
-    """A folder that no process of an earlier run has written to or still may."""
+    """Returns a folder that no process of an earlier run writes to."""
     on_all_processes(lambda: None)  # A broadcast gives up where one comes late.
     token = multihost_utils.broadcast_one_to_all(np.uint32(secrets.randbits(32)))
     return Path(workdir) / EXCHANGE_FOLDER / f"{int(token):08x}"

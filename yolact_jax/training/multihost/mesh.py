@@ -26,16 +26,11 @@ class Layout:
     sharded: NamedSharding
 
 
-def make_layout(devices: Sequence[jax.Device] | None = None) -> Layout:
+def make_layout(devices: Sequence[Any] | None = None) -> Layout:
     """Spreads batches over devices in the order of their processes.
 
     So a process has one block of the rows of a batch, as `data.pipeline` loads them.
-
-    Args:
-      devices: all devices of all processes by default.
-
-    Returns:
-      The layout.
+    The devices are all devices of all processes by default.
 
     Raises:
       ValueError: if the processes have different numbers of devices.
@@ -56,15 +51,7 @@ def make_layout(devices: Sequence[jax.Device] | None = None) -> Layout:
 
 
 def to_devices(arrays: dict[str, Any], sharded: NamedSharding) -> Batch:
-    """Puts a batch on the devices.
-
-    Args:
-      arrays: this process's rows of the fields of `Batch`; others are left out.
-      sharded: from `make_layout`.
-
-    Returns:
-      The batch of all processes.
-    """
+    """Puts this process's rows of the fields of a `Batch` on the devices."""
     names = [field.name for field in dataclasses.fields(Batch)]
     fields = {name: arrays[name] for name in names if name in arrays}
     return jax.tree.map(

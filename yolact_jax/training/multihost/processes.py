@@ -2,8 +2,9 @@
 
 import contextlib
 import itertools
+import socket
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -36,12 +37,12 @@ def initialize(
     num_processes: int | None = None,
     process_id: int | None = None,
 ) -> None:
-    """Joins this process to the others of the run; before anything else in JAX.
+    """Joins this process to the others of the run, before anything else uses JAX.
 
-    Does nothing for a run of one process, that is without any argument.
+    Without any argument it does nothing: the run has one process.
 
     Args:
-      auto: find the other processes by what TPU pods, Slurm and Open MPI tell.
+      auto: find the other processes through a TPU pod, Slurm or Open MPI.
       coordinator_address: host:port of process 0, which all can reach.
       num_processes: processes of the run.
       process_id: which of them this is, from 0.
@@ -62,13 +63,28 @@ def initialize(
             f"--{missing[0]} is missing; give --coordinator_address, --num_processes "
             f"and --process_id, or only --distributed on a TPU pod, Slurm or Open MPI."
         )
-    elif not missing:
+    elif process_id is not None and num_processes is not None:
         if not 0 <= process_id < num_processes:
             raise ValueError(
                 f"--process_id is {process_id}; with --num_processes {num_processes} "
                 f"it must be in 0..{num_processes - 1}."
             )
+        _check_address(coordinator_address)
         jax.distributed.initialize(**given)
+
+
+def _check_address(address: str) -> None:
+    """Refuses what would end the process within JAX."""
+    host, _, port = address.rpartition(":")
+    try:
+        if not 0 < int(port) < 2**16:
+            raise ValueError("the port is not in 1..65535")
+        socket.getaddrinfo(host.strip("[]"), port)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"--coordinator_address is {address!r}; it must be the host:port of "
+            f"process 0, such as 10.0.0.1:1234 ({error})."
+        ) from error
 
 
 def _initialize_automatically() -> None:
@@ -88,7 +104,7 @@ def is_first_process() -> bool:
 
 
 def share_of_this_process() -> dict[str, int]:
-    """What `data.pipeline.training_batches` needs to load the rows of this process."""
+    """Returns the arguments of `training_batches` for the rows of this process."""
     return {
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
@@ -96,19 +112,19 @@ def share_of_this_process() -> dict[str, int]:
 
 
 def share_of(count: int) -> range:
-    """Which of `count` things, by index, this process does: each is of one process."""
+    """Returns the indices of this process's share of `count` things."""
     return range(count)[jax.process_index() :: jax.process_count()]
 
 
 def acts_alone() -> bool:
-    """Whether the others would learn of an exception raised now, if there are any."""
+    """Whether an exception raised now would leave the other processes waiting."""
     return jax.process_count() == 1 or _is_working_alone
 
 
 def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Calls a function in every process, and waits for the others.
 
-    So a failure in one ends all, where the others would wait for it without end.
+    If it fails in one process, all end; else the others would wait forever.
 
     Args:
       function: must not need the others; any sharded array it uses must be replicated.
@@ -138,23 +154,14 @@ def on_all_processes(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
         raise OtherProcessError(
             f"Process {index} has failed: {message}", int(reports[index, 0])
         )
-    return result
+    return cast("T", result)
 
 
 def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
     """Calls a function in process 0 while the others wait.
 
-    Args:
-      function: as for `on_all_processes`.
-      *args: of the function.
-      **kwargs: of the function.
-
-    Returns:
-      What the function returns; None in the other processes.
-
-    Raises:
-      OtherProcessError: in the other processes, if it failed in process 0, where the
-        error itself is raised.
+    Arguments and errors are those of `on_all_processes`; returns None in the other
+    processes.
     """
     return on_all_processes(
         lambda: function(*args, **kwargs) if is_first_process() else None
@@ -164,16 +171,15 @@ def on_first_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T
 def first_process_first(function: Callable[[], T]) -> T:
     """Calls a function in process 0, then in the others, which find its files ready."""
     result = on_first_process(function)
-    return on_all_processes(lambda: result if is_first_process() else function())
+    return on_all_processes(
+        lambda: cast("T", result) if is_first_process() else function()
+    )
 
 
 def largest_of_all(value: int) -> int:
-    """Returns the largest of the values that the processes call this with.
+    """Returns the largest int32 of those that the processes call this with.
 
-    So all of them learn, at the same step, that one has been told to stop.
-
-    Args:
-      value: int32.
+    So all of them learn at the same step that one should stop.
     """
     if jax.process_count() == 1:
         return value
