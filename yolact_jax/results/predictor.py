@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolact_jax.data.images import list_images, read_image
+from yolact_jax.data.inputs import read_inputs
 from yolact_jax.inference.engine import Engine, Found
 from yolact_jax.results.instances import Instances
 
@@ -80,12 +80,14 @@ class Predictor:
     ) -> Iterator[Instances]:
         """Finds the objects of many images one after the other, in constant memory.
 
-            >>> results = model.stream("photos")
+            >>> results = model.stream("photos")  # or "clip.mp4", or camera 0
             >>> names = [result.names for result in results]
 
         Args:
-          images: an iterable of what `predict` takes, or the path of an image or of a
-            folder of images.
+          images: an iterable of what `predict` takes; or a source: the path of an
+            image, of a video or of a folder of them; a pattern such as
+            ``photos/*.jpg``; the number of a camera; or the address of a stream such as
+            ``rtsp://...``.  Videos give a result for each frame.
           score_threshold: as for `predict`.
 
         Returns:
@@ -98,19 +100,17 @@ class Predictor:
             raise ValueError(
                 f"`score_threshold` is {score_threshold}; it must be from 0 to 1."
             )
-        single = isinstance(images, str | Path)
-        return self._stream(list_images(images) if single else images, score_threshold)
+        return self._stream(read_inputs(images), score_threshold)
 
     def _stream(
-        self, images: Iterable[Any], score_threshold: float
+        self, images: Iterable[tuple[np.ndarray, Path | None]], score_threshold: float
     ) -> Iterator[Instances]:
         waiting: collections.deque[tuple[np.ndarray, Path | None]] = collections.deque()
 
         def pixels() -> Iterator[np.ndarray]:
             for image in images:
-                path = Path(image) if isinstance(image, str | Path) else None
-                waiting.append((read_image(image), path))
-                yield waiting[-1][0]
+                waiting.append(image)
+                yield image[0]
 
         for found in self.engine.stream(pixels()):
             image, source = waiting.popleft()
