@@ -20,6 +20,7 @@ _HEX_COLORS = (
 PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
 """[19, 3] uint8 RGB, the Material Design colours that the original draws with."""
 
+_GRAY = np.full(3, 160, np.uint8)
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
 _MAX_LABELED = 25
@@ -52,8 +53,9 @@ def draw_instances(
       class_names: Name of every label; None takes those of the instances.
       score_threshold: Instances with a lower score are left out.
       max_instances: How many are drawn at most, best first; None draws all.
-      color_by: "rank" gives every instance another of the 19 colors, "class" gives
-        those of one class the same, for video.
+      color_by: "rank" gives every instance another of the 19 colors; for video,
+        "class" gives those of one class the same, and "track" those of one track, whose
+        number it adds to the label; objects on no track are gray.
       scale: Enlargement of the picture before drawing.
       mask_alpha: Opacity of the masks, 0 (invisible) to 1.
       boxes: Whether to draw the boxes.
@@ -65,7 +67,7 @@ def draw_instances(
 
     Raises:
       ValueError: If the image is not uint8 RGB, a mask has another size, a label has no
-        name, or ``color_by`` is unknown.
+        name, ``color_by`` is unknown, or the instances have no tracks to color by.
     """
     class_names = class_names or instances.class_names or _numbers(instances.labels)
     _check(image, instances, class_names, color_by)
@@ -73,8 +75,10 @@ def draw_instances(
     order = order[instances.scores[order] >= score_threshold][:max_instances]
     scores, classes = instances.scores[order], instances.labels[order]
     picture = _enlarge(image, scale)
-    keys = range(len(order)) if color_by == "rank" else classes
-    colors = [PALETTE[_PALETTE_STRIDE * int(k) % len(PALETTE)] for k in keys]
+    tracks = instances.track_ids if color_by == "track" else None
+    tracks = None if tracks is None else tracks[order]
+    keys = {"rank": range(len(order)), "class": classes, "track": tracks}[color_by]
+    colors = [_color(int(key)) for key in keys]
     # One unpacked mask at a time, the best on top.
     masks = instances.packed[order[::-1]]
     for mask, color in zip(masks, reversed(colors), strict=True):
@@ -88,6 +92,11 @@ def draw_instances(
     if labels:
         named = zip(classes, scores, strict=True)
         texts = [f"{class_names[label]} {score:.2f}" for label, score in named]
+        if tracks is not None:
+            texts = [
+                f"#{track} {text}" if track >= 0 else text
+                for track, text in zip(tracks, texts, strict=True)
+            ]
         _draw_labels(picture, texts, boxes_px, colors)
     return picture
 
@@ -170,8 +179,16 @@ def _check(image, instances, class_names, color_by) -> None:
     if bad:
         allowed = f"labels 0 to {len(class_names) - 1}"
         raise ValueError(f"label {bad[0]} is not in class_names, which has {allowed}.")
-    if color_by not in ("rank", "class"):
-        raise ValueError(f"color_by is {color_by!r}, must be 'rank' or 'class'.")
+    if color_by not in ("rank", "class", "track"):
+        allowed = "'rank', 'class' or 'track'"
+        raise ValueError(f"color_by is {color_by!r}, must be {allowed}.")
+    if color_by == "track" and instances.track_ids is None:
+        raise ValueError("color_by is 'track', but the instances have no track_ids.")
+
+
+def _color(key: int) -> np.ndarray:
+    """[3] uint8 RGB of a number from 0; gray for others."""
+    return PALETTE[_PALETTE_STRIDE * key % len(PALETTE)] if key >= 0 else _GRAY
 
 
 def _check_rgb(image: np.ndarray, name: str) -> None:
