@@ -2,10 +2,12 @@
 
     yolact-jax predict --workdir runs/shapes --source photos/ --output out/
     yolact-jax predict --weights yolact_base --source photo.jpg --output out/
+    yolact-jax predict --weights yolact_base --source clip.mp4 --track
 
-Draws every image with its masks into the output folder, and writes all detections to
-detections.json there, in COCO annotation format with scores.  Images that cannot be
-read are skipped and named; the exit status is then 1.
+Draws every image and video with its masks into the output folder, and writes all
+detections to detections.json there, in COCO annotation format with scores, as they
+come.  Images that cannot be read are skipped and named, videos end at the frame that
+cannot be read; the exit status is then 1.
 """
 
 from typing import Any
@@ -23,9 +25,20 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     model_flags.define(values)
     model_flags.define_nms(values)
-    flags.DEFINE_string(
-        "source", None, "An image, or a folder of images.", flag_values=values
+    flags.DEFINE_multi_string(
+        "source",
+        None,
+        "Image, video, folder, pattern such as 'photos/*.jpg', number of a camera or "
+        "address of a stream such as rtsp://...; may be given more than once.",
+        flag_values=values,
     )
+    flags.DEFINE_bool(
+        "recursive", False, "Look into the folders of a folder.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "track", False, "Follow objects through videos.", flag_values=values
+    )
+    flags.DEFINE_bool("show", False, "Show results in a window.", flag_values=values)
     flags.DEFINE_string("output", "out", "Folder for the results.", flag_values=values)
     flags.DEFINE_float(
         "score_threshold",
@@ -50,18 +63,22 @@ def define_flags(values: flags.FlagValues) -> None:
 def run(values: Any) -> None:
     """Predicts for all images of the source."""
     if values.source is None:
-        raise ValueError("--source is missing: an image, or a folder of images.")
+        raise ValueError("--source is missing: an image, a video, or a folder.")
     keep_compiled_programs()
     problems = predict_files(
         make_predictor(Loaded(*model_flags.load(values))),
         values.source,
         values.output,
+        recursive=values.recursive,
         score_threshold=values.score_threshold,
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
+        with_tracks=values.track,
+        show=values.show,
     )
     if problems:
-        raise Ended(f"skipped {len(problems)} images: " + " ".join(problems))
+        count = f"{len(problems)} source{'s' * (len(problems) > 1)}"
+        raise Ended(f"{count} could not be read: {' '.join(problems)}")
 
 
 COMMAND = Command("predict", __doc__, define_flags, run, model_flags.find_config)
