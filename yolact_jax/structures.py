@@ -18,7 +18,7 @@ label ``c`` is channel ``c + 1``.  A boolean ``valid`` marks what is not padding
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import flax.struct
 import jax
@@ -136,6 +136,57 @@ class PackedMasks:
     def unpack(self) -> np.ndarray:
         """Unpacks all to [n, height, width] bool."""
         return _unpacked(self.rows, self.width)
+
+
+@dataclasses.dataclass(frozen=True)
+class CroppedMasks:
+    """Masks of one large image on the host, each stored only where it is.
+
+    It is used as `PackedMasks` is.
+
+    Attributes:
+      crops: the part of each mask that is not empty.
+      corners: top and left of each part, pixels.
+      size: height and width of the image, pixels.
+    """
+
+    crops: tuple[PackedMasks, ...]
+    corners: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+
+    @classmethod
+    def pack(
+        cls,
+        crops: Sequence[np.ndarray],
+        corners: Sequence[tuple[int, int]],
+        size: tuple[int, int],
+    ) -> "CroppedMasks":
+        """Packs n bool masks [h, w], each with its own size."""
+        packed = tuple(PackedMasks.pack(crop[None]) for crop in crops)
+        return cls(packed, tuple(corners), size)
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index) -> "CroppedMasks":
+        chosen = np.arange(len(self))[index]
+        return CroppedMasks(
+            tuple(self.crops[i] for i in chosen),
+            tuple(self.corners[i] for i in chosen),
+            self.size,
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Makes one [height, width] bool mask after the other."""
+        for crop, (top, left) in zip(self.crops, self.corners, strict=True):
+            mask = np.zeros(self.size, bool)
+            height, width = crop.size
+            mask[top : top + height, left : left + width] = crop.unpack()[0]
+            yield mask
+
+    def unpack(self) -> np.ndarray:
+        """Makes all, [n, height, width] bool."""
+        return np.array([*self], bool).reshape(-1, *self.size)
 
 
 def _unpacked(rows: np.ndarray, width: int) -> np.ndarray:

@@ -136,6 +136,8 @@ class Engine:
       score_threshold: detections with a lower score are not returned; the published
         evaluation keeps everything that Fast NMS returns, which is 0.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
     """
 
     predict_fn: Callable[..., Outputs]
@@ -144,6 +146,7 @@ class Engine:
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
         """Yields the objects of many [h, w, 3] uint8 RGB images, in order.

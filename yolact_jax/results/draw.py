@@ -211,10 +211,8 @@ def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
 
 def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes a bool mask to [height, width] float32 opacity without stairs."""
-    opacity = mask.astype(np.float32)
-    if opacity.shape == (height, width):
-        return opacity
     scale = height / mask.shape[0]
+    opacity = mask.astype(np.float32)
     opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)
     opacity = cv2.GaussianBlur(opacity, (0, 0), 0.75 * max(scale, 1))
     # The blur spreads the edge over about 2 * scale pixels; make it one pixel again.
@@ -223,17 +221,19 @@ def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _paint_mask(picture, mask, color, alpha) -> None:
     """Blends color over the mask, in place, and draws a stronger outline."""
-    opacity = _soft_mask(mask, *picture.shape[:2])
-    x, y, width, height = cv2.boundingRect((opacity > 0).astype(np.uint8))
+    same_size = mask.shape == picture.shape[:2]
+    whole = mask if same_size else _soft_mask(mask, *picture.shape[:2])
+    x, y, width, height = cv2.boundingRect((whole > 0).view(np.uint8))
     window = slice(y, y + height), slice(x, x + width)
-    inside = (opacity[window] > 0.5).astype(np.uint8)
+    opacity = whole[window].astype(np.float32)  # Of the window alone, for large masks.
+    inside = (opacity > 0.5).astype(np.uint8)
     if not inside.size:
         return
     outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outline = np.zeros(inside.shape, np.uint8)
     thickness = max(1, round(_unit(picture) / 240))
     cv2.drawContours(outline, outlines, -1, 255, thickness, cv2.LINE_AA)
-    weight = np.maximum(alpha * opacity[window], 0.9 * (outline / 255.0))[..., None]
+    weight = np.maximum(alpha * opacity, 0.9 * (outline / 255.0))[..., None]
     blended = picture[window] * (1 - weight) + weight * color
     picture[window] = np.round(blended).astype(np.uint8)
 

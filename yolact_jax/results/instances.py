@@ -11,7 +11,7 @@ import numpy as np
 from yolact_jax.data import rle
 from yolact_jax.results import formats, outlines
 from yolact_jax.results.draw import draw_instances, encode_picture, write_picture
-from yolact_jax.structures import PackedMasks
+from yolact_jax.structures import CroppedMasks, PackedMasks
 
 
 class Instances:
@@ -44,7 +44,7 @@ class Instances:
         boxes_px: np.ndarray,
         scores: np.ndarray,
         labels: np.ndarray,
-        masks: np.ndarray | PackedMasks,
+        masks: np.ndarray | PackedMasks | CroppedMasks,
         mask_scores: np.ndarray | None = None,
         *,
         track_ids: np.ndarray | None = None,
@@ -55,8 +55,8 @@ class Instances:
     ):
         """Takes [n, height, width] bool masks, or packed ones."""
         self.boxes_px, self.scores, self.labels = boxes_px, scores, labels
-        packed = isinstance(masks, PackedMasks)
-        self.packed = masks if packed else PackedMasks.pack(masks)
+        is_plain = isinstance(masks, np.ndarray)
+        self.packed = PackedMasks.pack(masks) if is_plain else masks
         self.mask_scores, self.track_ids = mask_scores, track_ids
         self.class_names = tuple(class_names)
         self.category_ids = tuple(category_ids)

@@ -12,6 +12,7 @@ import numpy as np
 from yolact_jax.data.inputs import read_inputs
 from yolact_jax.inference.engine import Engine, Found
 from yolact_jax.results.instances import Instances
+from yolact_jax.results.tiles import check_tiling, in_tiles
 
 
 class Predictor:
@@ -49,11 +50,19 @@ class Predictor:
         """
         return self._make_engine()
 
-    def predict(self, image: Any, *, score_threshold: float = 0.3) -> Any:
+    def predict(
+        self,
+        image: Any,
+        *,
+        score_threshold: float = 0.3,
+        tile: int | None = None,
+        overlap: float = 0.2,
+    ) -> Any:
         """Finds the objects of one image, or of several.
 
             >>> one = model.predict("photo.jpg")
             >>> several = model.predict(["photo.jpg", array, pil_image])
+            >>> small_ones = model.predict("photo.jpg", tile=64)
 
         Args:
           image: a path, a PIL image, or a uint8 array: RGB [h, w, 3], gray [h, w] or
@@ -61,22 +70,32 @@ class Predictor:
             these.  The EXIF orientation is applied.
           score_threshold: least score of an object, in [0, 1].  YOLACT++ ranks objects
             by the scores of their masks.
+          tile: side in pixels of the tiles in which to search an image that is much
+            larger than the network; None searches it as a whole.  See docs/video.md.
+          overlap: share of a tile that its neighbor shows too, from 0 to 0.9.  Objects
+            that a border cuts are joined if they are in it.
 
         Returns:
           `Instances`, or a list of them.
 
         Raises:
-          ValueError: if an image is missing, damaged or of another type, or
-            `score_threshold` is out of range.
+          ValueError: if an image is missing, damaged or of another type, or an option
+            is out of range.
         """
+        options = {"score_threshold": score_threshold, "tile": tile, "overlap": overlap}
         if isinstance(image, Iterable) and not _is_single(image):
-            return list(self.stream(image, score_threshold=score_threshold))
-        return next(self.stream([image], score_threshold=score_threshold))
+            return list(self.stream(image, **options))
+        return next(self.stream([image], **options))
 
     __call__ = predict
 
     def stream(
-        self, images: Any, *, score_threshold: float = 0.3
+        self,
+        images: Any,
+        *,
+        score_threshold: float = 0.3,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> Iterator[Instances]:
         """Finds the objects of many images one after the other, in constant memory.
 
@@ -88,7 +107,9 @@ class Predictor:
             image, of a video or of a folder of them; a pattern such as
             ``photos/*.jpg``; the number of a camera; or the address of a stream such as
             ``rtsp://...``.  Videos give a result for each frame.
-          score_threshold: as for `predict`.
+          score_threshold: as for `predict`, like the other options.
+          tile: side of the tiles in which to search.
+          overlap: share of a tile that its neighbor shows too.
 
         Returns:
           An iterator of the results, in order.
@@ -100,7 +121,11 @@ class Predictor:
             raise ValueError(
                 f"`score_threshold` is {score_threshold}; it must be from 0 to 1."
             )
-        return self._stream(read_inputs(images), score_threshold)
+        find = functools.partial(self._stream, score_threshold=score_threshold)
+        if tile is None:
+            return find(read_inputs(images))
+        check_tiling(tile, overlap, self.engine.smallest_anchor_px)
+        return in_tiles(find, read_inputs(images), tile, overlap)
 
     def _stream(
         self, images: Iterable[tuple[np.ndarray, Path | None]], score_threshold: float

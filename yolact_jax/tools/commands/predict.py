@@ -17,6 +17,7 @@ from absl import flags
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
 from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.results.files import predict_files
+from yolact_jax.results.tiles import MOST_OVERLAP
 from yolact_jax.tools.commands import model_flags
 from yolact_jax.zoo.load import Loaded, make_predictor
 
@@ -48,6 +49,21 @@ def define_flags(values: flags.FlagValues) -> None:
         upper_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "tile",
+        None,
+        "Search in tiles of this side, in pixels, instead of the picture as a whole.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "overlap",
+        None,
+        "Share of a tile that its neighbor shows too. [0.2]",
+        lower_bound=0,
+        upper_bound=MOST_OVERLAP,
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "overwrite", False, "Replace results in the output.", flag_values=values
     )
@@ -75,10 +91,18 @@ def run(values: Any) -> None:
         max_pixels=values.max_pixels,
         with_tracks=values.track,
         show=values.show,
+        **_tiling(values),
     )
     if problems:
         count = f"{len(problems)} source{'s' * (len(problems) > 1)}"
         raise Ended(f"{count} could not be read: {' '.join(problems)}")
+
+
+def _tiling(values: Any) -> dict[str, Any]:
+    if values.tile is None and values.overlap is not None:
+        raise ValueError("--overlap is for tiles; give --tile, their side in pixels.")
+    given = {"tile": values.tile, "overlap": values.overlap}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 COMMAND = Command("predict", __doc__, define_flags, run, model_flags.find_config)
