@@ -11,6 +11,7 @@ from tests.helpers.clips import read_clip, write_clip
 from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.run import checkpoint
@@ -130,7 +131,7 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
         cv2.imwrite(str(source / name), image)
     (source / "broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:500])
     output = tmp_path / "out"
-    arguments = {"score_threshold": 0.0}
+    arguments = {"options": PredictOptions(score_threshold=0.0)}
     problems = predict_files(predictor, source, output, **arguments)
     assert len(problems) == 1
     assert "broken.jpg" in problems[0]
@@ -163,9 +164,9 @@ def test_predict_follows_objects_through_a_video_in_tiles(run, tmp_path):
     predictor = load_model(run[1])
     scenes = np.random.default_rng(0).integers(0, 255, (1, 50, 70, 3), np.uint8)
     clip = write_clip(tmp_path / "a.mp4", scenes.repeat(6, axis=0))
-    options = {"score_threshold": 0.0, "tile": 40, "overlap": 0.25}
+    options = PredictOptions(score_threshold=0.0, tile=40, overlap=0.25)
     problems = predict_files(
-        predictor, clip, tmp_path / "out", with_tracks=True, **options
+        predictor, clip, tmp_path / "out", with_tracks=True, options=options
     )
     assert problems == []
     frames, _, _ = read_clip(tmp_path / "out" / "a.mp4")

@@ -15,14 +15,17 @@ from yolact_jax.config import Eval
 from yolact_jax.inference.detect import (
     detect,
     full_size_masks,
+    keep_chosen,
     rescore_masks,
 )
+from yolact_jax.inference.options import Choices
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops.resize import resize_valid
 from yolact_jax.structures import Detections, PackedMasks, Predictions
 
 _MOST_CANVAS_PIXELS = 4096**2
+_MOST_MASK_BYTES = 2**26
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 
 
@@ -31,12 +34,15 @@ class Outputs:
     """What the device returns for a batch.
 
     Attributes:
-      detections: [B, D].
-      packed_masks: [B, D, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`.
+      detections: [B, D], those that were chosen; the valid ones come first.
+      packed_masks: [B, M, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`: of the first
+        M of the D slots.
+      prototypes: [B, Hp, Wp, K] float32, for the masks of the other slots.
     """
 
     detections: Detections
     packed_masks: jax.Array
+    prototypes: jax.Array
 
 
 def make_predict_fn(
@@ -46,6 +52,7 @@ def make_predict_fn(
     options: Eval,
     *,
     sharding: NamedSharding | None = None,
+    mask_slots: int | None = None,
 ) -> Callable[..., Outputs]:
     """Compiles the whole of inference into one program per canvas size.
 
@@ -56,23 +63,25 @@ def make_predict_fn(
       options: which NMS, and its sizes; thresholds are arguments of the result.
       sharding: of B over several devices, each of which runs the program of one
         device on its part; None for one device.
+      mask_slots: M, for how many detections of an image there is room for a mask; None
+        takes as many of the D as 64 MiB hold, which are all up to 2048 pixels for 100.
 
     Returns:
-      ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
-      canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
-      ([B, 2] int32) in their top-left corner.  Changing sizes and thresholds does not
+      ``predict(variables, canvases, sizes, choices)``, jitted: canvases [B, Hc, Wc, 3]
+      uint8 RGB hold an image of height and width ``sizes`` ([B, 2] int32) in their
+      top-left corner; ``choices`` are `Choices`.  Changing sizes and choices does not
       recompile.
     """
 
-    def predict(variables, canvases, sizes, score_threshold, iou_threshold):
+    def predict(variables, canvases, sizes, choices: Choices) -> Outputs:
         resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
         images = normalize_images(resize(canvases, sizes), model.normalization)
         predictions = cast("Predictions", model.apply(variables, images, train=False))
         detections = detect(
             predictions,
             jnp.asarray(anchors_cxcywh),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
+            score_threshold=choices.candidate_threshold,
+            iou_threshold=choices.iou_threshold,
             options=options,
             input_size=input_size,
         )
@@ -81,13 +90,20 @@ def make_predict_fn(
             detections = jax.vmap(
                 lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
             )(detections, predictions.prototypes)
+        detections = jax.vmap(keep_chosen, (0, None))(
+            detections, choices.score_thresholds
+        )
         canvas_size = canvases.shape[1:3]
+        slots = mask_slots or _slots_that_fit(canvas_size)
+        with_mask = jax.tree.map(lambda x: x[:, :slots], detections)
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
-            lambda image: full_size_masks(*image, canvas_size=canvas_size),
-            (detections, predictions.prototypes, sizes),
+            lambda image: full_size_masks(
+                *image, canvas_size=canvas_size, mask_margin=choices.mask_margin
+            ),
+            (with_mask, predictions.prototypes, sizes),
         )
-        return Outputs(detections, packed)
+        return Outputs(detections, packed, predictions.prototypes)
 
     if sharding is not None:
         whole, part = PartitionSpec(), sharding.spec
@@ -95,7 +111,7 @@ def make_predict_fn(
         predict = jax.shard_map(
             predict,
             mesh=sharding.mesh,
-            in_specs=(whole, part, part, whole, whole),
+            in_specs=(whole, part, part, whole),
             out_specs=part,
             check_vma=False,  # The loops of NMS start from constants.
         )
@@ -132,9 +148,8 @@ class Engine:
       variables: parameters and batch statistics, from `prepare_variables`.
       batch_size: images per call at most, over all devices; fewer if they are large.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
-      iou_threshold: overlap above which Fast NMS drops the lower score.
-      score_threshold: detections with a lower score are not returned; the published
-        evaluation keeps everything that Fast NMS returns, which is 0.
+      iou_threshold: overlap above which Fast NMS drops the lower score, unless the
+        options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
       smallest_anchor_px: longer side of the smallest anchor, pixels of the network
         input; smaller pictures make no sense.
@@ -148,8 +163,8 @@ class Engine:
     sharding: NamedSharding | None = None
     smallest_anchor_px: int = 1
 
-    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Yields the objects of many [h, w, 3] uint8 RGB images, in order.
+    def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
+        """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
 
         Images are batched with neighbors that fit on the same canvas.
 
@@ -162,20 +177,21 @@ class Engine:
             same = not group or _canvas_side(image) == _canvas_side(group[0])
             full = group and len(group) == self._batch_size(_canvas_side(group[0]))
             if not same or full:
-                yield from self._run(group)
+                yield from self._run(group, choices)
                 group = []
             group.append(image)
         if group:
-            yield from self._run(group)
+            yield from self._run(group, choices)
 
     def stream_unordered(
-        self, images: Iterable[np.ndarray]
+        self, images: Iterable[np.ndarray], choices: Choices
     ) -> Iterator[tuple[int, Found]]:
         """Finds the objects of many images, in full batches whatever their order.
 
         Args:
           images: [h, w, 3] uint8 RGB, of any sizes; up to a batch of each canvas size
             is in memory.
+          choices: which objects.
 
         Yields:
           The index of an image and what is found in it, not in order.
@@ -190,15 +206,15 @@ class Engine:
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
-                yield from self._run_group(groups.pop(side))
+                yield from self._run_group(groups.pop(side), choices)
         for group in groups.values():
-            yield from self._run_group(group)
+            yield from self._run_group(group, choices)
 
     def _run_group(
-        self, group: Sequence[tuple[int, np.ndarray]]
+        self, group: Sequence[tuple[int, np.ndarray]], choices: Choices
     ) -> Iterator[tuple[int, Found]]:
         indices, images = zip(*group, strict=True)
-        return zip(indices, self._run(images), strict=True)
+        return zip(indices, self._run(images, choices), strict=True)
 
     def _batch_size(self, side: int) -> int:
         """Images of a call: fewer of large ones, as each has a mask for each slot."""
@@ -206,7 +222,7 @@ class Engine:
         fitting = _MOST_CANVAS_PIXELS // side**2 // devices * devices
         return max(devices, min(self.batch_size, fitting))
 
-    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
+    def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
         side = _canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
@@ -218,21 +234,58 @@ class Engine:
             self.variables,
             jax.device_put(canvases, self.sharding),
             jax.device_put(sizes, self.sharding),
-            jnp.float32(self.candidate_threshold),
-            jnp.float32(self.iou_threshold),
+            choices,
         )
-        outputs = jax.device_get(outputs)
+        detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
         for index, image in enumerate(images):
-            one = jax.tree.map(lambda x, i=index: x[i], outputs)
-            yield _without_padding(one, *image.shape[:2])
+            count = int(detections.valid[index].sum())
+            found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
+            masks = _cut(packed[index], image, count)
+            while len(masks) < count:
+                later = _later_masks(outputs, index, found, image, choices, len(masks))
+                masks += _cut(later, image, count - len(masks))
+            yield found, masks
 
 
-def _without_padding(outputs: Outputs, height: int, width: int) -> Found:
-    detections = outputs.detections
-    keep = detections.valid & (detections.scores > 0)
-    rows = outputs.packed_masks[:, :height, : -(-width // 8)]
-    kept = jax.tree.map(lambda x: x[keep], detections)
-    return kept, PackedMasks(np.asarray(rows[keep]), width)
+def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
+    """Takes the first `count` masks, without the padding of the canvas."""
+    height, width = image.shape[:2]
+    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
+
+
+def _later_masks(
+    outputs: Outputs,
+    index: int,
+    found: Detections,
+    image: np.ndarray,
+    choices: Choices,
+    first: int,
+) -> np.ndarray:
+    """Makes the masks from slot `first` on, which the program had no room for."""
+    slots, side = outputs.packed_masks.shape[1:3]
+    group = jax.tree.map(lambda x: x[first : first + slots], found)
+    missing = slots - len(group.scores)
+    masks = _masks_of(
+        jax.tree.map(lambda x: _padded(x, missing), group),
+        outputs.prototypes[index],
+        np.array(image.shape[:2], np.int32),
+        (side, side),
+        mask_margin=choices.mask_margin,
+    )
+    return np.asarray(masks)
+
+
+_masks_of = jax.jit(full_size_masks, static_argnums=3)
+
+
+def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    """Adds empty slots."""
+    return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
+
+
+def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
+    height, width = canvas_size
+    return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from yolact_jax.files import replacing
+from yolact_jax.results.labels import draw_labels, unit_px
 
 if TYPE_CHECKING:
     from yolact_jax.results.instances import Instances
@@ -24,7 +25,6 @@ _GRAY = np.full(3, 160, np.uint8)
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
 _MAX_LABELED = 25
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_instances(
@@ -97,7 +97,7 @@ def draw_instances(
                 f"#{track} {text}" if track >= 0 else text
                 for track, text in zip(tracks, texts, strict=True)
             ]
-        _draw_labels(picture, texts, boxes_px, colors)
+        draw_labels(picture, texts, boxes_px, colors)
     return picture
 
 
@@ -196,11 +196,6 @@ def _check_rgb(image: np.ndarray, name: str) -> None:
         raise ValueError(f"{name} is {image.dtype} {image.shape}, not uint8 [h, w, 3].")
 
 
-def _unit(picture: np.ndarray) -> float:
-    """The length in pixels that lines and text are proportional to."""
-    return float(np.sqrt(picture.shape[0] * picture.shape[1]))
-
-
 def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return image.copy()
@@ -231,7 +226,7 @@ def _paint_mask(picture, mask, color, alpha) -> None:
         return
     outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outline = np.zeros(inside.shape, np.uint8)
-    thickness = max(1, round(_unit(picture) / 240))
+    thickness = max(1, round(unit_px(picture) / 240))
     cv2.drawContours(outline, outlines, -1, 255, thickness, cv2.LINE_AA)
     weight = np.maximum(alpha * opacity, 0.9 * (outline / 255.0))[..., None]
     blended = picture[window] * (1 - weight) + weight * color
@@ -240,51 +235,6 @@ def _paint_mask(picture, mask, color, alpha) -> None:
 
 def _draw_box(picture, box, color) -> None:
     x1, y1, x2, y2 = box
-    thickness = max(1, round(_unit(picture) / 450))
+    thickness = max(1, round(unit_px(picture) / 450))
     # x2 and y2 are the first column and row behind the box.
     cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), color.tolist(), thickness)
-
-
-def _draw_labels(picture, texts, boxes_px, colors) -> None:
-    """Places labels best first, so that the best find room."""
-    line_height = max(12, round(_unit(picture) / 28))
-    taken = np.zeros(picture.shape[:2], bool)
-    windows = []
-    for text, box, color in zip(texts, boxes_px, colors, strict=True):
-        chip = _label_chip(text, color, line_height, picture.shape)
-        windows.append((_free_window(chip.shape, box, taken), chip))
-        taken[windows[-1][0]] = True
-    for window, chip in reversed(windows):
-        picture[window] = chip
-
-
-def _label_chip(text, color, line_height, picture_shape) -> np.ndarray:
-    """Renders text on color, [height, width, 3] uint8, small enough for the picture."""
-    zoom = 4  # OpenCV's own anti-aliasing of small text is poor
-    font_scale = zoom * line_height / 42  # capitals are 22 pixels high at scale 1
-    stroke = max(1, round(1.6 * font_scale))
-    (width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
-    pad = round(zoom * line_height / 5)
-    large = np.zeros((zoom * line_height, width + 2 * pad), np.uint8)
-    origin = pad, (large.shape[0] + round(22 * font_scale)) // 2
-    cv2.putText(large, text, origin, _FONT, font_scale, 255, stroke, cv2.LINE_AA)
-    room = picture_shape[1] / large.shape[1], picture_shape[0] / large.shape[0]
-    shrink = min(1 / zoom, *room)
-    size = [max(1, round(side * shrink)) for side in (large.shape[1], large.shape[0])]
-    ink = cv2.resize(large, size, interpolation=cv2.INTER_AREA)[..., None] / 255
-    is_dark = np.dot(color, (0.299, 0.587, 0.114)) < 150  # luma of ITU-R BT.601
-    return np.round(color * (1 - ink) + 255 * is_dark * ink).astype(np.uint8)
-
-
-def _free_window(chip_shape, box, taken) -> tuple[slice, slice]:
-    """Rows and columns for a label: at its box, in the picture, where most is free."""
-    height, width = chip_shape[:2]
-    x1, y1, x2, y2 = box
-    corners = [(x1, y1 - height)] if y1 >= height else []
-    corners += [(x1, y1), (x2 - width, y1), (x1, y2 - height), (x1, y2), (x2, y1)]
-    windows = []
-    for x, y in corners:
-        x = min(max(x, 0), taken.shape[1] - width)
-        y = min(max(y, 0), taken.shape[0] - height)
-        windows.append((slice(y, y + height), slice(x, x + width)))
-    return min(windows, key=lambda window: np.count_nonzero(taken[window]))

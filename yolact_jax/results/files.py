@@ -4,13 +4,13 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from yolact_jax.data.images import MAX_PIXELS, read_image
 from yolact_jax.data.inputs import Source, find_inputs, stem_of
 from yolact_jax.data.video import VideoError, import_av
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
 from yolact_jax.results.folder import Results, results_folder
 from yolact_jax.results.instances import Instances
@@ -28,12 +28,12 @@ def predict_files(
     source: Source | Sequence[Source],
     output: str | Path,
     *,
+    options: PredictOptions | None = None,
     recursive: bool = False,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     with_tracks: bool = False,
     show: bool = False,
-    **options: Any,
 ) -> list[str]:
     """Finds objects in images and videos.
 
@@ -42,13 +42,13 @@ def predict_files(
       source: one or more sources as for `find_inputs`.
       output: folder for the pictures, videos and ``detections.json``; created if
         missing.
+      options: which objects to find, and how.
       recursive: whether to look into the folders of a folder.
       overwrite: replace the results of earlier calls in `output`, never other files;
         see `results_folder`.
       max_pixels: images that state more pixels are skipped.
       with_tracks: whether to follow the objects of videos from frame to frame.
       show: whether to show the pictures in a window, which can end a video.
-      **options: of `Predictor.stream`.
 
     Returns:
       One sentence for every image that could not be read and was skipped, and every
@@ -71,6 +71,8 @@ def predict_files(
         {"id": int(i), "name": name}
         for i, name in zip(predictor.category_ids, predictor.class_names, strict=True)
     ]
+    options = options or PredictOptions()
+    predictor.stream([], **vars(options))  # For its checks.
     folder = results_folder(
         output,
         found.images,
@@ -93,7 +95,7 @@ class _Work:
 
     def __init__(self, predictor: Predictor, results: Results, screen, options):
         self._predictor, self._results = predictor, results
-        self._screen, self._options = screen, options
+        self._screen, self._options = screen, vars(options)
         self.problems: list[str] = []
 
     def predict_images(self, paths: Sequence[Path], max_pixels: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from yolact_jax.data import rle
 from yolact_jax.results import formats, outlines
 from yolact_jax.results.draw import draw_instances, encode_picture, write_picture
-from yolact_jax.structures import CroppedMasks, PackedMasks
+from yolact_jax.structures import PackedMasks
 
 
 class Instances:
@@ -44,7 +44,7 @@ class Instances:
         boxes_px: np.ndarray,
         scores: np.ndarray,
         labels: np.ndarray,
-        masks: np.ndarray | PackedMasks | CroppedMasks,
+        masks: np.ndarray | PackedMasks,
         mask_scores: np.ndarray | None = None,
         *,
         track_ids: np.ndarray | None = None,

@@ -1,7 +1,6 @@
 """Pictures much larger than the network: objects found tile by tile, and joined."""
 
 import collections
-import dataclasses
 import itertools
 import math
 import numbers
@@ -12,33 +11,11 @@ from typing import Any
 import numpy as np
 
 from yolact_jax.results.instances import Instances
-from yolact_jax.structures import CroppedMasks
+from yolact_jax.results.pieces import Piece, Place, join, pieces_of
+from yolact_jax.structures import PackedMasks, Window
 
 MOST_OVERLAP = 0.9
-_SAME_OBJECT_IOU = 0.5
-_Window = tuple[slice, slice]
 _Find = Callable[[Iterator[tuple[np.ndarray, Path | None]]], Iterator[Instances]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """An object as one tile shows it, or as several do.
-
-    Attributes:
-      box_px: [4] float32, in the picture.
-      score: in [0, 1].
-      label: of its class.
-      tiles: numbers of the tiles.
-      window: rows and columns of the picture that `mask` covers.
-      mask: [h, w] bool.
-    """
-
-    box_px: np.ndarray
-    score: float
-    label: int
-    tiles: frozenset[int]
-    window: _Window
-    mask: np.ndarray
 
 
 def check_tiling(tile: Any, overlap: Any, least_tile: int) -> None:
@@ -59,7 +36,7 @@ def check_tiling(tile: Any, overlap: Any, least_tile: int) -> None:
         raise ValueError(f"`overlap` is {overlap!r}; it must be from 0 to 0.9.")
 
 
-def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[_Window]:
+def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[Place]:
     """Covers a picture with tiles, row by row.
 
     Args:
@@ -109,7 +86,7 @@ def in_tiles(
     Yields:
       The objects of each picture, best first.
     """
-    waiting: collections.deque[tuple[np.ndarray, Path | None, list[_Window]]]
+    waiting: collections.deque[tuple[np.ndarray, Path | None, list[Place]]]
     waiting = collections.deque()
 
     def tiles() -> Iterator[tuple[np.ndarray, None]]:
@@ -131,139 +108,11 @@ def in_tiles(
             pieces, number = [], 0
 
 
-def pieces_of(found: Instances, number: int, window: _Window) -> Iterator[Piece]:
-    """Cuts out what is found in a tile, and puts it in its place in the picture."""
-    top, left = window[0].start, window[1].start
-    shift = np.array([left, top, left, top], np.float32)
-    for index, mask in enumerate(found.packed):
-        rows, columns = (_extent(mask.any(axis)) for axis in (1, 0))
-        yield Piece(
-            found.boxes_px[index] + shift,
-            float(found.scores[index]),
-            int(found.labels[index]),
-            frozenset([number]),
-            (_moved(rows, top), _moved(columns, left)),
-            mask[rows, columns].copy(),
-        )
-
-
-def _extent(used: np.ndarray) -> slice:
-    """From the first to the last True; empty if there is none."""
-    (places,) = np.nonzero(used)
-    return slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
-
-
-def _moved(span: slice, by: int) -> slice:
-    return slice(int(span.start) + by, int(span.stop) + by)
-
-
-def join(pieces: Sequence[Piece], windows: Sequence[_Window]) -> list[Piece]:
-    """Joins the pieces of the same object, see `in_tiles`; best first."""
-    groups = {index: [index] for index in range(len(pieces))}
-    group_of = list(range(len(pieces)))
-    tiles = [set(piece.tiles) for piece in pieces]
-    for _, _, first, second in sorted(_pairs(pieces, windows), reverse=True):
-        one, other = group_of[first], group_of[second]
-        if tiles[one] & tiles[other]:
-            continue
-        for member in groups[other]:
-            group_of[member] = one
-        groups[one] += groups.pop(other)
-        tiles[one] |= tiles[other]
-    joined = [_joined([pieces[m] for m in members]) for members in groups.values()]
-    return sorted(joined, key=lambda piece: -piece.score)
-
-
-def _pairs(pieces, windows) -> Iterator[tuple[bool, float, int, int]]:
-    """Yields what may be one object: whether of one class, IoU, and which pieces."""
-    by_tile: dict[int, list[int]] = collections.defaultdict(list)
-    for index, piece in enumerate(pieces):
-        by_tile[next(iter(piece.tiles))].append(index)
-    for one, other in itertools.combinations(sorted(by_tile), 2):
-        shared = _common(windows[one], windows[other])
-        if shared is None:
-            continue
-        firsts, seconds = (_within(pieces, by_tile[n], shared) for n in (one, other))
-        for (i, first), (j, second) in itertools.product(firsts, seconds):
-            iou = _iou(first, second)
-            if iou >= _SAME_OBJECT_IOU:
-                yield pieces[i].label == pieces[j].label, iou, i, j
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """What a part of the picture shows of a piece."""
-
-    window: _Window
-    mask: np.ndarray
-    area: int
-
-
-def _within(pieces, indices, shared: _Window) -> list[tuple[int, _Part]]:
-    """The parts of pieces in a window, and which pieces; without the empty ones."""
-    parts = []
-    for index in indices:
-        window = _common(pieces[index].window, shared)
-        if window is not None:
-            mask = _part(pieces[index], window)
-            parts.append((index, _Part(window, mask, int(mask.sum()))))
-    return [(index, part) for index, part in parts if part.area]
-
-
-def _iou(one: _Part, other: _Part) -> float:
-    """IoU of two masks, or 0 where their areas tell that it is below the least."""
-    small, large = sorted((one.area, other.area))
-    both = _common(one.window, other.window)
-    if small < _SAME_OBJECT_IOU * large or both is None:
-        return 0.0
-    overlap = int((_part(one, both) & _part(other, both)).sum())
-    return overlap / (small + large - overlap)
-
-
-def _part(piece: Piece | _Part, window: _Window) -> np.ndarray:
-    """The mask in a window of the picture that lies in its own."""
-    (rows, columns), (top, left) = window, (s.start for s in piece.window)
-    return piece.mask[_moved(rows, -top), _moved(columns, -left)]
-
-
-def _common(one: _Window, other: _Window) -> _Window | None:
-    """The window that two have in common."""
-    spans = [
-        slice(max(a.start, b.start), min(a.stop, b.stop))
-        for a, b in zip(one, other, strict=True)
-    ]
-    if any(span.start >= span.stop for span in spans):
-        return None
-    return spans[0], spans[1]
-
-
-def _joined(pieces: Sequence[Piece]) -> Piece:
-    """Makes one of the pieces of an object."""
-    if len(pieces) == 1:
-        return pieces[0]
-    best = max(pieces, key=lambda piece: piece.score)
-    boxes = np.array([piece.box_px for piece in pieces])
-    window = tuple(
-        slice(min(s.start for s in spans), max(s.stop for s in spans))
-        for spans in zip(*(piece.window for piece in pieces), strict=True)
-    )
-    mask = np.zeros([span.stop - span.start for span in window], bool)
-    for piece in pieces:
-        rows, columns = (
-            _moved(s, -w.start) for s, w in zip(piece.window, window, strict=True)
-        )
-        mask[rows, columns] |= piece.mask
-    box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
-    tiles = frozenset().union(*(piece.tiles for piece in pieces))
-    rows, columns = window
-    return Piece(box, best.score, best.label, tiles, (rows, columns), mask)
-
-
 def _instances(
     pieces: Sequence[Piece], like: Instances, image: np.ndarray, source: Path | None
 ) -> Instances:
-    corners = [(p.window[0].start, p.window[1].start) for p in pieces]
-    masks = CroppedMasks.pack([p.mask for p in pieces], corners, image.shape[:2])
+    height, width = image.shape[:2]
+    masks = PackedMasks((height, width), tuple(map(_packed, pieces)))
     return Instances(
         np.array([p.box_px for p in pieces], np.float32).reshape(-1, 4),
         np.array([p.score for p in pieces], np.float32),
@@ -274,3 +123,9 @@ def _instances(
         image=image,
         source=source,
     )
+
+
+def _packed(piece: Piece) -> Window:
+    top, left = (span.start for span in piece.window)
+    mask = np.pad(piece.mask, ((0, 0), (left % 8, 0)))
+    return Window(top, left - left % 8, np.packbits(mask, axis=-1))

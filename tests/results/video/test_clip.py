@@ -23,7 +23,7 @@ pytest.importorskip("av")
 
 
 def predict(source, output, **options):
-    return predict_files(OneObject(), source, output, score_threshold=0.3, **options)
+    return predict_files(OneObject(), source, output, **options)
 
 
 def detections(folder):
@@ -142,9 +142,7 @@ def test_what_waits_for_a_full_batch_at_the_error_is_kept_too(tmp_path):
         for n, size in enumerate([(48, 64), (64, 96)])
     ]
     (tmp_path / "a.ts").write_bytes(b"".join(parts))
-    (problem,) = predict_files(
-        InBatches(), tmp_path / "a.ts", tmp_path / "out", score_threshold=0.3
-    )
+    (problem,) = predict_files(InBatches(), tmp_path / "a.ts", tmp_path / "out")
     count = int(re.search(r"frame (\d+) of", problem)[1])
     assert count > 0
     assert len(read_clip(tmp_path / "out" / "a.mp4")[0]) == count
@@ -229,7 +227,7 @@ def test_a_kill_loses_at_most_the_last_second(tmp_path):
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield result
 
-    predict_files(Killed(), {str(clip)!r}, {str(tmp_path / "out")!r}, score_threshold=0)
+    predict_files(Killed(), {str(clip)!r}, {str(tmp_path / "out")!r})
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=ROOT

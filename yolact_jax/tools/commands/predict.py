@@ -1,7 +1,8 @@
-"""Finds objects in images, with a run or with published weights.
+r"""Finds objects in images, with a run or with published weights.
 
     yolact-jax predict --workdir runs/shapes --source photos/ --output out/
-    yolact-jax predict --weights yolact_base --source photo.jpg --output out/
+    yolact-jax predict --weights yolact_base --source photo.jpg --output out/ \
+        --classes=person,dog --score_threshold=0.3,person=0.6 --mask_margin=0.1
     yolact-jax predict --weights yolact_base --source clip.mp4 --track
 
 Draws every image and video with its masks into the output folder, and writes all
@@ -10,15 +11,18 @@ come.  Images that cannot be read are skipped and named, videos end at the frame
 cannot be read; the exit status is then 1.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
 from yolact_jax.data.images import MAX_PIXELS
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.tiles import MOST_OVERLAP
-from yolact_jax.tools.commands import model_flags
+from yolact_jax.tools.commands import model_flags, option_flags
 from yolact_jax.zoo.load import Loaded, make_predictor
 
 
@@ -26,6 +30,7 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     model_flags.define(values)
     model_flags.define_nms(values)
+    option_flags.define(values)
     flags.DEFINE_multi_string(
         "source",
         None,
@@ -41,14 +46,6 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_bool("show", False, "Show results in a window.", flag_values=values)
     flags.DEFINE_string("output", "out", "Folder for the results.", flag_values=values)
-    flags.DEFINE_float(
-        "score_threshold",
-        0.3,
-        "Least score shown.",
-        lower_bound=0,
-        upper_bound=1,
-        flag_values=values,
-    )
     flags.DEFINE_integer(
         "tile",
         None,
@@ -81,28 +78,29 @@ def run(values: Any) -> None:
     if values.source is None:
         raise ValueError("--source is missing: an image, a video, or a folder.")
     keep_compiled_programs()
+    predictor = make_predictor(Loaded(*model_flags.load(values)))
     problems = predict_files(
-        make_predictor(Loaded(*model_flags.load(values))),
+        predictor,
         values.source,
         values.output,
+        options=_options(values, predictor.class_names),
         recursive=values.recursive,
-        score_threshold=values.score_threshold,
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
         with_tracks=values.track,
         show=values.show,
-        **_tiling(values),
     )
     if problems:
         count = f"{len(problems)} source{'s' * (len(problems) > 1)}"
         raise Ended(f"{count} could not be read: {' '.join(problems)}")
 
 
-def _tiling(values: Any) -> dict[str, Any]:
+def _options(values: Any, class_names: Sequence[str]) -> PredictOptions:
     if values.tile is None and values.overlap is not None:
         raise ValueError("--overlap is for tiles; give --tile, their side in pixels.")
     given = {"tile": values.tile, "overlap": values.overlap}
-    return {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(option_flags.options(values, class_names), **given)
 
 
 COMMAND = Command("predict", __doc__, define_flags, run, model_flags.find_config)
