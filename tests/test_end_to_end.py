@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.clips import read_clip, write_clip
 from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
@@ -155,6 +156,28 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
     with pytest.raises(ValueError, match="has no image"):
         predict_files(predictor, empty, tmp_path / "out2", **arguments)
     assert not (tmp_path / "out2").exists()
+
+
+def test_predict_follows_objects_through_a_video_in_tiles(run, tmp_path):
+    for package in ("av", "trackers"):
+        pytest.importorskip(package)
+    predictor = load_model(run[1])
+    scenes = np.random.default_rng(0).integers(0, 255, (1, 50, 70, 3), np.uint8)
+    clip = write_clip(tmp_path / "a.mp4", scenes.repeat(6, axis=0))
+    options = PredictOptions(score_threshold=0.0, tile=40, overlap=0.25)
+    problems = predict_files(
+        predictor, clip, tmp_path / "out", with_tracks=True, options=options
+    )
+    assert problems == []
+    frames, _, _ = read_clip(tmp_path / "out" / "a.mp4")
+    assert frames.shape == (6, 50, 70, 3)
+    content = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [image["frame_id"] for image in content["images"]] == list(range(6))
+    assert content["annotations"]
+    for annotation in content["annotations"]:
+        assert annotation["segmentation"]["size"] == [50, 70]
+    with pytest.raises(ValueError, match="`tile` is 1 pixels, smaller than"):
+        predictor.predict(scenes[0], tile=1)
 
 
 def test_missing_coco_is_explained_before_anything_is_written(tmp_path):

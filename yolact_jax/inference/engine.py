@@ -151,6 +151,8 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
     """
 
     predict_fn: Callable[..., Outputs]
@@ -159,6 +161,7 @@ class Engine:
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.

@@ -27,18 +27,19 @@ def coco_annotations(
         if x2 <= x1 or y2 <= y1 or not mask.any():
             continue
         label = int(instances.labels[number])
-        entries.append(
-            {
-                "id": first_id + len(entries),
-                "image_id": image_id,
-                "category_id": int(ids[label]) if ids else label + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": int(mask.sum()),
-                "segmentation": _segmentation(mask, segmentation),
-                "iscrowd": 0,
-                "score": float(instances.scores[number]),
-            }
-        )
+        entry = {
+            "id": first_id + len(entries),
+            "image_id": image_id,
+            "category_id": int(ids[label]) if ids else label + 1,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": int(mask.sum()),
+            "segmentation": _segmentation(mask, segmentation),
+            "iscrowd": 0,
+            "score": float(instances.scores[number]),
+        }
+        if instances.track_ids is not None and instances.track_ids[number] >= 0:
+            entry["track_id"] = int(instances.track_ids[number])
+        entries.append(entry)
     return entries
 
 
@@ -88,5 +89,6 @@ def supervision_detections(instances: "Instances") -> Any:
         mask=instances.masks,
         confidence=instances.scores,
         class_id=instances.labels,
+        tracker_id=instances.track_ids,
         data={"class_name": np.array(instances.names)},
     )

@@ -31,6 +31,8 @@ class Instances:
       labels: [n] int32, counted from 0.
       packed: the masks, packed.
       mask_scores: [n] float32, at least 0, what to rank masks by (YOLACT++), or None.
+      track_ids: [n] int64, from 1, the same in all frames of a video for one object; -1
+        for objects on no track; or None, see `yolact_jax.track`.
       class_names: name of every label; none if not known.
       category_ids: dataset category id of every label.
       image: [height, width, 3] uint8 RGB, what the objects were found in, or None.
@@ -45,6 +47,7 @@ class Instances:
         masks: np.ndarray | PackedMasks,
         mask_scores: np.ndarray | None = None,
         *,
+        track_ids: np.ndarray | None = None,
         class_names: Sequence[str] = (),
         category_ids: Sequence[int] = (),
         image: np.ndarray | None = None,
@@ -52,9 +55,9 @@ class Instances:
     ):
         """Takes [n, height, width] bool masks, or packed ones."""
         self.boxes_px, self.scores, self.labels = boxes_px, scores, labels
-        packed = isinstance(masks, PackedMasks)
-        self.packed = masks if packed else PackedMasks.pack(masks)
-        self.mask_scores = mask_scores
+        is_plain = isinstance(masks, np.ndarray)
+        self.packed = PackedMasks.pack(masks) if is_plain else masks
+        self.mask_scores, self.track_ids = mask_scores, track_ids
         self.class_names = tuple(class_names)
         self.category_ids = tuple(category_ids)
         self.image, self.source = image, source
@@ -94,6 +97,7 @@ class Instances:
             labels=self.labels[index],
             masks=self.packed[index],
             mask_scores=None if self.mask_scores is None else self.mask_scores[index],
+            track_ids=None if self.track_ids is None else self.track_ids[index],
         )
 
     def __iter__(self) -> Iterator["Instances"]:
@@ -110,6 +114,7 @@ class Instances:
             "labels": self.labels,
             "masks": self.packed,
             "mask_scores": self.mask_scores,
+            "track_ids": self.track_ids,
             "class_names": self.class_names,
             "category_ids": self.category_ids,
             "image": self.image,
@@ -123,6 +128,10 @@ class Instances:
             return self
         order = np.argsort(-self.mask_scores, kind="stable")
         return self._with(scores=self.mask_scores)[order]
+
+    def with_track_ids(self, track_ids: np.ndarray) -> "Instances":
+        """Returns the same objects with [n] int64 ids of tracks."""
+        return self._with(track_ids=track_ids)
 
     def polygons(self) -> list[list[np.ndarray]]:
         """Outlines each object along the edges of its pixels; holes are filled.
