@@ -31,6 +31,7 @@ def define_flags(values: flags.FlagValues) -> None:
     model_flags.define(values)
     model_flags.define_nms(values)
     option_flags.define(values)
+    option_flags.define_take_away(values)
     flags.DEFINE_multi_string(
         "source",
         None,
@@ -77,6 +78,7 @@ def run(values: Any) -> None:
     """Predicts for all images of the source."""
     if values.source is None:
         raise ValueError("--source is missing: an image, a video, or a folder.")
+    take_away = option_flags.take_away(values)
     keep_compiled_programs()
     predictor = make_predictor(Loaded(*model_flags.load(values)))
     problems = predict_files(
@@ -84,6 +86,7 @@ def run(values: Any) -> None:
         values.source,
         values.output,
         options=_options(values, predictor.class_names),
+        take_away=take_away,
         recursive=values.recursive,
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
