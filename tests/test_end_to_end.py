@@ -16,6 +16,7 @@ from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.run import checkpoint
+from yolact_jax.tools.commands.main import main
 from yolact_jax.tools.doctor.examine import diagnose
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
@@ -119,6 +120,42 @@ def test_evaluation_of_the_loaded_run_repeats_the_result(run, tmp_path):
     assert row == first
     assert rows(workdir)[-1] == row
     assert (tmp_path / "mask_detections.json").is_file()
+
+
+@pytest.mark.parametrize("with_categories", [True, False])
+def test_images_without_annotations_give_result_files(run, tmp_path, with_categories):
+    _, workdir, _ = run
+    rng = np.random.default_rng(0)
+    sizes = {904: (30, 50), 12: (64, 64), 77: (90, 40)}
+    for number, size in sizes.items():
+        pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    images = [
+        {"id": number, "file_name": f"{number}.png", "height": h, "width": w}
+        for number, (h, w) in sizes.items()
+    ]
+    names = load_model(workdir).class_names
+    categories = [{"id": 10 * i + 5, "name": name} for i, name in enumerate(names)]
+    content = {
+        "images": images,
+        **({"categories": categories} if with_categories else {}),
+    }
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    arguments = ["--split=test_dev", f"--annotations={tmp_path / 'list.json'}"]
+    arguments += [f"--images={tmp_path}", f"--output={tmp_path / 'out'}"]
+    before = (workdir / "metrics.jsonl").read_text()
+    assert main(["evaluate", f"--workdir={workdir}", *arguments]) == 0
+    assert (workdir / "metrics.jsonl").read_text() == before
+    ids = {c["id"] for c in categories} if with_categories else {1, 2, 3, 4, 5}
+    for name, field in (("bbox", "bbox"), ("mask", "segmentation")):
+        path = tmp_path / "out" / f"{name}_detections.json"
+        entries = json.loads(path.read_text())
+        assert {entry["image_id"] for entry in entries} == set(sizes)
+        assert {entry["category_id"] for entry in entries} <= ids
+        for entry in entries:
+            assert 0 <= entry["score"] <= 1
+            if field == "segmentation":
+                assert tuple(entry[field]["size"]) == sizes[entry["image_id"]]
 
 
 QUICK = ("cluster", "matrix", "soft")
