@@ -170,7 +170,7 @@ class Engine:
         """
         group: list[np.ndarray] = []
         for image in images:
-            _check_image(image)
+            check_image(image)
             same = not group or _canvas_side(image) == _canvas_side(group[0])
             full = group and len(group) == self._batch_size(_canvas_side(group[0]))
             if not same or full:
@@ -198,7 +198,7 @@ class Engine:
         """
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
-            _check_image(image)
+            check_image(image)
             side = _canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
@@ -283,7 +283,8 @@ def _without_padding(
     return PackedMasks(np.concatenate(rows)[:count], width)
 
 
-def _check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Raises a ValueError unless an image is [h, w, 3] uint8 and not empty."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image

@@ -3,6 +3,7 @@ r"""Finds objects in images, with a run or with published weights.
     yolact-jax predict --workdir runs/shapes --source photos/ --output out/
     yolact-jax predict --weights yolact_base --source photo.jpg --output out/ \
         --classes=person,dog --score_threshold=0.3,person=0.6 --mask_margin=0.1
+    yolact-jax predict --weights model.onnx --source photos/ --output out/
 
 Draws every image with its masks into the output folder, and writes all detections to
 detections.json there, in COCO annotation format with scores.  Images that cannot be
@@ -17,7 +18,6 @@ from yolact_jax.cli import Command, Ended, keep_compiled_programs
 from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.results.files import predict_files
 from yolact_jax.tools.commands import model_flags, option_flags
-from yolact_jax.zoo.load import Loaded, make_predictor
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -46,7 +46,7 @@ def run(values: Any) -> None:
     if values.source is None:
         raise ValueError("--source is missing: an image, or a folder of images.")
     keep_compiled_programs()
-    predictor = make_predictor(Loaded(*model_flags.load(values)))
+    predictor = model_flags.load_predictor(values)
     problems = predict_files(
         predictor,
         values.source,
