@@ -1,6 +1,7 @@
 """Exported files give what the model gives, and bad ones are one sentence."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -18,7 +19,7 @@ from yolact_jax.export.stablehlo import export_stablehlo
 from yolact_jax.inference.exported import stablehlo_file
 from yolact_jax.tools.commands.main import main
 
-SIZES = [(48, 60), (64, 40), (64, 40), (30, 64)]
+SIZES = [(148, 160), (200, 140), (200, 140), (130, 250)]
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +42,41 @@ def expected():
     return predictor.predict(lively.pictures(*SIZES), score_threshold=0.0)
 
 
-def test_stablehlo_finds_the_same_to_the_last_bit(folder, expected):
-    model = yolact_jax.load(folder / "m.stablehlo")
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_files_find_the_same(folder, expected, suffix):
+    model = yolact_jax.load(folder / f"m.{suffix}")
     found = model.predict(lively.pictures(*SIZES), score_threshold=0.0)
     assert min(map(len, expected)) > 5
     for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.boxes_px, other.boxes_px)
-        np.testing.assert_array_equal(one.scores, other.scores)
-        np.testing.assert_array_equal(one.labels, other.labels)
-        np.testing.assert_array_equal(one.packed.rows, other.packed.rows)
-
-
-def test_onnx_finds_the_same(folder, expected):
-    model = yolact_jax.load(folder / "m.onnx")
-    found = model.predict(lively.pictures(*SIZES), score_threshold=0.0)
-    for one, other in zip(found, expected, strict=True):
         lively.assert_same_objects(one, other)
+
+
+def test_stablehlo_finds_the_same_to_the_last_bit(folder):
+    """In a process with XLA's own flags: those of the tests round more coarsely."""
+    code = """
+import sys, numpy as np, yolact_jax
+from tests.helpers import lively
+from yolact_jax import build
+run = lively.run_of()
+direct = build.make_predictor(run.config, lively.variables_of(run), run.class_names)
+images = lively.pictures((148, 160), (200, 140))
+pairs = zip(
+    yolact_jax.load(sys.argv[1]).predict(images, score_threshold=0.0),
+    direct.predict(images, score_threshold=0.0),
+)
+for one, other in pairs:
+    assert len(one) > 5
+    for field in ("boxes_px", "scores", "labels", "masks"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+"""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    words = [sys.executable, "-c", code, folder / "m.stablehlo"]
+    subprocess.run(words, env=environment, check=True)
 
 
 @pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
@@ -80,7 +100,7 @@ def test_options_choose_at_run_time(folder, suffix):
 def test_a_file_runs_on_any_canvas_and_batch(folder):
     """Two images of the larger canvas at once, with one program."""
     model = yolact_jax.load(folder / "m.stablehlo")
-    large = lively.pictures((100, 90), (128, 70))
+    large = lively.pictures((300, 290), (260, 270))
     single = [model.predict(image) for image in large]
     for one, other in zip(model.predict(large), single, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
@@ -107,8 +127,8 @@ with zipfile.ZipFile("{folder}/m.stablehlo") as file:
         for name in ("prepare", "detect")
     )
 image = np.load("image.npy")
-canvases = np.zeros((1, 64, 64, 3), np.uint8)
-canvases[0, :48, :60] = image
+canvases = np.zeros((1, 256, 256, 3), np.uint8)
+canvases[0, :148, :160] = image
 choices = {{
     "score_thresholds": np.zeros(len(about["class_names"]), np.float32),
     "mask_margin": np.float32(0),
@@ -116,7 +136,7 @@ choices = {{
     "iou_threshold": np.float32(about["config"]["eval"]["iou_threshold"]),
 }}
 weights += prepare.call(weights)
-found = detect.call(weights, canvases, np.array([[48, 60]], np.int32), choices)
+found = detect.call(weights, canvases, np.array([[148, 160]], np.int32), choices)
 np.save("scores.npy", found["scores"][0])
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

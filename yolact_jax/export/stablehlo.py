@@ -19,6 +19,7 @@ from yolact_jax.inference.engine import make_predict_fn, prepare_variables
 from yolact_jax.inference.exported import stablehlo_file
 from yolact_jax.inference.exported.about import About
 from yolact_jax.inference.options import Choices
+from yolact_jax.ops.masks import LEAST_SYMBOLIC_SIDE
 from yolact_jax.ops.nms.variants import slots
 from yolact_jax.run.folder import Run, versions
 
@@ -160,6 +161,9 @@ class _Programs:
 
 def _pixel_shapes() -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
     """Canvases and sizes, of any number; rows of masks are whole bytes."""
-    shape = jax.export.symbolic_shape("b, 8*h, 8*w, 3")
+    shape = jax.export.symbolic_shape(
+        "b, 8*h, 8*w, 3",
+        constraints=[f"{side} >= {LEAST_SYMBOLIC_SIDE // 8}" for side in "hw"],
+    )
     sizes = jax.ShapeDtypeStruct((shape[0], 2), jnp.int32)
     return jax.ShapeDtypeStruct(shape, jnp.uint8), sizes

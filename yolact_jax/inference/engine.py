@@ -65,6 +65,8 @@ def make_predict_fn(
         device on its part; None for one device.
       mask_slots: M, for how many detections of an image there is room for a mask; None
         takes as many of the D as 64 MiB hold, which are all up to 2048 pixels for 100.
+        With a number, the sides of canvases may be symbols of `jax.export`, of at least
+        `ops.masks.LEAST_SYMBOLIC_SIDE`.
 
     Returns:
       ``predict(variables, canvases, sizes, choices)``, jitted: canvases [B, Hc, Wc, 3]
@@ -99,7 +101,10 @@ def make_predict_fn(
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
             lambda image: full_size_masks(
-                *image, canvas_size=canvas_size, mask_margin=choices.mask_margin
+                *image,
+                canvas_size=canvas_size,
+                mask_margin=choices.mask_margin,
+                at_once=mask_slots,
             ),
             (with_mask, predictions.prototypes, sizes),
         )
@@ -151,14 +156,16 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      least_side: of a canvas, pixels.
     """
 
     predict_fn: Callable[..., Outputs]
-    variables: dict
+    variables: Any
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    least_side: int = _CANVAS_SIDES[0]
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
@@ -171,8 +178,8 @@ class Engine:
         group: list[np.ndarray] = []
         for image in images:
             check_image(image)
-            same = not group or _canvas_side(image) == _canvas_side(group[0])
-            full = group and len(group) == self._batch_size(_canvas_side(group[0]))
+            same = not group or self._canvas_side(image) == self._canvas_side(group[0])
+            full = group and len(group) == self._batch_size(self._canvas_side(group[0]))
             if not same or full:
                 yield from self._run(group, choices)
                 group = []
@@ -199,13 +206,16 @@ class Engine:
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
             check_image(image)
-            side = _canvas_side(image)
+            side = self._canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
                 yield from self._run_group(groups.pop(side), choices)
         for group in groups.values():
             yield from self._run_group(group, choices)
+
+    def _canvas_side(self, image: np.ndarray) -> int:
+        return max(self.least_side, _canvas_side(image))
 
     def _run_group(
         self, group: Sequence[tuple[int, np.ndarray]], choices: Choices
@@ -220,7 +230,7 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
-        side = _canvas_side(images[0])
+        side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
@@ -237,50 +247,52 @@ class Engine:
         for index, image in enumerate(images):
             count = int(detections.valid[index].sum())
             found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
-            groups = [
-                packed[index],
-                *_later_masks(outputs, index, found, image, choices),
-            ]
-            yield found, _without_padding(groups, count, *image.shape[:2])
+            masks = _cut(packed[index], image, count)
+            while len(masks) < count:
+                later = _later_masks(outputs, index, found, image, choices, len(masks))
+                masks += _cut(later, image, count - len(masks))
+            yield found, masks
+
+
+def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
+    """Takes the first `count` masks, without the padding of the canvas."""
+    height, width = image.shape[:2]
+    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
 
 
 def _later_masks(
-    outputs: Outputs, index: int, found: Detections, image: np.ndarray, choices: Choices
-) -> Iterator[np.ndarray]:
-    """Yields the masks that the program had no room for, a group after the other."""
-    slots, side, _ = outputs.packed_masks.shape[1:]
-    for start in range(slots, len(found.scores), slots):
-        group = jax.tree.map(lambda x, s=start: x[s : s + slots], found)
-        missing = slots - len(group.scores)
-        yield np.asarray(
-            _masks_of(
-                jax.tree.map(lambda x, n=missing: _padded(x, n), group),
-                outputs.prototypes[index],
-                np.array(image.shape[:2], np.int32),
-                (side, side),
-                mask_margin=choices.mask_margin,
-            )
-        )
+    outputs: Outputs,
+    index: int,
+    found: Detections,
+    image: np.ndarray,
+    choices: Choices,
+    first: int,
+) -> np.ndarray:
+    """Makes the masks from slot `first` on, which the program had no room for."""
+    slots, side = outputs.packed_masks.shape[1:3]
+    group = jax.tree.map(lambda x: x[first : first + slots], found)
+    missing = slots - len(group.scores)
+    masks = _masks_of(
+        jax.tree.map(lambda x: _padded(x, missing), group),
+        outputs.prototypes[index],
+        np.array(image.shape[:2], np.int32),
+        (side, side),
+        mask_margin=choices.mask_margin,
+    )
+    return np.asarray(masks)
 
 
 _masks_of = jax.jit(full_size_masks, static_argnums=3)
 
 
 def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    """Adds empty slots."""
     return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     height, width = canvas_size
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
-
-
-def _without_padding(
-    groups: Iterable[np.ndarray], count: int, height: int, width: int
-) -> PackedMasks:
-    """Joins the masks of the first `count` slots, cut to the image."""
-    rows = [group[:count, :height, : -(-width // 8)] for group in groups]
-    return PackedMasks(np.concatenate(rows)[:count], width)
 
 
 def check_image(image: np.ndarray) -> None:

@@ -10,8 +10,8 @@ The file is a ZIP archive without compression:
   FOLDER/detect.bin       ``detect(weights, canvases, sizes, choices)``
 
 The programs are from `jax.export`.  The arguments of ``detect`` are as for
-`inference.engine.make_predict_fn`, with sides of canvases that 8 divides; ``choices``
-is a dict of the fields of `Choices`.  It returns a dict of those of `Detections`,
+`inference.engine.make_predict_fn`, with canvases whose sides are multiples of 8 and at
+least 256 pixels; ``choices`` is a dict of the fields of `Choices`.  It returns a dict of those of `Detections`,
 ``packed_masks`` and ``prototypes``.
 """
 
@@ -31,6 +31,7 @@ from yolact_jax.config import Config
 from yolact_jax.inference.engine import Engine, Outputs
 from yolact_jax.inference.exported.about import About, parse_about
 from yolact_jax.inference.options import Choices
+from yolact_jax.ops.masks import LEAST_SYMBOLIC_SIDE
 from yolact_jax.structures import Detections
 
 SUFFIX = ".stablehlo"
@@ -82,6 +83,7 @@ def read_engine(path: str | Path, config: Config) -> Engine:
         batch_size=config.eval.batch_size,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
+        least_side=LEAST_SYMBOLIC_SIDE,
     )
 
 
