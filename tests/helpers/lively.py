@@ -49,6 +49,9 @@ def variables_of(run: Run, seed: int = 0) -> dict:
                 0.3 if "conv_offset_mask" in name else 1.0 if "class" in name else 1.4
             )
             return rng.normal(0, size / np.sqrt(fan_in), shape.shape).astype(np.float32)
+        if name.endswith("scale") and "layer" in name:
+            # Or else features would double with each residual block.
+            return rng.uniform(0.2, 0.4, shape.shape).astype(np.float32)
         if name.endswith(("scale", "var")):
             return rng.uniform(0.5, 1.0, shape.shape).astype(np.float32)
         return rng.normal(0, 0.2, shape.shape).astype(np.float32)

@@ -11,8 +11,8 @@ The file is a ZIP archive without compression:
 
 The programs are from `jax.export`.  The arguments of ``detect`` are as for
 `inference.engine.make_predict_fn`, with canvases whose sides are multiples of 8 and at
-least 256 pixels; ``choices`` is a dict of the fields of `Choices`.  It returns a dict of those of `Detections`,
-``packed_masks`` and ``prototypes``.
+least 256 pixels; ``choices`` is a dict of the fields of `Choices`.  It returns a dict
+of those of `Detections`, ``packed_masks`` and ``prototypes``.
 """
 
 import contextlib
