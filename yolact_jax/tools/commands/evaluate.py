@@ -3,6 +3,7 @@ r"""Measures the COCO AP of a run or of weights, on the validation data of the c
     yolact-jax evaluate --workdir runs/shapes
     yolact-jax evaluate --weights yolact_base
     yolact-jax evaluate --weights model.pth --config configs/custom.py
+    yolact-jax evaluate --weights model.onnx
     yolact-jax evaluate --weights yolact_base --split test_dev \
         --annotations image_info_test-dev2017.json --images test2017
 
@@ -25,12 +26,15 @@ from absl import flags
 
 from yolact_jax import build
 from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.results.predictor import Predictor
+from yolact_jax.run.folder import Run
 from yolact_jax.tools import unlabeled
 from yolact_jax.tools.commands import model_flags
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.classes import require_same
-from yolact_jax.zoo.load import Loaded, make_predictor, require_fit
+from yolact_jax.zoo.exported import is_exported
+from yolact_jax.zoo.load import require_fit
 
 _UNLABELED = ("test", "test_dev")
 
@@ -66,25 +70,28 @@ def run(values: Any) -> None:
     """Evaluates, and prints the row of metrics, or which result files it wrote."""
     _check_lists(values)
     keep_compiled_programs()
-    model, variables, step = model_flags.load(values)
-    require_fit(model, variables)
+    trained, model = _model(values)
     folder = values.output or values.workdir or "out"
     Path(folder).mkdir(parents=True, exist_ok=True)  # Now, if it cannot be made.
     if values.split in _UNLABELED:
-        _write_results(values, Loaded(model, variables, step), folder)
+        _write_results(values, trained, model, folder)
         return
-    dataset = build.make_dataset(model.config, splits=(values.split,))
-    owner = values.weights or values.workdir
-    require_same(model.class_names, dataset.class_names, owner, "the data")
+    dataset = build.make_dataset(trained.config, splits=(values.split,))
+    _require_classes_of(dataset, values, trained)
     row = evaluate_and_report(
-        model.config,
+        trained.config,
         dataset,
-        TrainState(jnp.int32(step), **variables, opt_state=()),
+        model,
         values.workdir or values.output or "out",
         split=values.split,
         output=values.output,
     )
     print(json.dumps(row))
+
+
+def _require_classes_of(data: Any, values: Any, trained: Run) -> None:
+    owner = values.weights or values.workdir
+    require_same(trained.class_names, data.class_names, owner, "the data")
 
 
 def _check_lists(values: Any) -> None:
@@ -98,24 +105,33 @@ def _check_lists(values: Any) -> None:
         raise ValueError("--annotations and --images need each other.")
 
 
-def _write_results(values: Any, loaded: Loaded, folder: str) -> None:
-    config = loaded.run.config
+def _write_results(
+    values: Any, trained: Run, model: TrainState | Predictor, folder: str
+) -> None:
+    config, names, ids = trained.config, trained.class_names, trained.category_ids
     if values.annotations:
-        images = unlabeled.listed_images(
-            values.annotations,
-            values.images,
-            loaded.run.class_names,
-            loaded.run.category_ids,
-        )
+        lists = values.annotations, values.images
+        images = unlabeled.listed_images(*lists, names, ids)
     else:
         dataset = build.make_dataset(config, splits=())
         images = unlabeled.split_images(dataset, values.split)
-    owner = values.weights or values.workdir
-    require_same(loaded.run.class_names, images.class_names, owner, "the data")
+    _require_classes_of(images, values, trained)
+    if isinstance(model, TrainState):
+        model = build.make_predictor(config, model.inference_variables, names)
     paths = unlabeled.write_server_results(
-        make_predictor(loaded), images, folder, max_images=config.eval.max_images
+        model, images, folder, max_images=config.eval.max_images
     )
     print(f"written: {' and '.join(map(str, paths))}")
+
+
+def _model(values: Any) -> tuple[Run, TrainState | Predictor]:
+    """Returns the config and the classes, and what to evaluate."""
+    if values.weights is not None and is_exported(values.weights):
+        config, predictor = model_flags.load_exported_file(values)
+        return Run(config, predictor.class_names, predictor.category_ids), predictor
+    run, variables, step = model_flags.load(values)
+    require_fit(run, variables)
+    return run, TrainState(jnp.int32(step), **variables, opt_state=())
 
 
 COMMAND = Command("evaluate", __doc__, define_flags, run, model_flags.find_config)
