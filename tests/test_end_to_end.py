@@ -14,12 +14,16 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
+from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.run import checkpoint
+from yolact_jax.tools.doctor.examine import diagnose
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
 from yolact_jax.training.session import load_state
 from yolact_jax.zoo.load import load as load_model
 from yolact_jax.zoo.specs import spec
+
+SPLITS = ("train", "validation")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,39 @@ def test_training_leaves_checkpoints_metrics_and_pictures(run):
         assert isinstance(json.loads((workdir / name).read_text()), list)
     with checkpoint.open_manager(workdir) as manager:
         assert sorted(manager.all_steps()) == [2, 4]
+
+
+def test_predictions_are_labels_to_train_on(run, tmp_path):
+    config, workdir, _ = run
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(images / f"{number}.png"), pixels)
+    predict_files(
+        load_model(workdir),
+        images,
+        tmp_path / "out",
+        options=PredictOptions(score_threshold=0),
+        take_away=TakeAway(segmentation="polygons", connected=True, disjoint=True),
+    )
+    files = {
+        "annotations": str(tmp_path / "out/detections.json"),
+        "images": str(images),
+    }
+    config = config.replace(
+        {f"data.{split}_{k}": v for split in SPLITS for k, v in files.items()}
+        | {"data.dataset": "coco", "data.records_dir": str(tmp_path / "records")}
+        | {"train.num_steps": 1, "eval.max_images": 1, "eval.sample_images": 0}
+    )
+    problems = [found.text for found in diagnose(config) if found.level == "problem"]
+    # Both splits are the same images here.
+    assert all("validation" in text and "train" in text for text in problems), problems
+    trained = build.make_dataset(config)
+    assert trained.class_names == load_model(workdir).class_names
+    assert sum(trained.source("train").num_objects) > 4
+    assert int(train(config, tmp_path / "run").step) == 1
 
 
 def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path):

@@ -150,11 +150,16 @@ def freezes_bn(config: Config) -> bool:
     return config.model.freeze_bn == "yes"
 
 
-def uses_winograd(config: Config) -> bool:
-    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU."""
+def uses_winograd(config: Config, platform: str | None = None) -> bool:
+    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU.
+
+    Args:
+      config: the whole config.
+      platform: where the model will run; None is where this process does.
+    """
     if config.model.winograd == "auto":
         exact_enough = config.model.compute_dtype == "float32"
-        return exact_enough and jax.default_backend() == "cpu"
+        return exact_enough and (platform or jax.default_backend()) == "cpu"
     return config.model.winograd == "yes"
 
 

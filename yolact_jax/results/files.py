@@ -15,6 +15,7 @@ from yolact_jax.results.draw import write_picture
 from yolact_jax.results.folder import Results, results_folder
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.predictor import Predictor
+from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.results.video.clip import predict_video
 from yolact_jax.results.video.screen import open_screen
 
@@ -29,6 +30,7 @@ def predict_files(
     output: str | Path,
     *,
     options: PredictOptions | None = None,
+    take_away: TakeAway | None = None,
     recursive: bool = False,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -43,6 +45,7 @@ def predict_files(
       output: folder for the pictures, videos and ``detections.json``; created if
         missing.
       options: which objects to find, and how.
+      take_away: the form of what is written.
       recursive: whether to look into the folders of a folder.
       overwrite: replace the results of earlier calls in `output`, never other files;
         see `results_folder`.
@@ -57,13 +60,19 @@ def predict_files(
     Raises:
       ValueError: if there is no image or video, `output` has results or another file
         that would be replaced, it cannot be written, a package is missing, or an
-        option is out of range.
+        option is out of range; before anything is written.
     """
     found = find_inputs(source, recursive=recursive, outside=output)
     if found.skipped:
         _LOGGER.info("%s", _said(found.skipped, recursive))
     if with_tracks and not found.videos:
         raise ValueError("`track` is for videos, and the source has none.")
+    take_away = take_away or TakeAway()
+    if take_away.folders and found.videos:
+        raise ValueError(
+            f"`{next(iter(take_away.folders))}` is for images, and the source has the "
+            f"video {found.videos[0]}."
+        )
     keys = {Path(_file_name(video)): video for video in found.videos}
     if found.videos:
         import_av()
@@ -82,8 +91,10 @@ def predict_files(
         overwrite=overwrite,
     )
     opened = open_screen() if show else contextlib.nullcontext()
-    with opened as screen, folder as results:
-        work = _Work(predictor, results, screen, options)
+    take_away.check_folders(Path(output), overwrite=overwrite)
+    others = take_away.open_folders()
+    with opened as screen, folder as results, others as write_others:
+        work = _Work(predictor, results, screen, options, take_away, write_others)
         work.predict_images(found.images, max_pixels)
         for key, video in keys.items():
             work.predict_video(video, key, with_tracks)
@@ -93,9 +104,12 @@ def predict_files(
 class _Work:
     """What is done with each image and video, and what goes wrong."""
 
-    def __init__(self, predictor: Predictor, results: Results, screen, options):
+    def __init__(
+        self, predictor: Predictor, results: Results, screen, options, take_away, others
+    ):
         self._predictor, self._results = predictor, results
         self._screen, self._options = screen, vars(options)
+        self._take_away, self._write_others = take_away, others
         self.problems: list[str] = []
 
     def predict_images(self, paths: Sequence[Path], max_pixels: int) -> None:
@@ -112,10 +126,13 @@ class _Work:
                 read.append(path)
                 yield image
 
-        for instances in self._predictor.stream(images(), **self._options):
-            path, picture = read.pop(0), _draw(instances)
-            write_picture(self._results.pictures[path], picture)
-            self._results.add(path, instances.packed.size, instances.to_coco())
+        for found in self._predictor.stream(images(), **self._options):
+            instances, path = self._take_away.refined(found), read.pop(0)
+            picture, place = _draw(instances), self._results.pictures[path]
+            write_picture(place, picture)
+            self._write_others(path, place.stem, instances)
+            annotations = self._take_away.annotations(instances)
+            self._results.add(path, instances.packed.size, annotations)
             _LOGGER.info("%s: %d objects", path, len(instances))
             if self._screen:
                 self._screen.show(picture)
@@ -128,6 +145,7 @@ class _Work:
                 video,
                 key,
                 self._results,
+                take_away=self._take_away,
                 with_tracks=with_tracks,
                 screen=self._screen,
                 **self._options,

@@ -14,6 +14,7 @@ from yolact_jax.data.video import Frame, Video, VideoError, open_video, shown
 from yolact_jax.results.folder import Results
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.predictor import Predictor
+from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.results.track import track
 from yolact_jax.results.video.screen import Screen
 from yolact_jax.results.video.stages import Stages, run_side_by_side
@@ -37,6 +38,7 @@ def predict_video(
     key: Path,
     results: Results,
     *,
+    take_away: TakeAway | None = None,
     with_tracks: bool = False,
     screen: Screen | None = None,
     **options: Any,
@@ -51,6 +53,7 @@ def predict_video(
       source: as for `data.video.open_video`.
       key: what `results` knows the source by.
       results: gets every frame when its picture is written.
+      take_away: the form of the json, and of the masks.
       with_tracks: whether to follow objects, and color them by their track.
       screen: where to show the pictures; closing it ends the video.
       **options: of `Predictor.stream`.
@@ -61,7 +64,7 @@ def predict_video(
       ValueError: if a package is missing.
     """
     with open_video(source) as video, open_sound(source) as sound:
-        job = _Job(predictor, video, with_tracks, options)
+        job = _Job(predictor, video, take_away or TakeAway(), with_tracks, options)
         work = ("network", job.find), ("draw", job.draw)
         with run_side_by_side(
             video.frames, "read", *work, drop=video.is_live
@@ -73,8 +76,16 @@ def predict_video(
 class _Job:
     """The steps between reading and writing."""
 
-    def __init__(self, predictor: Predictor, video: Video, with_tracks, options):
+    def __init__(
+        self,
+        predictor: Predictor,
+        video: Video,
+        take_away: TakeAway,
+        with_tracks: bool,
+        options: dict[str, Any],
+    ):
         self._predictor, self._options = predictor, options
+        self._take_away = take_away
         self._color_by, self._follow = "class", iter
         if with_tracks:
             rate = float(video.frame_rate)
@@ -96,7 +107,7 @@ class _Job:
                 problems.append(error)
 
         for instances in self._predictor.stream(pixels(), **self._options):
-            yield waiting.popleft(), instances
+            yield waiting.popleft(), self._take_away.refined(instances)
         if problems:
             raise problems[0]
 
@@ -111,7 +122,8 @@ class _Job:
 
         for instances in self._follow(each()):
             picture = instances.draw(color_by=self._color_by)
-            yield _Drawn(frames.popleft(), picture, instances.to_coco())
+            annotations = self._take_away.annotations(instances)
+            yield _Drawn(frames.popleft(), picture, annotations)
 
 
 class _Sink:

@@ -4,6 +4,7 @@ r"""Finds objects in images, with a run or with published weights.
     yolact-jax predict --weights yolact_base --source photo.jpg --output out/ \
         --classes=person,dog --score_threshold=0.3,person=0.6 --mask_margin=0.1
     yolact-jax predict --weights yolact_base --source clip.mp4 --track
+    yolact-jax predict --weights model.onnx --source photos/ --output out/
 
 Draws every image and video with its masks into the output folder, and writes all
 detections to detections.json there, in COCO annotation format with scores, as they
@@ -23,7 +24,6 @@ from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.tiles import MOST_OVERLAP
 from yolact_jax.tools.commands import model_flags, option_flags
-from yolact_jax.zoo.load import Loaded, make_predictor
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -31,6 +31,7 @@ def define_flags(values: flags.FlagValues) -> None:
     model_flags.define(values)
     model_flags.define_nms(values)
     option_flags.define(values)
+    option_flags.define_take_away(values)
     flags.DEFINE_multi_string(
         "source",
         None,
@@ -77,13 +78,15 @@ def run(values: Any) -> None:
     """Predicts for all images of the source."""
     if values.source is None:
         raise ValueError("--source is missing: an image, a video, or a folder.")
+    take_away = option_flags.take_away(values)
     keep_compiled_programs()
-    predictor = make_predictor(Loaded(*model_flags.load(values)))
+    predictor = model_flags.load_predictor(values)
     problems = predict_files(
         predictor,
         values.source,
         values.output,
         options=_options(values, predictor.class_names),
+        take_away=take_away,
         recursive=values.recursive,
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
