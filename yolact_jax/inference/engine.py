@@ -156,6 +156,8 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
       least_side: of a canvas, pixels.
     """
 
@@ -165,6 +167,7 @@ class Engine:
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
     least_side: int = _CANVAS_SIDES[0]
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
