@@ -95,7 +95,7 @@ def opened_in_browser(site, profile) -> list[dict]:
     found: queue.Queue = queue.Queue()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802
+        def do_POST(self):
             length = int(self.headers["Content-Length"])
             found.put(json.loads(self.rfile.read(length)))
             self.send_response(204)

@@ -156,7 +156,10 @@ def _chosen(
     ranking = found.get("mask_scores", found["scores"])
     least = ops.take(score_thresholds, found["labels"], 0)
     keep = (found["scores"] > 0.0) & (ranking >= least)
-    valid, order = ops.top_k(ops.cast(keep, np.float32), slots)
+    # All different: not every runtime puts the first of equals first.
+    places = np.arange(slots, dtype=np.float32)
+    keys, order = ops.top_k(ops.cast(keep, np.float32) * float(slots) - places, slots)
+    valid = ops.cast(keys > 0.0, np.float32)
     moved = {name: ops.rows(value, order) for name, value in found.items()}
     for name in ("boxes", "scores", "labels", "mask_scores"):
         if name in moved:
