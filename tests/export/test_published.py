@@ -9,10 +9,9 @@ from yolact_jax.export.onnx.file import export_onnx
 from yolact_jax.export.stablehlo import export_stablehlo
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
-from yolact_jax.weights.hub import PUBLISHED
 from yolact_jax.zoo.specs import SPEC_NAMES, spec
 
-NAMES = [name for name in SPEC_NAMES if name in PUBLISHED]
+NAMES = [name for name in SPEC_NAMES if name.startswith("yolact_")]
 
 
 @pytest.mark.slow

@@ -53,8 +53,9 @@ def export_site(
     )
     write_json(folder / "about.json", {"class_names": list(run.class_names)})
     _copy(_PAGE, folder)
-    for name in RUNTIME_FILES if runtime else ():
-        _copy(runtime / name, folder)
+    if runtime is not None:
+        for name in RUNTIME_FILES:
+            _copy(runtime / name, folder)
 
 
 def _copy(file: Path, folder: Path) -> None:
