@@ -265,3 +265,22 @@ def test_missing_coco_is_explained_before_anything_is_written(tmp_path):
     with pytest.raises(DatasetError, match=r"instances_train2017.json.*shapes.py"):
         train(config, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_an_exported_run_is_evaluated_as_the_run(run, tmp_path, capsys, suffix):
+    _, workdir, _ = run
+    file = tmp_path / f"m.{suffix}"
+    assert main(["export", f"--workdir={workdir}", f"--output={file}"]) == 0
+    assert main(["evaluate", f"--weights={file}", f"--output={tmp_path}"]) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (wanted,) = [row for row in rows(workdir) if "eval/mask_AP" in row]
+    assert row["eval/mask_AP"] == pytest.approx(wanted["eval/mask_AP"], abs=1e-3)
+    name = "bbox_detections.json"
+    found, expected = (
+        json.loads((folder / name).read_text()) for folder in (tmp_path, workdir)
+    )
+    assert len(found) == len(expected) > 10
+    for one, other in zip(found, expected, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+        assert one["category_id"] == other["category_id"]
