@@ -81,6 +81,29 @@ class Anchors(Section):
 class Loss(Section):
     """Weights and limits of the losses."""
 
+    box: str = field(
+        "smooth_l1",
+        "Loss of the boxes: of each side by itself, as published; or of their overlap, "
+        "distance (diou) and shape (ciou).",
+        choices=("smooth_l1", "diou", "ciou"),
+    )
+    assignment: str = field(
+        "max_iou",
+        "How anchors get objects: by the thresholds below, as published; or by one "
+        "that adapts to each object (atss).",
+        choices=("max_iou", "atss"),
+    )
+    overlap: str = field(
+        "box",
+        "What atss measures: the overlap of boxes, or also that with the mask.",
+        choices=("box", "mask_aware"),
+    )
+    atss_candidates: int = field(
+        9,
+        "Anchors of each level near an object that atss considers.",
+        above=0,
+        most=1000,
+    )
     class_weight: float = field(1.0, "Weight of the classification loss.")
     box_weight: float = field(1.5, "Weight of the box loss.")
     mask_weight: float = field(6.125, "Weight of the mask loss.")
