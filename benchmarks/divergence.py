@@ -29,6 +29,7 @@ from yolact_jax.config import Config
 VARIANTS = {
     "as published": {},
     "center masks": {"data.mask_target": "center"},
+    "colors not clipped": {"augment.clip_colors": False},
     "no winograd": {"model.winograd": "no"},
     "divisor of 1 cell": {"loss.min_mask_cells": 1.0},
     "divisor of 4 cells": {"loss.min_mask_cells": 4.0},

@@ -38,7 +38,7 @@ class Batch:
     """Padded images and ground truth, as the training step receives them.
 
     Attributes:
-      images: [B, H, W, 3] uint8, RGB.
+      images: [B, H, W, 3] uint8 RGB, or int16 with colors beyond 0..255.
       boxes: [B, G, 4] float32.
       labels: [B, G] int32.
       masks: [B, G, Hp, Wp] uint8, 0 or 1, at prototype resolution.

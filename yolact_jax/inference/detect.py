@@ -221,6 +221,7 @@ def full_size_masks(
     canvas_size: tuple[int, int],
     *,
     mask_margin: jax.Array | float = 0.0,
+    at_once: int | None = None,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
@@ -234,6 +235,8 @@ def full_size_masks(
       canvas_size: static height and width of the canvas, pixels.
       mask_margin: how far masks may leave their boxes, as a fraction of the sides of
         the box; may be traced.
+      at_once: masks in a group on other devices than CPUs; None takes as many as the
+        canvas allows.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
@@ -260,7 +263,8 @@ def full_size_masks(
         count = -(-jnp.sum(detections.valid) // size)
         return jax.lax.fori_loop(0, count, one_group, packed)[:slots]
 
-    at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
+    if at_once is None:
+        at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
     return jax.lax.platform_dependent(
         detections.boxes,
         detections.coefficients,

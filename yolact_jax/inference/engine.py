@@ -65,6 +65,8 @@ def make_predict_fn(
         device on its part; None for one device.
       mask_slots: M, for how many detections of an image there is room for a mask; None
         takes as many of the D as 64 MiB hold, which are all up to 2048 pixels for 100.
+        With a number, the sides of canvases may be symbols of `jax.export`, of at least
+        `ops.masks.LEAST_SYMBOLIC_SIDE`.
 
     Returns:
       ``predict(variables, canvases, sizes, choices)``, jitted: canvases [B, Hc, Wc, 3]
@@ -99,7 +101,10 @@ def make_predict_fn(
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
             lambda image: full_size_masks(
-                *image, canvas_size=canvas_size, mask_margin=choices.mask_margin
+                *image,
+                canvas_size=canvas_size,
+                mask_margin=choices.mask_margin,
+                at_once=mask_slots,
             ),
             (with_mask, predictions.prototypes, sizes),
         )
@@ -151,14 +156,19 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
+      least_side: of a canvas, pixels.
     """
 
     predict_fn: Callable[..., Outputs]
-    variables: dict
+    variables: Any
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
+    least_side: int = _CANVAS_SIDES[0]
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
@@ -170,9 +180,9 @@ class Engine:
         """
         group: list[np.ndarray] = []
         for image in images:
-            _check_image(image)
-            same = not group or _canvas_side(image) == _canvas_side(group[0])
-            full = group and len(group) == self._batch_size(_canvas_side(group[0]))
+            check_image(image)
+            same = not group or self._canvas_side(image) == self._canvas_side(group[0])
+            full = group and len(group) == self._batch_size(self._canvas_side(group[0]))
             if not same or full:
                 yield from self._run(group, choices)
                 group = []
@@ -198,14 +208,17 @@ class Engine:
         """
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
-            _check_image(image)
-            side = _canvas_side(image)
+            check_image(image)
+            side = self._canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
                 yield from self._run_group(groups.pop(side), choices)
         for group in groups.values():
             yield from self._run_group(group, choices)
+
+    def _canvas_side(self, image: np.ndarray) -> int:
+        return max(self.least_side, _canvas_side(image))
 
     def _run_group(
         self, group: Sequence[tuple[int, np.ndarray]], choices: Choices
@@ -220,7 +233,7 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
-        side = _canvas_side(images[0])
+        side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
@@ -285,7 +298,8 @@ def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
 
 
-def _check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Raises a ValueError unless an image is [h, w, 3] uint8 and not empty."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image

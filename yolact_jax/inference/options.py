@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -59,12 +59,21 @@ class PredictOptions:
         prototypes.
       iou_threshold: overlap above which NMS acts, in [0, 1]; None takes that of the
         config.
+      tile: side in pixels of the tiles in which to search; None searches an image as a
+        whole.
+      overlap: share of a tile that its neighbor shows too, from 0 to 0.9.
     """
 
     score_threshold: float | Mapping[ClassKey, float] = DEFAULT_SCORE
     classes: ClassKey | Iterable[ClassKey] | None = None
     mask_margin: float = 0.0
     iou_threshold: float | None = None
+    tile: int | None = None
+    overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, Iterator):  # It can be read only once.
+            object.__setattr__(self, "classes", tuple(self.classes))
 
     def choices(
         self,
