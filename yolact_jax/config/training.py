@@ -125,11 +125,14 @@ class Eval(Section):
     )
     nms: str = field(
         "fast",
-        "Fast NMS; exact greedy NMS (cluster, greedy_*); Matrix NMS and Soft-NMS, "
-        "which lower scores; the original's alternatives (cross_class, sequential).",
+        "Fast NMS; exact greedy NMS (cluster, greedy_*), and that by DIoU "
+        "(cluster_diou); Matrix NMS, Soft-NMS and cluster_penalty, which lower scores; "
+        "the original's alternatives (cross_class, sequential).",
         choices=(
             "fast",
             "cluster",
+            "cluster_diou",
+            "cluster_penalty",
             "greedy_matrix",
             "greedy_loop",
             "matrix",
