@@ -123,9 +123,11 @@ class Loss(Section):
     max_masks: int = field(
         100, "Positive anchors per image in the mask loss.", above=0, most=100_000
     )
-    positive_iou: float = field(0.5, "Least overlap of a positive anchor.", most=1)
+    positive_iou: float = field(
+        0.5, "Least overlap of a positive anchor, with max_iou.", most=1
+    )
     negative_iou: float = field(
-        0.4, "Overlap below which an anchor is background.", most=1
+        0.4, "Overlap below which an anchor is background, with max_iou.", most=1
     )
     crowd_iou: float = field(
         0.7, "Share inside a crowd above which an anchor is neutral.", most=1
