@@ -54,6 +54,8 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     )
 
     data = config.data
+    if data.dir:
+        return _folder_dataset(data)
     official = {
         "coco2017": functools.partial(coco_release.prepare_release, "2017"),
         "coco2014": functools.partial(coco_release.prepare_release, "2014"),
@@ -78,6 +80,22 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
         skip_bad=data.skip_bad,
         allow_outside_paths=data.allow_outside_paths,
         **_data_files(data, splits),
+    )
+
+
+def _folder_dataset(data: Data) -> "Dataset":
+    """Prepares ``data.dir``, in whatever layout it is."""
+    from yolact_jax.data.folders.prepare import Options, prepare_folder
+
+    return prepare_folder(
+        Path(data.dir),
+        Path(data.records_dir),
+        Options(
+            validation_fraction=data.validation_fraction,
+            split_seed=data.split_seed,
+            skip_bad=data.skip_bad,
+            allow_outside_paths=data.allow_outside_paths,
+        ),
     )
 
 

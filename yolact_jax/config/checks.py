@@ -31,6 +31,19 @@ def check_model(data: Data, model: Model) -> None:
         )
 
 
+def check_data(data: Data) -> None:
+    """Refuses two sources of pictures at once.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if data.dir and data.dataset != "coco":
+        raise ValueError(
+            f"config.data.dir is {data.dir!r}; it must be empty with "
+            f"config.data.dataset {data.dataset!r}, which has pictures of its own."
+        )
+
+
 def check_anchors(anchors: Anchors) -> None:
     """Refuses levels with different numbers of anchors, or without any.
 

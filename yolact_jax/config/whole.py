@@ -37,6 +37,7 @@ class Config:
     eval: Eval = dataclasses.field(default_factory=Eval)
 
     def __post_init__(self) -> None:
+        checks.check_data(self.data)
         checks.check_model(self.data, self.model)
         checks.check_anchors(self.anchors)
         checks.check_loss(self.loss)

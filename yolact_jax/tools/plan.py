@@ -104,6 +104,8 @@ def count_classes(config: Config) -> int:
     """Counts the classes of a config; 80, as in COCO, if its data are missing."""
     if config.data.dataset == "shapes":
         return len(shapes.CLASS_NAMES)
+    if config.data.dir:
+        return len(build.make_dataset(config).class_names)
     # That of the validation split, which is the smaller file.
     path = Path(config.data.validation_annotations)
     if not path.is_file():
