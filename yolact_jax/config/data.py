@@ -56,6 +56,11 @@ class Data(Section):
         above=0,
         most=100_000,
     )
+    negatives: str = field(
+        "drop",
+        "Images without objects: drop them, as the original; keep them all; or the "
+        'largest share of the images trained on that they may be, such as "0.2".',
+    )
     mask_target: str = field(
         "original",
         "Which cells of a mask are inside: as the original resizes masks, twice; or "

@@ -1,6 +1,7 @@
 """Learning-rate schedule and optimizer: SGD with momentum, as published."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from yolact_jax.config import Optimizer
+from yolact_jax.training import freezing
 
 BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
@@ -53,12 +55,17 @@ def scale_steps(steps: int, batch_size: int) -> int:
 
 
 def make_optimizer(
-    schedule: Schedule, options: Optimizer, *, freeze_bn: bool
+    schedule: Schedule,
+    options: Optimizer,
+    *,
+    freeze_bn: bool,
+    frozen: tuple[str, ...] = (),
 ) -> optax.GradientTransformation:
     """Builds SGD with momentum and weight decay on every trained parameter.
 
     Weight decay reaches biases and batch normalization too, as in the original.
-    With `freeze_bn`, scale and bias of batch normalization stay as they are.
+    With `freeze_bn`, scale and bias of batch normalization stay as they are, and so do
+    the modules that `frozen` names.
     """
     clip = options.clip_norm
     sgd = optax.chain(
@@ -66,24 +73,12 @@ def make_optimizer(
         optax.add_decayed_weights(options.weight_decay),
         optax.sgd(schedule, momentum=options.momentum),
     )
-    if not freeze_bn:
+    if not freeze_bn and not frozen:
         return sgd
     return optax.multi_transform(
-        {"train": sgd, "freeze": optax.set_to_zero()}, label_frozen
+        {freezing.TRAIN: sgd, freezing.FREEZE: optax.set_to_zero()},
+        functools.partial(freezing.labels, modules=frozen, freeze_bn=freeze_bn),
     )
-
-
-def label_frozen(params) -> dict:
-    """Labels the parameters of batch normalization 'freeze', all others 'train'."""
-
-    def label(path, _) -> str:
-        # Only batch normalization has a parameter called `scale`, next to its `bias`.
-        parent = params
-        for entry in path[:-1]:
-            parent = parent[entry.key]
-        return "freeze" if "scale" in parent else "train"
-
-    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def update_average(average: dict, variables: dict, step: jax.Array, decay: float):

@@ -75,8 +75,8 @@ def roots(folder: Path) -> dict[str, Path]:
 def paired(folder: Path, names: Iterable[str]) -> dict[str, Place]:
     """Finds labels that lie beside their images, by split.
 
-    ``train/NAME`` and ``train/images``; ``NAME/train`` and ``images/train``; or ``NAME``
-    and ``images``.
+    They are ``train/NAME`` and ``train/images``, or ``NAME/train`` and
+    ``images/train``, or ``NAME`` and ``images``.
 
     Args:
       folder: the whole folder.
