@@ -104,9 +104,7 @@ def test_ap_by_crowding_is_that_of_the_images_alone():
         part = {
             "categories": truth["categories"],
             "images": [i for i in truth["images"] if i["id"] in inside],
-            "annotations": [
-                a for a in truth["annotations"] if a["image_id"] in inside
-            ],
+            "annotations": [a for a in truth["annotations"] if a["image_id"] in inside],
         }
         found = [b for b in boxes if b["image_id"] in inside]
         theirs = evaluated(part, found, "box").eval["precision"][..., 0, 0]

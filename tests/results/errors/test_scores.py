@@ -76,7 +76,8 @@ def test_scores_agree_with_loops(seed):
             if lab == label and not i
         ]
         f1 = {
-            t: 2 * sum(h for s, h in of_class if s >= t)
+            t: 2
+            * sum(h for s, h in of_class if s >= t)
             / (sum(s >= t for s, _ in of_class) + objects)
             for t, _ in of_class
         }
