@@ -13,7 +13,13 @@ from jax.sharding import NamedSharding
 
 from yolact_jax.config import Config, Data, Model
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
+from yolact_jax.inference.engine import (
+    Engine,
+    make_find_fn,
+    make_predict_fn,
+    prepare_variables,
+)
+from yolact_jax.inference.inspector import Inspector
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
@@ -257,4 +263,17 @@ def make_engine(
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
+    )
+
+
+def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:
+    """Makes what looks into a model; arguments as for `make_predictor`."""
+    model = make_model(config, num_classes)
+    input_size, anchors = config.data.input_size, make_anchors(config)
+    return Inspector(
+        jax.jit(make_find_fn(model, anchors, input_size, config.eval)),
+        prepare_variables(model, variables, input_size),
+        anchors,
+        candidate_threshold=config.eval.candidate_threshold,
+        iou_threshold=config.eval.iou_threshold,
     )

@@ -39,6 +39,37 @@ class Outputs:
     packed_masks: jax.Array
 
 
+def make_find_fn(
+    model: nn.Module, anchors_cxcywh: np.ndarray, input_size: int, options: Eval
+) -> Callable[..., tuple[Detections, Predictions]]:
+    """Makes the part of inference before full-size masks; not compiled.
+
+    Args and the function that it returns are as for `make_predict_fn`, but for what
+    comes out: the detections and the raw predictions.
+    """
+
+    def find(variables, canvases, sizes, score_threshold, iou_threshold):
+        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
+        images = normalize_images(resize(canvases, sizes), model.normalization)
+        predictions = cast("Predictions", model.apply(variables, images, train=False))
+        detections = detect(
+            predictions,
+            jnp.asarray(anchors_cxcywh),
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            options=options,
+            input_size=input_size,
+        )
+        mask_iou_fn = mask_iou_fn_of(model, variables)
+        if mask_iou_fn is not None:
+            detections = jax.vmap(
+                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
+            )(detections, predictions.prototypes)
+        return detections, predictions
+
+    return find
+
+
 def make_predict_fn(
     model: nn.Module,
     anchors_cxcywh: np.ndarray,
@@ -63,24 +94,12 @@ def make_predict_fn(
       ([B, 2] int32) in their top-left corner.  Changing sizes and thresholds does not
       recompile.
     """
+    find = make_find_fn(model, anchors_cxcywh, input_size, options)
 
     def predict(variables, canvases, sizes, score_threshold, iou_threshold):
-        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
-        images = normalize_images(resize(canvases, sizes), model.normalization)
-        predictions = cast("Predictions", model.apply(variables, images, train=False))
-        detections = detect(
-            predictions,
-            jnp.asarray(anchors_cxcywh),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            options=options,
-            input_size=input_size,
+        detections, predictions = find(
+            variables, canvases, sizes, score_threshold, iou_threshold
         )
-        mask_iou_fn = mask_iou_fn_of(model, variables)
-        if mask_iou_fn is not None:
-            detections = jax.vmap(
-                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
-            )(detections, predictions.prototypes)
         canvas_size = canvases.shape[1:3]
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
@@ -155,9 +174,9 @@ class Engine:
         """
         group: list[np.ndarray] = []
         for image in images:
-            _check_image(image)
-            same = not group or _canvas_side(image) == _canvas_side(group[0])
-            full = group and len(group) == self._batch_size(_canvas_side(group[0]))
+            check_image(image)
+            same = not group or canvas_side(image) == canvas_side(group[0])
+            full = group and len(group) == self._batch_size(canvas_side(group[0]))
             if not same or full:
                 yield from self._run(group)
                 group = []
@@ -182,8 +201,8 @@ class Engine:
         """
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
-            _check_image(image)
-            side = _canvas_side(image)
+            check_image(image)
+            side = canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
@@ -204,7 +223,7 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
-        side = _canvas_side(images[0])
+        side = canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
@@ -232,7 +251,8 @@ def _without_padding(outputs: Outputs, height: int, width: int) -> Found:
     return kept, PackedMasks(np.asarray(rows[keep]), width)
 
 
-def _check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Refuses anything but [h, w, 3] uint8 RGB pixels; raises ValueError."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
@@ -241,8 +261,11 @@ def _check_image(image: np.ndarray) -> None:
         )
 
 
-def _canvas_side(image: np.ndarray) -> int:
-    """Few distinct canvases mean few compilations."""
+def canvas_side(image: np.ndarray) -> int:
+    """Side of the square canvas that an image lies on.
+
+    Few distinct canvases mean few compilations.
+    """
     longest = max(image.shape[:2])
     for side in _CANVAS_SIDES:
         if longest <= side:

@@ -6,11 +6,12 @@ Format: https://cocodataset.org/#format-results.
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
 from yolact_jax.data import rle
-from yolact_jax.files import write_json
+from yolact_jax.files import read_json, write_json
 from yolact_jax.results.instances import Instances
 
 
@@ -98,11 +99,28 @@ def write_results(
     Returns:
       The paths of the box file and of the mask file.
     """
-    directory = pathlib.Path(directory)
-    paths = directory / "bbox_detections.json", directory / "mask_detections.json"
+    paths = _paths(directory)
     for path, results in zip(paths, (box_results, mask_results), strict=True):
         write_json(path, list(results))
     return paths
+
+
+def read_results(directory: str | os.PathLike) -> dict[Literal["box", "mask"], list]:
+    """Reads what `write_results` wrote: the entries of boxes and of masks.
+
+    Raises:
+      ValueError: if a file is missing or damaged.
+    """
+    for path in _paths(directory):
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; run yolact-jax evaluate first.")
+    box, mask = (read_json(path, list) for path in _paths(directory))
+    return {"box": box, "mask": mask}
+
+
+def _paths(directory: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
+    directory = pathlib.Path(directory)
+    return directory / "bbox_detections.json", directory / "mask_detections.json"
 
 
 def _check_labels(labels: np.ndarray, num_classes: int, image_id: int) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from yolact_jax.results.errors import bounds, mask_oracles, neighbors
+from yolact_jax.results.errors import bounds, mask_oracles, meant, neighbors
 from yolact_jax.results.errors.assembly import ImageParts
 
 SIDE, CELLS = 160, 40
@@ -45,7 +45,9 @@ def scene(truths, prototypes, found, *, labels=None, crowd=None):
 
 
 def precisions(parts, num_classes=1):
-    return mask_oracles.mask_budget([mask_oracles.redo(parts)], num_classes)
+    return mask_oracles.mask_budget(
+        [mask_oracles.redo(parts)], num_classes, max_detections=100
+    )
 
 
 BOTH = [indicator(LEFT), indicator(RIGHT)]
@@ -123,7 +125,7 @@ def test_crowds_and_other_classes_are_left_alone():
         crowd=[0, 0, 1],
     )
     assert neighbors.find_pairs(parts) == []
-    targets, _ = mask_oracles.meant_for(parts)
+    targets, _ = meant.meant_for(parts)
     assert targets.tolist() == [0, -1]
     # The padding has 4 columns of the other: IoU 40 / 44, for one class of two.
     assert precisions(parts, 2)["as it is"] == pytest.approx(0.9 / 2)
@@ -136,6 +138,16 @@ def test_far_apart_objects_are_no_neighbors():
     assert neighbors.find_pairs(parts) == []  # Nothing is found.
     assert neighbors.find_pairs(far) == []
     assert not neighbors.find_pairs(PERFECT)[0].failed
+
+
+def test_one_detection_of_two_objects_is_no_pair():
+    inner = (24, 44, 60, 100)
+    parts = scene([LEFT, inner], [indicator(LEFT)], [(LEFT, (1,))])
+    assert neighbors.find_pairs(parts) == []
+    twice = scene([LEFT, inner], [indicator(LEFT)], [(LEFT, (1,)), (inner, (1,))])
+    (pair,) = neighbors.find_pairs(twice)
+    assert pair.failed
+    assert pair.coefficient_distance == 0
 
 
 def test_rates_by_distance_and_crowding():

@@ -42,7 +42,7 @@ def test_confusion_of_a_hand_made_scene():
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_agree_with_loops(seed):
     truth, boxes, _ = random_dataset(seed)
-    matches = match(make_scenes(truth, boxes, "box"), 3)
+    matches = match(make_scenes(truth, boxes, "box"), 3, max_detections=100)
     right = [
         (float(s), bool(h >= 0))
         for s, h, i in zip(
@@ -91,8 +91,8 @@ def test_scores_agree_with_loops(seed):
 def test_equal_scores_are_kept_together():
     truths = [(BOXES[0], 3, 0)]
     found = [(BOXES[0], 0.5, 3), (BOXES[1], 0.5, 3)]
-    best = best_thresholds(match(scenes_of(truths, found), 3))
+    best = best_thresholds(match(scenes_of(truths, found), 3, max_detections=100))
     assert (best[0].precision, best[0].recall) == (0.5, 1.0)
     assert np.isnan(best[1].f1)
-    nothing = best_thresholds(match(scenes_of(truths, []), 3))
+    nothing = best_thresholds(match(scenes_of(truths, []), 3, max_detections=100))
     assert nothing[0].f1 == 0.0

@@ -22,7 +22,9 @@ def errors_of(boxes, found, kind="box"):
     )
     results = [result(box, score, category_id=c) for box, score, c in found]
     entries = [pair[("box", "mask").index(kind)] for pair in results]
-    return tide.find_errors(make_scenes(truth, entries, kind), len(CATEGORIES))
+    return tide.find_errors(
+        make_scenes(truth, entries, kind), len(CATEGORIES), max_detections=100
+    )
 
 
 @pytest.mark.parametrize("kind", ["box", "mask"])
@@ -77,7 +79,7 @@ def test_detections_on_crowds_are_no_errors():
     crowd = make_annotation(BIG, crowd=1, category_id=7)
     truth = make_truth([crowd, make_annotation(FAR)], categories=CATEGORIES)
     boxes = [result(box, 0.9)[0] for box in (BIG, BOXES[1], FAR)]
-    errors = tide.find_errors(make_scenes(truth, boxes, "box"), 3)
+    errors = tide.find_errors(make_scenes(truth, boxes, "box"), 3, max_detections=100)
     assert sorted(errors.kinds) == ["hit", "ignored", "ignored"]
     assert not errors.missed.any()
 
@@ -87,7 +89,7 @@ def test_detections_on_crowds_are_no_errors():
 def test_correcting_everything_gives_one_and_the_gains_add_up(seed, kind):
     truth, boxes, masks = random_dataset(seed)
     results = boxes if kind == "box" else masks
-    errors = tide.find_errors(make_scenes(truth, results, kind), 3)
+    errors = tide.find_errors(make_scenes(truth, results, kind), 3, max_detections=100)
     base = tide.precision_without(errors, ())
     theirs = evaluated(truth, results, kind).eval["precision"][0, ..., 0, 0]
     assert base == pytest.approx(theirs[theirs > -1].mean())

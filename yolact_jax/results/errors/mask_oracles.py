@@ -9,13 +9,12 @@ import numpy as np
 from yolact_jax.results.errors import assembly
 from yolact_jax.results.errors.assembly import ImageParts
 from yolact_jax.results.errors.matches import match
+from yolact_jax.results.errors.meant import best_detections, meant_for
 from yolact_jax.results.errors.neighbors import covered_neighbors
 from yolact_jax.results.errors.precision import mean_precision
 from yolact_jax.results.errors.scenes import Scene
 
 VARIANTS = ("as it is", "crop", "leakage", "localization failure", "assembly")
-NEAR_IOU = 0.1
-"""Least overlap of a box with what it is taken to be meant for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,24 +32,10 @@ class Redone:
     leaked_pixels: int
 
 
-def meant_for(parts: ImageParts) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the object that each detection is meant for.
-
-    Returns:
-      [D] int64, the object of its class that its box overlaps most, or -1; and [D]
-      float64, that overlap.
-    """
-    overlaps = assembly.box_overlaps(parts.boxes, parts.truth_boxes)
-    same = parts.labels[:, None] == parts.truth_labels[None]
-    overlaps = np.pad(np.where(same & ~parts.crowd, overlaps, 0), ((0, 0), (0, 1)))
-    best = overlaps.max(axis=1)
-    return np.where(best >= NEAR_IOU, overlaps.argmax(axis=1), -1), best
-
-
 def redo(parts: ImageParts) -> Redone:
     """Makes the masks of one image as they are, and with each step done right."""
     targets, nearness = meant_for(parts)
-    best = _best_detections(targets, nearness, len(parts.crowd))
+    best = best_detections(targets, nearness, len(parts.crowd))
     table = np.zeros((len(VARIANTS), len(parts.boxes), len(parts.crowd)))
     pixels = np.zeros(2, np.int64)
     for index, target in enumerate(targets):
@@ -73,15 +58,6 @@ def _leaked(mask: np.ndarray, parts: ImageParts, target: int) -> int:
     others[target] = False
     on_others = parts.truth_masks[others].any(axis=0)
     return int((mask & on_others & ~parts.truth_masks[target]).sum())
-
-
-def _best_detections(targets: np.ndarray, nearness: np.ndarray, count: int):
-    """[G] the detection with the nearest box meant for each object, or -1."""
-    best = np.full(count, -1)
-    for index in np.argsort(nearness, kind="stable"):
-        if targets[index] >= 0:
-            best[targets[index]] = index
-    return best
 
 
 def _variants(parts: ImageParts, index: int, target: int) -> list[np.ndarray]:
@@ -131,7 +107,7 @@ def _scene(parts: ImageParts, overlaps: np.ndarray) -> Scene:
 
 
 def mask_budget(
-    images: Sequence[Redone], num_classes: int, *, max_detections: int = 100
+    images: Sequence[Redone], num_classes: int, *, max_detections: int
 ) -> dict[str, float]:
     """AP of masks, over IoU 0.50 to 0.95, in each of `VARIANTS`.
 

@@ -48,7 +48,7 @@ def match(
     scenes: Sequence[Scene],
     num_classes: int,
     *,
-    max_detections: int = 100,
+    max_detections: int,
     thresholds: np.ndarray = THRESHOLDS,
 ) -> Matches:
     """Matches as pycocotools does: best score first, each to the best object left.

@@ -7,6 +7,7 @@ import numpy as np
 
 from yolact_jax.results.errors import assembly
 from yolact_jax.results.errors.assembly import ImageParts
+from yolact_jax.results.errors.meant import best_detections, meant_for
 
 COVERED = 0.5
 """Share of an object above which a mask covers it."""
@@ -64,16 +65,12 @@ def distance(parts: ImageParts, first: int, second: int) -> float:
 
 
 def find_pairs(parts: ImageParts) -> list[Pair]:
-    """All pairs of neighbors of one class that are both found, by box, in an image."""
-    overlaps = assembly.box_overlaps(parts.boxes, parts.truth_boxes)
-    same = parts.labels[:, None] == parts.truth_labels[None]
-    overlaps = np.where(same & ~parts.crowd, overlaps, 0.0)
-    overlaps = np.pad(overlaps, ((0, 1), (0, 0)))
-    best, found = overlaps.argmax(axis=0), overlaps.max(axis=0) >= FOUND_IOU
+    """All pairs of neighbors of one class that two detections find by box."""
+    best = best_detections(*meant_for(parts), len(parts.crowd), FOUND_IOU)
     soft = assembly.assemble(parts.prototypes, parts.coefficients)
     covered = {
         int(i): covered_neighbors(parts, soft[best[i]], int(i))
-        for i in np.flatnonzero(found)
+        for i in np.flatnonzero(best >= 0)
     }
     pairs = []
     for i, j in itertools.combinations(covered, 2):
@@ -106,8 +103,8 @@ def failure_rates(
       edges: first value of each group; the last has no end.
 
     Returns:
-      For each group `from`, `pairs`, `failed` (their share; nan without pairs), and
-      `coefficient_distance`, the median.
+      For each group `distance_from` or `crowding_from`, `pairs`, `failed` (their share;
+      nan without pairs), and `coefficient_distance`, the median.
     """
     values = np.array([getattr(pair, by) for pair in pairs], float)
     failed = np.array([pair.failed for pair in pairs], bool)
@@ -118,7 +115,7 @@ def failure_rates(
         count = int(inside.sum())
         rows.append(
             {
-                "from": first,
+                f"{by}_from": first,
                 "pairs": count,
                 "failed": float(failed[inside].mean()) if count else float("nan"),
                 "coefficient_distance": float(np.median(apart[inside]))

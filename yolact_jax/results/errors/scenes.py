@@ -52,12 +52,7 @@ def make_scenes(
     Returns:
       A scene for every image, by ascending id, as pycocotools orders them.
     """
-    label_of = {
-        category["id"]: label
-        for label, category in enumerate(
-            sorted(ground_truth["categories"], key=lambda c: c["id"])
-        )
-    }
+    label_of = label_of_category(ground_truth)
     images = {image["id"]: image for image in ground_truth["images"]}
     truths = _by_image(ground_truth["annotations"])
     found = _by_image(results)
@@ -118,10 +113,18 @@ def overlaps(found: list, truths: list, crowd: np.ndarray) -> np.ndarray:
     return np.asarray(coco_mask.iou(found, truths, crowd.astype(np.uint8).tolist()))
 
 
+def label_of_category(ground_truth: dict) -> dict[int, int]:
+    """Label of each category id, counted from 0 in the order of ids."""
+    return {c["id"]: label for label, c in enumerate(_categories(ground_truth))}
+
+
 def class_names(ground_truth: dict) -> list[str]:
     """Name of each label of a scene."""
-    categories = sorted(ground_truth["categories"], key=lambda c: c["id"])
-    return [str(c.get("name", c["id"])) for c in categories]
+    return [str(c.get("name", c["id"])) for c in _categories(ground_truth)]
+
+
+def _categories(ground_truth: dict) -> list[dict]:
+    return sorted(ground_truth["categories"], key=lambda c: c["id"])
 
 
 def each_with_offset(scenes: Sequence[Scene]) -> Iterator[tuple[int, Scene]]:

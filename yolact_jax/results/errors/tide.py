@@ -40,7 +40,7 @@ class Errors:
 
 
 def find_errors(
-    scenes: Sequence[Scene], num_classes: int, *, max_detections: int = 100
+    scenes: Sequence[Scene], num_classes: int, *, max_detections: int
 ) -> Errors:
     """Says of each detection whether it is right, or what is wrong with it."""
     matches = match(

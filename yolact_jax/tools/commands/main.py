@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 NAMES = (
     "train",
     "evaluate",
+    "report",
     "predict",
     "export",
     "convert",
