@@ -1,6 +1,7 @@
 """Train, resume, evaluate and predict through the functions that users run."""
 
 import json
+import shutil
 
 import cv2
 import jax
@@ -13,6 +14,7 @@ from yolact_jax.data.errors import DatasetError
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
 from yolact_jax.run import checkpoint
+from yolact_jax.tools.commands.main import main
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
 from yolact_jax.training.session import load_state
@@ -80,6 +82,32 @@ def test_evaluation_of_the_loaded_run_repeats_the_result(run, tmp_path):
     assert row == first
     assert rows(workdir)[-1] == row
     assert (tmp_path / "mask_detections.json").is_file()
+
+
+def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path):
+    _, workdir, _ = run
+    whole, other = tmp_path / "run", tmp_path / "other"
+    for folder in (whole, other):
+        shutil.copytree(workdir, folder)
+    loaded, state = load_state(whole)
+    config = loaded.config.replace({"eval.report": True, "eval.error_images": 2})
+    dataset = build.make_dataset(config)
+    row = evaluate_and_report(config, dataset, state, whole)
+    numbers = json.loads((whole / "report" / "numbers.json").read_text())
+    assert numbers["metrics"]["mask_AP"] == row["eval/mask_AP"]
+    assert numbers["yolact"]["images"] == 2
+    assert main(["report", "--workdir", str(other)]) == 0
+    again = json.loads((other / "report" / "numbers.json").read_text())
+    assert again["mask"] == numbers["mask"]
+    assert again["yolact"]["images"] == 4
+    # Masks assembled on the host are those of the device.
+    own = again["yolact"]["budget"]["as it is"]
+    assert own == pytest.approx(row["eval/mask_AP"], abs=0.02)
+    assert main(["report", "--workdir", str(whole), "--compare", str(other)]) == 0
+    table = (whole / "report" / "comparison.csv").read_text().splitlines()
+    assert all(line.split(",")[4] in ("0.0", "") for line in table[1:])
+    (other / "mask_detections.json").unlink()
+    assert main(["report", "--workdir", str(other)]) == 1
 
 
 QUICK = ("cluster", "matrix", "soft")

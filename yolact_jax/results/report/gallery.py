@@ -19,7 +19,7 @@ EXHIBITED = (*KINDS[:2], "near miss", "leak", *KINDS[2:])
 """Kinds of exhibits, in the order of the page."""
 
 _PER_KIND = 6
-_SIDE_PX = 230
+_SIDE_PX = 300
 _MARGIN = 0.35
 _LEAST_WINDOW_PX = 24
 _STRIDE = 5  # neighbors in the palette look alike
@@ -70,15 +70,16 @@ def _first(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _nearness(evaluated: Evaluated) -> tuple[np.ndarray, np.ndarray]:
-    """[N] largest IoU of each mask with an object, and [N] second largest."""
-    matches = evaluated.errors["mask"].matches
+    """[N] IoU of each mask with what it is corrected to, and [N] second largest IoU."""
+    errors = evaluated.errors["mask"]
+    matches = errors.matches
     result = np.zeros((2, len(matches.image)))
-    for row, (number, place) in enumerate(
-        zip(matches.image, matches.place, strict=True)
-    ):
-        scene = evaluated.scenes["mask"][number]
-        values = np.sort(scene.overlaps[place][~scene.crowd])[::-1][:2]
-        result[: len(values), row] = values
+    for row, target in enumerate(errors.target):
+        scene = evaluated.scenes["mask"][matches.image[row]]
+        overlaps = scene.overlaps[matches.place[row]]
+        if target >= 0:
+            result[0, row] = overlaps[matches.truth_place[target]]
+        result[1, row] = np.sort(np.append(overlaps[~scene.crowd], [0, 0]))[-2]
     return result[0], result[1]
 
 
@@ -182,6 +183,6 @@ def _drawn(image: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
             large.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
         )
         # White on black shows on any color.
-        for line, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        for line, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
             cv2.drawContours(picture, rings, -1, line, width, cv2.LINE_AA)
     return picture

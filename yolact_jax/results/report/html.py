@@ -120,7 +120,7 @@ p{margin:.4em 0;max-width:46em}.faint,figcaption{color:var(--faint);font-size:.8
 font-variant-numeric:tabular-nums}
 th,td{padding:.25em .7em;text-align:right;border-bottom:1px solid var(--line);
 white-space:nowrap}th:first-child,td.text{text-align:left}td.text{white-space:normal;
-min-width:7em}
+min-width:9em}
 th{color:var(--faint);font-weight:600}
 table.sortable th{cursor:pointer;color:var(--accent)}
 table.sortable th::after{content:" \\2195"}

@@ -8,10 +8,10 @@ import numpy as np
 
 # Okabe and Ito's colors, which color-blind readers can tell apart.
 COLORS = {"box": "#0072b2", "mask": "#d55e00"}
+_OF_RUNS = {"first": "#9aa5ae", "second": "#009e73"}
 _FAINT, _GRID = "#5c6770", "#e4e4e4"
 _INCHES, _DOTS_PER_INCH = (6.4, 3.8), 110
 _MOST_NAMED = 30
-_RIGHT, _WRONG = "#cfe3f2", "#fbe3d3"
 
 
 def _plot(draw: Callable[[Any], None], size: tuple[float, float] = _INCHES) -> bytes:
@@ -79,7 +79,7 @@ def bars(
         places, width = np.arange(len(names)), 0.8 / max(len(values), 1)
         for number, (kind, heights) in enumerate(values.items()):
             offset = (number - (len(values) - 1) / 2) * width
-            color = COLORS.get(kind, "#009e73")
+            color = (COLORS | _OF_RUNS)[kind]
             drawn = axes.bar(places + offset, _numbers(heights), width, color=color)
             drawn.set_label(kind)
             texts = ["-" if h is None else f"{h:.1f}" for h in heights]
