@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from yolact_jax.data import rle
 from yolact_jax.files import read_json, write_json
 from yolact_jax.results.instances import Instances
 
@@ -47,15 +46,14 @@ def coco_results(
     if mask_scores is None:
         mask_scores = instances.scores
     boxes, masks = [], []
-    pairs = zip(instances.boxes_px, instances.packed, strict=True)
-    for i, (box, mask) in enumerate(pairs):
+    pairs = zip(instances.boxes_px, instances.rles(), strict=True)
+    for i, (box, segmentation) in enumerate(pairs):
         x1, y1, x2, y2 = (float(v) for v in box)
         if x2 <= x1 or y2 <= y1:
             continue
         category_id = int(category_ids[int(instances.labels[i])])
         entry = {"image_id": int(image_id), "category_id": category_id}
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        segmentation = rle.encode(mask)
         boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
         masks.append(
             entry | {"segmentation": segmentation, "score": float(mask_scores[i])}

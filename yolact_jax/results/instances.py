@@ -143,7 +143,7 @@ class Instances:
         Returns:
           For every object ``{"size": [height, width], "counts": str}``.
         """
-        return [rle.encode(mask) for mask in self.packed]
+        return rle.encode_packed(self.packed.rows, self.packed.width)
 
     def to_coco(
         self, image_id: int = 1, *, segmentation: str = "rle", first_id: int = 1
