@@ -13,12 +13,8 @@ from jax.sharding import NamedSharding
 
 from yolact_jax.config import Config, Data, Model
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.inference.engine import (
-    Engine,
-    make_find_fn,
-    make_predict_fn,
-    prepare_variables,
-)
+from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
+from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet

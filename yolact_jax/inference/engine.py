@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import flax.struct
 import jax
@@ -12,15 +12,9 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from yolact_jax.config import Eval
-from yolact_jax.inference.detect import (
-    detect,
-    full_size_masks,
-    rescore_masks,
-)
-from yolact_jax.models.normalize import normalize_images
-from yolact_jax.models.yolact import mask_iou_fn_of
-from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Detections, PackedMasks, Predictions
+from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.find import make_find_fn
+from yolact_jax.structures import Detections, PackedMasks
 
 _MOST_CANVAS_PIXELS = 4096**2
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
@@ -37,37 +31,6 @@ class Outputs:
 
     detections: Detections
     packed_masks: jax.Array
-
-
-def make_find_fn(
-    model: nn.Module, anchors_cxcywh: np.ndarray, input_size: int, options: Eval
-) -> Callable[..., tuple[Detections, Predictions]]:
-    """Makes the part of inference before full-size masks; not compiled.
-
-    Args and the function that it returns are as for `make_predict_fn`, but for what
-    comes out: the detections and the raw predictions.
-    """
-
-    def find(variables, canvases, sizes, score_threshold, iou_threshold):
-        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
-        images = normalize_images(resize(canvases, sizes), model.normalization)
-        predictions = cast("Predictions", model.apply(variables, images, train=False))
-        detections = detect(
-            predictions,
-            jnp.asarray(anchors_cxcywh),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            options=options,
-            input_size=input_size,
-        )
-        mask_iou_fn = mask_iou_fn_of(model, variables)
-        if mask_iou_fn is not None:
-            detections = jax.vmap(
-                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
-            )(detections, predictions.prototypes)
-        return detections, predictions
-
-    return find
 
 
 def make_predict_fn(
@@ -199,6 +162,18 @@ class Engine:
         Raises:
           ValueError: if an image has another type or shape.
         """
+        # The device works on the next batch while the caller uses the last.
+        waiting: tuple[Sequence[int], Iterator[Found]] = (), iter(())
+        for group in self._full_batches(images):
+            indices, pixels = zip(*group, strict=True)
+            last, waiting = waiting, (indices, self._run(pixels))
+            yield from zip(*last, strict=True)
+        yield from zip(*waiting, strict=True)
+
+    def _full_batches(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[list[tuple[int, np.ndarray]]]:
+        """Yields images of one canvas size with their indices, the last few as well."""
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
             check_image(image)
@@ -206,15 +181,8 @@ class Engine:
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
-                yield from self._run_group(groups.pop(side))
-        for group in groups.values():
-            yield from self._run_group(group)
-
-    def _run_group(
-        self, group: Sequence[tuple[int, np.ndarray]]
-    ) -> Iterator[tuple[int, Found]]:
-        indices, images = zip(*group, strict=True)
-        return zip(indices, self._run(images), strict=True)
+                yield groups.pop(side)
+        yield from groups.values()
 
     def _batch_size(self, side: int) -> int:
         """Images of a call: fewer of large ones, as each has a mask for each slot."""
@@ -223,6 +191,7 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
+        """Starts the device at once, and waits for it when the first is asked for."""
         side = canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
@@ -237,10 +206,14 @@ class Engine:
             jnp.float32(self.candidate_threshold),
             jnp.float32(self.iou_threshold),
         )
-        outputs = jax.device_get(outputs)
-        for index, image in enumerate(images):
-            one = jax.tree.map(lambda x, i=index: x[i], outputs)
-            yield _without_padding(one, *image.shape[:2])
+        return _each(outputs, [image.shape[:2] for image in images])
+
+
+def _each(outputs: Outputs, sizes: Sequence[tuple[int, ...]]) -> Iterator[Found]:
+    outputs = jax.device_get(outputs)
+    for index, (height, width) in enumerate(sizes):
+        one = jax.tree.map(lambda x, i=index: x[i], outputs)
+        yield _without_padding(one, height, width)
 
 
 def _without_padding(outputs: Outputs, height: int, width: int) -> Found:

@@ -53,7 +53,11 @@ def detect_images(
 
 
 def evaluate_detected(
-    truth: dict, parts: Sequence[Detected], *, max_detections: int = 100
+    truth: dict,
+    parts: Sequence[Detected],
+    *,
+    max_detections: int = 100,
+    evaluator: str,
 ) -> tuple[dict[str, float], list[dict], list[dict]]:
     """Measures the average precision of what was found in some images of a split.
 
@@ -61,6 +65,7 @@ def evaluate_detected(
       truth: Annotations of the split, from `coco_ground_truth`.
       parts: From `detect_images`; each image is in one of them.
       max_detections: How many detections per image and class are counted.
+      evaluator: As for `evaluate_coco`.
 
     Returns:
       The metrics of `evaluate_coco`, the box entries and the mask entries, in the order
@@ -78,6 +83,7 @@ def evaluate_detected(
         boxes,
         masks,
         max_detections=max_detections,
+        evaluator=evaluator,
         image_ids=[image_id for part in parts for image_id in part.image_ids],
     )
     return metrics, boxes, masks

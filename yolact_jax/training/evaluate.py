@@ -69,7 +69,10 @@ def evaluate_and_report(
         parts = [Detected(**part) for part in gathered]
         truth = coco_ground_truth(source)
         metrics, boxes, masks = evaluate_detected(
-            truth, parts, max_detections=config.eval.max_detections
+            truth,
+            parts,
+            max_detections=config.eval.max_detections,
+            evaluator=config.eval.evaluator,
         )
         write_results(output, boxes, masks)
         step = int(state.step)
