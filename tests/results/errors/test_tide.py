@@ -7,7 +7,14 @@ from tests.helpers.coco_scenes import BOXES, make_annotation, make_truth
 from tests.helpers.error_scenes import CATEGORIES, random_dataset, result
 from tests.results.errors.test_matches import evaluated
 from yolact_jax.results.errors import tide
+from yolact_jax.results.errors.matches import match
 from yolact_jax.results.errors.scenes import make_scenes
+
+
+def find_errors(truth, results, kind):
+    scenes = make_scenes(truth, results, kind)
+    return tide.find_errors(scenes, match(scenes, 3, max_detections=100))
+
 
 BIG = (20, 20, 150, 150)
 FAR = (0, 0, 14, 12)
@@ -22,9 +29,7 @@ def errors_of(boxes, found, kind="box"):
     )
     results = [result(box, score, category_id=c) for box, score, c in found]
     entries = [pair[("box", "mask").index(kind)] for pair in results]
-    return tide.find_errors(
-        make_scenes(truth, entries, kind), len(CATEGORIES), max_detections=100
-    )
+    return find_errors(truth, entries, kind)
 
 
 @pytest.mark.parametrize("kind", ["box", "mask"])
@@ -79,7 +84,7 @@ def test_detections_on_crowds_are_no_errors():
     crowd = make_annotation(BIG, crowd=1, category_id=7)
     truth = make_truth([crowd, make_annotation(FAR)], categories=CATEGORIES)
     boxes = [result(box, 0.9)[0] for box in (BIG, BOXES[1], FAR)]
-    errors = tide.find_errors(make_scenes(truth, boxes, "box"), 3, max_detections=100)
+    errors = find_errors(truth, boxes, "box")
     assert sorted(errors.kinds) == ["hit", "ignored", "ignored"]
     assert not errors.missed.any()
 
@@ -89,7 +94,7 @@ def test_detections_on_crowds_are_no_errors():
 def test_correcting_everything_gives_one_and_the_gains_add_up(seed, kind):
     truth, boxes, masks = random_dataset(seed)
     results = boxes if kind == "box" else masks
-    errors = tide.find_errors(make_scenes(truth, results, kind), 3, max_detections=100)
+    errors = find_errors(truth, results, kind)
     base = tide.precision_without(errors, ())
     theirs = evaluated(truth, results, kind).eval["precision"][0, ..., 0, 0]
     assert base == pytest.approx(theirs[theirs > -1].mean())

@@ -18,6 +18,7 @@ class Matches:
     Attributes:
       image: [N] int64, place of the image among the scenes.
       place: [N] int64, place of the detection among those of its scene.
+      rank: [N] int64, how many of its image and class have a better score.
       labels: [N] int64.
       scores: [N] float64.
       hit: [N, T] int64, number of the annotation that the detection finds, or -1.
@@ -32,6 +33,7 @@ class Matches:
 
     image: np.ndarray
     place: np.ndarray
+    rank: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
     hit: np.ndarray
@@ -84,37 +86,33 @@ def _join(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _match_image(number: int, offset: int, scene: Scene, most: int, thresholds):
-    kept, hits, ignored = [], [], []
-    for label in np.unique(scene.labels):
-        found = np.flatnonzero(scene.labels == label)
-        found = found[np.argsort(-scene.scores[found], kind="stable")][:most]
-        truths = np.flatnonzero(scene.truth_labels == label)
-        truths = truths[np.argsort(scene.crowd[truths], kind="stable")]
-        crowd = scene.crowd[truths].astype(bool)
-        chosen = _greedy(scene.overlaps[np.ix_(found, truths)], crowd, thresholds)
-        known = chosen >= 0
-        places = np.append(truths, -1)
-        hits.append(np.where(known, places[chosen] + offset, -1))
-        ignored.append(known & np.append(crowd, False)[chosen])
-        kept.append(found)
-    order = np.concatenate([np.zeros(0, np.int64), *kept])
-    shape = np.zeros((0, len(thresholds)), np.int64)
-    hit, skip = np.concatenate([shape, *hits]), np.concatenate([shape > 0, *ignored])
-    return (
-        np.full(len(order), number),
-        order,
-        scene.labels[order].astype(np.int64),
-        scene.scores[order],
-        np.where(skip, -1, hit),
-        skip,
-    )
+    order = np.argsort(-scene.scores, kind="stable")
+    rank = _rank_in_class(scene.labels[order])
+    order, rank = order[rank < most], rank[rank < most]
+    same = scene.labels[order][:, None] == scene.truth_labels[None]
+    crowd = scene.crowd.astype(bool)
+    overlaps = np.where(same, scene.overlaps[order], -1.0)
+    chosen = _greedy(overlaps, crowd, thresholds)
+    ignored = (chosen >= 0) & np.append(crowd, False)[chosen]
+    hit = np.where((chosen >= 0) & ~ignored, chosen + offset, -1)
+    image, labels = np.full(len(order), number), scene.labels[order].astype(np.int64)
+    return image, order, rank, labels, scene.scores[order], hit, ignored
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """How many of the same label are before each, [n] int64."""
+    order = np.argsort(labels, kind="stable")
+    _, first, place = np.unique(labels[order], return_index=True, return_inverse=True)
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - first[place]
+    return rank
 
 
 def _greedy(overlaps: np.ndarray, crowd: np.ndarray, thresholds) -> np.ndarray:
     """[d, T] int64, column of the object that each detection takes, or -1.
 
     An object is taken once, a crowd often, and only by what finds no object; of equal
-    overlaps the last wins.
+    overlaps the last wins.  A negative overlap never counts.
     """
     count, num_truths = overlaps.shape
     chosen = np.full((count, len(thresholds)), -1)

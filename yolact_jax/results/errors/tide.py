@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from yolact_jax.results.errors import precision
-from yolact_jax.results.errors.matches import Matches, match
+from yolact_jax.results.errors.matches import Matches
 from yolact_jax.results.errors.scenes import Scene, each_with_offset
 
 KINDS = (
@@ -26,7 +26,7 @@ class Errors:
     """The kind of every detection, and the objects that nothing comes near.
 
     Attributes:
-      matches: at `FOREGROUND_IOU`.
+      matches: `FOREGROUND_IOU` is their first threshold.
       kinds: [N] str, one of `KINDS` but "missed", or `HIT`, or `IGNORED`.
       target: [N] int64, the annotation that a wrong class or place is corrected to,
         or -1.
@@ -39,16 +39,13 @@ class Errors:
     missed: np.ndarray
 
 
-def find_errors(
-    scenes: Sequence[Scene], num_classes: int, *, max_detections: int
-) -> Errors:
-    """Says of each detection whether it is right, or what is wrong with it."""
-    matches = match(
-        scenes,
-        num_classes,
-        max_detections=max_detections,
-        thresholds=np.array([FOREGROUND_IOU]),
-    )
+def find_errors(scenes: Sequence[Scene], matches: Matches) -> Errors:
+    """Says of each detection whether it is right, or what is wrong with it.
+
+    Args:
+      scenes: from `make_scenes`.
+      matches: of these scenes, `FOREGROUND_IOU` as the first threshold.
+    """
     num = len(matches.image)
     kinds, target = np.full(num, HIT, "<U16"), np.full(num, -1)
     starts = np.searchsorted(matches.image, np.arange(len(scenes) + 1))

@@ -51,32 +51,32 @@ class Evaluated:
     @functools.cached_property
     def matches(self) -> dict[Kind, Matches]:
         """Which detection finds which object, by kind."""
-        return {kind: self._match(kind, self.max_detections) for kind in KINDS}
-
-    def _match(self, kind: Kind, most: int) -> Matches:
-        return match(self.scenes[kind], len(self.names), max_detections=most)
+        limit = {"max_detections": self.max_detections}
+        return {k: match(self.scenes[k], len(self.names), **limit) for k in KINDS}
 
     @functools.cached_property
     def errors(self) -> dict[Kind, tide.Errors]:
         """What is wrong with each detection, by kind."""
-        limit = {"max_detections": self.max_detections}
-        return {
-            kind: tide.find_errors(self.scenes[kind], len(self.names), **limit)
-            for kind in KINDS
-        }
+        return {k: tide.find_errors(self.scenes[k], self.matches[k]) for k in KINDS}
 
     def recalls(self, kind: Kind) -> dict[str, float]:
         """COCO's average recall with at most 1, 10 and 100 detections, all sizes."""
         limits = sorted({min(n, self.max_detections) for n in _RECALL_LIMITS})
-        return {f"AR{n}": average_recall(self._match(kind, n)) for n in limits}
+        return {f"AR{n}": average_recall(self.matches[kind], n) for n in limits}
 
 
-def average_recall(matches: Matches) -> float:
-    """Share of objects found, a mean over classes and thresholds, in [0, 1]."""
+def average_recall(matches: Matches, most: int) -> float:
+    """Share of objects found, a mean over classes and thresholds, in [0, 1].
+
+    Args:
+      matches: of all images.
+      most: detections that count, per image and class, the best of them.
+    """
     shares = []
-    for label, _, truths in precision.class_rows(matches):
+    for _, rows, truths in precision.class_rows(matches):
         if len(truths):
-            hits = matches.hit[matches.labels == label] >= 0
+            # What comes later changes nothing for what is before.
+            hits = matches.hit[rows[matches.rank[rows] < most]] >= 0
             shares.append(hits.sum(axis=0) / len(truths))
     return float(np.mean(shares)) if shares else float("nan")
 
