@@ -86,6 +86,11 @@ def test_no_detections_give_zero_and_absent_sizes_nan():
     assert math.isnan(metrics["box_APl"])
 
 
+def test_no_classes_give_nan():
+    metrics = coco_ap_lib.evaluate_coco(make_truth([], categories=()), [], [])
+    assert all(math.isnan(value) for value in metrics.values())
+
+
 def test_no_ground_truth_gives_nan():
     metrics = evaluate(make_truth([]), [(1, make_instances(BOXES, [0.9, 0.8, 0.7]))])
     assert all(math.isnan(value) for value in metrics.values())

@@ -71,9 +71,10 @@ def evaluate_coco(
     names = [truth.cats[i].get("name", str(i)) for i in sorted(truth.cats)]
     metrics = {}
     for kind, results in (("mask", mask_results), ("box", box_results)):
-        indexed = _index_results(results, truth, kind)
-        measured = make_evaluator(truth, indexed, _IOU_TYPES[kind])
-        precision = _precision(measured, image_ids, max_detections)
+        _check_results(results, truth, kind)
+        precision = _precision(
+            truth, results, kind, image_ids, max_detections, make_evaluator
+        )
         metrics |= _summary(precision, kind)
         if per_class:
             for k, name in enumerate(names):
@@ -120,16 +121,20 @@ def _index_ground_truth(ground_truth: dict) -> COCO:
     return _index(ground_truth["images"], ground_truth["categories"], annotations)
 
 
+def _check_results(results: Sequence[dict], truth: COCO, kind: str) -> None:
+    for number, result in enumerate(results):
+        for field, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
+            if result[field] not in known:
+                raise ValueError(
+                    f"{field} {result[field]} of {kind} result {number} is not in "
+                    f"ground_truth, which has {len(known)} others."
+                )
+
+
 def _index_results(results: Sequence[dict], truth: COCO, kind: str) -> COCO:
     """Indexes a copy of the results; unlike COCO.loadRes, accepts an empty list."""
     annotations = []
     for number, result in enumerate(results, start=1):
-        for field, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
-            if result[field] not in known:
-                raise ValueError(
-                    f"{field} {result[field]} of {kind} result {number - 1} is not in "
-                    f"ground_truth, which has {len(known)} others."
-                )
         area = (
             float(coco_mask.area(result["segmentation"]))
             if kind == "mask"
@@ -160,15 +165,39 @@ def _check_image_ids(image_ids: Sequence[int], truth: COCO) -> None:
         )
 
 
-def _precision(evaluator: Any, image_ids: list[int], most: int) -> np.ndarray:
-    """Interpolated precision, -1 where there is no ground truth."""
-    evaluator.params.imgIds = image_ids
-    # COCOeval.summarize is not used: it knows no limit but 100.
-    evaluator.params.maxDets = [most]
-    with _silence():
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return evaluator.eval["precision"][..., 0]
+def _precision(
+    truth: COCO,
+    results: Sequence[dict],
+    kind: str,
+    image_ids: list[int],
+    most: int,
+    make_evaluator: Callable[[COCO, COCO, Any], Any],
+) -> np.ndarray:
+    """Interpolated precision, -1 where there is no ground truth.
+
+    One class after the other: pycocotools keeps kilobytes for each of class, image and
+    size, and copies all that it is given.
+    """
+    of_class: dict[int, list[dict]] = {category: [] for category in sorted(truth.cats)}
+    for result in results:
+        of_class[result["category_id"]].append(result)
+    parts = []
+    for category, some in of_class.items():
+        annotations = [
+            a for a in truth.dataset["annotations"] if a["category_id"] == category
+        ]
+        part = _index(truth.dataset["images"], [truth.cats[category]], annotations)
+        found = _index_results(some, part, kind)
+        evaluator = make_evaluator(part, found, _IOU_TYPES[kind])
+        evaluator.params.imgIds = image_ids
+        # COCOeval.summarize is not used: it knows no limit but 100.
+        evaluator.params.maxDets = [most]
+        with _silence():
+            evaluator.evaluate()
+            evaluator.accumulate()
+        parts.append(evaluator.eval["precision"][..., 0])
+    none = np.zeros((10, 101, 0, len(_AREA_SUFFIXES)))  # There may be no class at all.
+    return np.concatenate([none, *parts], axis=2)
 
 
 def _evaluator(name: str) -> Callable[[COCO, COCO, Any], Any]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from yolact_jax.files import read_json, write_json
+from yolact_jax.files import read_json, write_json_list
 from yolact_jax.results.instances import Instances
 
 
@@ -99,7 +99,7 @@ def write_results(
     """
     paths = _paths(directory)
     for path, results in zip(paths, (box_results, mask_results), strict=True):
-        write_json(path, list(results))
+        write_json_list(path, results)
     return paths
 
 

@@ -2,8 +2,7 @@
 
 import csv
 import dataclasses
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,18 @@ from yolact_jax.results.report.numbers import Evaluated
 Row = Mapping[str, Any]
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Writes rows with the same keys; a file without rows is empty."""
-    text = io.StringIO(newline="")
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = None
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({k: _cell(v) for k, v in row.items()})
 
 
 def _cell(value: Any) -> Any:
@@ -134,7 +136,7 @@ class Table:
     """
 
     name: str
-    rows: Sequence[Row]
+    rows: Iterable[Row]
 
 
 def all_tables(evaluated: Evaluated, numbers: Mapping[str, Any]) -> list[Table]:
@@ -143,7 +145,7 @@ def all_tables(evaluated: Evaluated, numbers: Mapping[str, Any]) -> list[Table]:
         Table("metrics.csv", metric_rows(numbers)),
         Table("classes.csv", numbers["classes"]),
         Table("images.csv", image_rows(evaluated)),
-        Table("detections.csv", list(detection_rows(evaluated))),
+        Table("detections.csv", detection_rows(evaluated)),
         Table("errors.csv", error_rows(numbers)),
         Table("precision_recall.csv", curve_rows(numbers)),
         Table("confusion.csv", confusion_rows(numbers)),
