@@ -110,6 +110,18 @@ def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path):
     assert main(["report", "--workdir", str(other)]) == 1
 
 
+def test_inspect_lists_every_object(run, tmp_path):
+    config, workdir, _ = run
+    output = ["--output", str(tmp_path)]
+    assert main(["inspect", "--workdir", str(workdir), *output]) == 0
+    table = (tmp_path / "inspect" / "losses_objects.csv").read_text().splitlines()
+    source = build.make_dataset(config).source("train")
+    assert len(table) - 1 == source.num_objects.sum()
+    losses = [float(line.split(",")[3]) for line in table[1:]]
+    assert losses == sorted(losses, reverse=True)
+    assert min(losses) > 0
+
+
 QUICK = ("cluster", "matrix", "soft")
 
 

@@ -177,7 +177,7 @@ def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
                 "width": example.width,
             }
         )
-        annotation_entries += _annotation_entries(example, source.category_ids)
+        annotation_entries += annotation_entries(example, source.category_ids)
     categories = [
         {"id": category_id, "name": name}
         for category_id, name in zip(
@@ -191,10 +191,15 @@ def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _annotation_entries(
+def annotation_entries(
     example: Example, category_ids: tuple[int, ...]
 ) -> list[dict[str, Any]]:
-    """Annotation entries of one image."""
+    """Annotation entries of one image, as in the json file.
+
+    Args:
+      example: the image.
+      category_ids: id of each label in the json file.
+    """
     annotations: Annotations = example.annotations
     segmentations = _segmentation_entries(annotations.segmentations)
     return [

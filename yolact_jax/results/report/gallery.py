@@ -144,15 +144,34 @@ def _picture(
 ) -> bytes:
     """JPEG of a detected mask and the objects around it, or of a missed object."""
     image = read_image(image_id)
-    window = _window(mask)
     truths = [
         coco_mask.decode(truth_rle(a, mask.shape[:2])).astype(bool)
         for a in _entries(evaluated, "annotations", image_id)
     ]
     # A missed object stands alone, and nothing beside it.
     halves = ([mask], truths) if found else ([], [mask])
-    drawn = [_drawn(image[window], [m[window] for m in masks]) for masks in halves]
-    return encode_picture(image_grid(drawn, 2, margin=4), ".jpg")
+    return cut_out(image, mask, *halves)
+
+
+def cut_out(
+    image: np.ndarray,
+    around: np.ndarray,
+    left: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+) -> bytes:
+    """Draws the part of an image around a mask twice, with masks; JPEG.
+
+    Args:
+      image: [height, width, 3] uint8 RGB.
+      around: [height, width] bool.
+      left: masks of the left picture, [height, width] bool each.
+      right: masks of the right picture.
+    """
+    window = _window(around)
+    halves = [
+        _drawn(image[window], [m[window] for m in half]) for half in (left, right)
+    ]
+    return encode_picture(image_grid(halves, 2, margin=4), ".jpg")
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:

@@ -80,6 +80,12 @@ def section(title: str, *parts: Any, anchor: str = "") -> Markup:
     return fill(template, anchor=anchor, title=title, parts=join(parts))
 
 
+def figure(content: Any, caption: str) -> Markup:
+    """A picture with a caption."""
+    template = "<figure>$content<figcaption>$caption</figcaption></figure>"
+    return fill(template, content=content, caption=caption)
+
+
 def paragraph(text: str) -> Markup:
     """A paragraph of text."""
     return fill("<p>$text</p>", text=text)

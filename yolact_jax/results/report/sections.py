@@ -191,10 +191,8 @@ def gallery(exhibits: Sequence[Exhibit]) -> html.Markup:
     ]
     for kind in EXHIBITED:
         figures = [
-            html.fill(
-                "<figure>$picture<figcaption>$caption</figcaption></figure>",
-                picture=html.picture(e.jpeg, e.caption, kind="jpeg", css="cut"),
-                caption=e.caption,
+            html.figure(
+                html.picture(e.jpeg, e.caption, kind="jpeg", css="cut"), e.caption
             )
             for e in exhibits
             if e.kind == kind

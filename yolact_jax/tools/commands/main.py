@@ -14,6 +14,7 @@ NAMES = (
     "train",
     "evaluate",
     "report",
+    "inspect",
     "predict",
     "export",
     "convert",
