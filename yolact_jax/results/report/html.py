@@ -97,11 +97,20 @@ def folded(title: str, *parts: Any) -> Markup:
     return fill(template, title=title, parts=join(parts))
 
 
-def page(title: str, body: Any) -> str:
-    """A whole page, with its style and script, that needs no other file."""
-    template = string.Template(_PAGE)
-    return template.substitute(
-        title=escape(title), body=escape(body), style=_STYLE, script=_SCRIPT
+def page(title: str, body: Any, *, style: str = "", script: str | None = None) -> str:
+    """A whole page that needs no other file.
+
+    Args:
+      title: of the page.
+      body: its content.
+      style: more rules of style.
+      script: instead of the one that sorts tables.
+    """
+    return string.Template(_PAGE).substitute(
+        title=escape(title),
+        body=escape(body),
+        style=_STYLE + style,
+        script=_SCRIPT if script is None else script,
     )
 
 

@@ -6,17 +6,27 @@
 Draws every image with its masks into the output folder, and writes all detections to
 detections.json there, in COCO annotation format with scores.  Images that cannot be
 read are skipped and named; the exit status is then 1.
+
+    yolact-jax predict --workdir runs/shapes --source photo.jpg --explore page.html
+
+writes one page instead, in which one picks a detection, moves its coefficients and
+watches the mask, and sees what NMS dropped.
 """
 
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from yolact_jax import build
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
-from yolact_jax.data.images import MAX_PIXELS
+from yolact_jax.data.images import MAX_PIXELS, read_image
+from yolact_jax.results.explore.page import explorer_page
+from yolact_jax.results.explore.suppressed import find_suppressed
 from yolact_jax.results.files import predict_files
+from yolact_jax.results.report.write import write_page
 from yolact_jax.tools.commands import model_flags
-from yolact_jax.zoo.load import Loaded, make_predictor
+from yolact_jax.zoo.load import Loaded, make_predictor, require_fit
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -45,6 +55,9 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "explore", None, "A page for one image instead.", flag_values=values
+    )
 
 
 def run(values: Any) -> None:
@@ -52,6 +65,9 @@ def run(values: Any) -> None:
     if values.source is None:
         raise ValueError("--source is missing: an image, or a folder of images.")
     keep_compiled_programs()
+    if values.explore is not None:
+        _explore(values)
+        return
     problems = predict_files(
         make_predictor(Loaded(*model_flags.load(values))),
         values.source,
@@ -62,6 +78,39 @@ def run(values: Any) -> None:
     )
     if problems:
         raise Ended(f"skipped {len(problems)} images: " + " ".join(problems))
+
+
+def _explore(values: Any) -> None:
+    """Writes the page of one image, and prints where."""
+    page = Path(values.explore)
+    if page.exists() and not values.overwrite:
+        raise ValueError(f"--explore {page} exists; give another name or --overwrite.")
+    if page.suffix not in (".html", ".htm"):
+        raise ValueError(f"--explore {page} must end in .html.")
+    image = read_image(values.source, max_pixels=values.max_pixels)
+    model, variables, _ = model_flags.load(values)
+    require_fit(model, variables)
+    inspector = build.make_inspector(model.config, variables, len(model.class_names))
+    detections, predictions = inspector(image)
+    options, suppressed = model.config.eval, []
+    if options.nms == "fast" and not options.class_agnostic:
+        suppressed = find_suppressed(
+            predictions,
+            inspector.anchors_cxcywh,
+            score_threshold=options.candidate_threshold,
+            iou_threshold=options.iou_threshold,
+            top_k=options.top_k,
+        )
+    content = explorer_page(
+        image,
+        detections,
+        predictions,
+        model.class_names,
+        suppressed,
+        score_threshold=values.score_threshold,
+    )
+    write_page(page, content)
+    print(page)
 
 
 COMMAND = Command("predict", __doc__, define_flags, run, model_flags.find_config)
