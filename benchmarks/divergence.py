@@ -9,6 +9,7 @@ runs that are in it already are left out, so the same command goes on after an
 interruption.  One process at a time.
 """
 
+import argparse
 import csv
 import itertools
 import sys
@@ -17,27 +18,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import recipe_nuclei as recipe
 from benchmarks.timing import device_name
 from yolact_jax.cli import start_logging
-
-_GOLDEN = flags.DEFINE_string("golden", None, "Folder with init.pth.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Folder of nuclei.", required=True)
-_RECORDS = flags.DEFINE_string("records", "data/records", "Folder of records.")
-_SEEDS = flags.DEFINE_list("seeds", [str(seed) for seed in range(10)], "Seeds.")
-_VARIANTS = flags.DEFINE_list("variants", None, "Some of the variants; all by default.")
-_STEPS = flags.DEFINE_integer("steps", 150, "Updates of each run.")
-_RESULTS = flags.DEFINE_string(
-    "results", str(Path(__file__).parent / "results"), "Folder of results."
-)
+from yolact_jax.config import Config
 
 VARIANTS = {
     "as published": {},
     "center masks": {"data.mask_target": "center"},
+    "colors not clipped": {"augment.clip_colors": False},
     "no winograd": {"model.winograd": "no"},
     "divisor of 1 cell": {"loss.min_mask_cells": 1.0},
     "divisor of 4 cells": {"loss.min_mask_cells": 4.0},
@@ -87,12 +79,10 @@ def judge(losses: list[dict[str, float]], num_steps: int) -> dict[str, object]:
     }
 
 
-def run(variant: str, seed: int, num_steps: int) -> dict[str, object]:
+def run(config: Config, init_weights: Path, num_steps: int) -> dict[str, object]:
     """Trains once; stops early after ten updates in a row that were not finite."""
-    config = recipe.make_config(Path(_DATA.value), Path(_RECORDS.value), seed)
-    config = config.replace(VARIANTS[variant])
     started, losses, bad = time.perf_counter(), [], 0
-    steps = recipe.train(config, Path(_GOLDEN.value) / "init.pth")
+    steps = recipe.train(config, init_weights)
     for values in itertools.islice(steps, num_steps):
         losses.append(values)
         bad = bad + 1 if values["train/skipped"] else 0
@@ -123,23 +113,42 @@ def append(file: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def main(_) -> None:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    results = Path(__file__).parent / "results"
+    parser.add_argument("--golden", type=Path, required=True, help="has init.pth")
+    parser.add_argument("--data", type=Path, required=True, help="folder of nuclei")
+    parser.add_argument("--records", type=Path, default=Path("data/records"))
+    parser.add_argument("--seeds", default="0,1,2,3,4,5,6,7,8,9")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--steps", type=int, default=150, help="updates of each run")
+    parser.add_argument("--results", type=Path, default=results)
+    options = parser.parse_args(arguments)
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    options.variants = options.variants.split(",")
+    for name in options.variants:
+        if name not in VARIANTS:
+            parser.error(f"there is no variant {name!r}, only {', '.join(VARIANTS)}.")
+    return options
+
+
+def main() -> None:
     """Runs what is missing, seed by seed, and prints each row."""
+    options = parse()
     start_logging()
-    variants = _VARIANTS.value or list(VARIANTS)
-    unknown = sorted(set(variants) - set(VARIANTS))
-    if unknown:
-        sys.exit(f"--variants {unknown[0]}: there are only {', '.join(VARIANTS)}.")
     name = f"divergence-{device_name()}-jax{jax.__version__}.csv"
-    file = Path(_RESULTS.value) / name
-    for seed, variant in itertools.product(_SEEDS.value, variants):
-        key = {"variant": variant, "seed": seed, "num_steps": str(_STEPS.value)}
+    file = options.results / name
+    for seed, variant in itertools.product(options.seeds, options.variants):
+        key = {"variant": variant, "seed": str(seed), "num_steps": str(options.steps)}
         if tuple(key.values()) not in done(file):
-            row = key | run(variant, int(seed), _STEPS.value)
+            config = recipe.make_config(options.data, options.records, seed)
+            config = config.replace(VARIANTS[variant])
+            row = key | run(config, options.golden / "init.pth", options.steps)
             append(file, row)
             print(row, flush=True)
     print(file)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -88,7 +88,7 @@ def ellipses(generator: np.random.Generator, count: int) -> PackedMasks:
         cv2.ellipse(mask, center, side.tolist(), angle, 0, 360, 1, -1)
         if mask.any():
             parts.append(np.packbits(mask, axis=-1))
-    return PackedMasks(np.array(parts), WIDTH)
+    return PackedMasks.of_rows(np.array(parts), WIDTH)
 
 
 def chosen(pool: PackedMasks, number: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +128,9 @@ def unpacked_codes(pool: PackedMasks, options: argparse.Namespace) -> None:
 
 def ground_truth(pool: PackedMasks, options: argparse.Namespace) -> dict:
     """A COCO annotation dictionary with some objects in each image."""
-    codes, boxes = rle.encode_packed(pool.rows, pool.width), boxes_of(pool)
+    boxes = boxes_of(pool)
+    zeros = np.zeros(len(pool), np.float32)
+    codes = Instances(boxes, zeros, zeros.astype(int), pool).rles()
     areas = [int(mask.sum()) for mask in pool]
     images, annotations = [], []
     for number in range(options.images):

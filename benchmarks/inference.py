@@ -25,6 +25,7 @@ from benchmarks.real_models import NUM_CLASSES, forward_gflops, load_config
 from yolact_jax import build
 from yolact_jax.inference.detect import detect, full_size_masks
 from yolact_jax.inference.engine import make_predict_fn, prepare_variables
+from yolact_jax.inference.options import Choices
 from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.normalize import normalize_images
@@ -116,8 +117,12 @@ def measure_whole(subject: Subject, batch_size: int, threshold: jax.Array) -> di
         subject.variables,
         jnp.tile(subject.canvas(), (batch_size, 1, 1, 1)),
         jnp.tile(jnp.array([_IMAGE_SIZE]), (batch_size, 1)),
-        threshold,
-        jnp.float32(0.5),
+        Choices(
+            score_thresholds=jnp.zeros(NUM_CLASSES),
+            mask_margin=jnp.float32(0),
+            candidate_threshold=threshold,
+            iou_threshold=jnp.float32(0.5),
+        ),
     )
     gflops = forward_gflops(subject.config, batch_size)
     return measure(subject, "whole", batch_size, gflops, predict, *arguments)

@@ -8,18 +8,24 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.clips import read_clip, write_clip
 from tests.helpers.runs import rows, tiny_config
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.files import predict_files
+from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.run import checkpoint
 from yolact_jax.tools.commands.main import main
+from yolact_jax.tools.doctor.examine import diagnose
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.loop import train
 from yolact_jax.training.session import load_state
 from yolact_jax.zoo.load import load as load_model
 from yolact_jax.zoo.specs import spec
+
+SPLITS = ("train", "validation")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,39 @@ def test_training_leaves_checkpoints_metrics_and_pictures(run):
         assert isinstance(json.loads((workdir / name).read_text()), list)
     with checkpoint.open_manager(workdir) as manager:
         assert sorted(manager.all_steps()) == [2, 4]
+
+
+def test_predictions_are_labels_to_train_on(run, tmp_path):
+    config, workdir, _ = run
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(images / f"{number}.png"), pixels)
+    predict_files(
+        load_model(workdir),
+        images,
+        tmp_path / "out",
+        options=PredictOptions(score_threshold=0),
+        take_away=TakeAway(segmentation="polygons", connected=True, disjoint=True),
+    )
+    files = {
+        "annotations": str(tmp_path / "out/detections.json"),
+        "images": str(images),
+    }
+    config = config.replace(
+        {f"data.{split}_{k}": v for split in SPLITS for k, v in files.items()}
+        | {"data.dataset": "coco", "data.records_dir": str(tmp_path / "records")}
+        | {"train.num_steps": 1, "eval.max_images": 1, "eval.sample_images": 0}
+    )
+    problems = [found.text for found in diagnose(config) if found.level == "problem"]
+    # Both splits are the same images here.
+    assert all("validation" in text and "train" in text for text in problems), problems
+    trained = build.make_dataset(config)
+    assert trained.class_names == load_model(workdir).class_names
+    assert sum(trained.source("train").num_objects) > 4
+    assert int(train(config, tmp_path / "run").step) == 1
 
 
 def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path):
@@ -169,7 +208,7 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
         cv2.imwrite(str(source / name), image)
     (source / "broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:500])
     output = tmp_path / "out"
-    arguments = {"score_threshold": 0.0}
+    arguments = {"options": PredictOptions(score_threshold=0.0)}
     problems = predict_files(predictor, source, output, **arguments)
     assert len(problems) == 1
     assert "broken.jpg" in problems[0]
@@ -194,6 +233,28 @@ def test_predict_draws_pictures_and_skips_what_it_cannot_read(run, tmp_path):
     with pytest.raises(ValueError, match="has no image"):
         predict_files(predictor, empty, tmp_path / "out2", **arguments)
     assert not (tmp_path / "out2").exists()
+
+
+def test_predict_follows_objects_through_a_video_in_tiles(run, tmp_path):
+    for package in ("av", "trackers"):
+        pytest.importorskip(package)
+    predictor = load_model(run[1])
+    scenes = np.random.default_rng(0).integers(0, 255, (1, 50, 70, 3), np.uint8)
+    clip = write_clip(tmp_path / "a.mp4", scenes.repeat(6, axis=0))
+    options = PredictOptions(score_threshold=0.0, tile=40, overlap=0.25)
+    problems = predict_files(
+        predictor, clip, tmp_path / "out", with_tracks=True, options=options
+    )
+    assert problems == []
+    frames, _, _ = read_clip(tmp_path / "out" / "a.mp4")
+    assert frames.shape == (6, 50, 70, 3)
+    content = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [image["frame_id"] for image in content["images"]] == list(range(6))
+    assert content["annotations"]
+    for annotation in content["annotations"]:
+        assert annotation["segmentation"]["size"] == [50, 70]
+    with pytest.raises(ValueError, match="`tile` is 1 pixels, smaller than"):
+        predictor.predict(scenes[0], tile=1)
 
 
 def test_missing_coco_is_explained_before_anything_is_written(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,7 +113,8 @@ def in_words(error: Exception) -> str:
         return "the input is nested too deeply."
     if isinstance(error, RuntimeError):
         return " ".join(str(error).split())[:400]
-    return str(error)
+    # The words of other libraries repeat a value whole, however long.
+    return re.sub(r"\S{300,}", lambda word: f"{word.group()[:100]}...", str(error))
 
 
 def parse(command: Command, arguments: Sequence[str]) -> Any:

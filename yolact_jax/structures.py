@@ -19,10 +19,15 @@ label ``c`` is channel ``c + 1``.  A boolean ``valid`` marks what is not padding
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import flax.struct
 import jax
 import numpy as np
+
+_SMALL_MASK_BYTES = (
+    2**16
+)  # up to about 700 x 700 pixels; looking for a window is slower
 
 # On a device or on the host.
 Array = jax.Array | np.ndarray
@@ -33,7 +38,7 @@ class Batch:
     """Padded images and ground truth, as the training step receives them.
 
     Attributes:
-      images: [B, H, W, 3] uint8, RGB.
+      images: [B, H, W, 3] uint8 RGB, or int16 with colors beyond 0..255.
       boxes: [B, G, 4] float32.
       labels: [B, G] int32.
       masks: [B, G, Hp, Wp] uint8, 0 or 1, at prototype resolution.
@@ -101,44 +106,90 @@ class Detections:
     mask_scores: jax.Array | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class PackedMasks:
-    """Masks of one image on the host, eight pixels a byte.
+class Window(NamedTuple):
+    """A part of a mask that has all of its pixels.
 
     Attributes:
-      rows: [n, height, ceil(width / 8)] uint8, each row from `numpy.packbits`.
-      width: of the image, pixels.
+      top: first row.
+      left: first column, a multiple of 8.
+      rows: [h, n] uint8, eight pixels a byte, from `numpy.packbits`.
     """
 
+    top: int
+    left: int
     rows: np.ndarray
-    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedMasks:
+    """Masks of one image on the host, which take as much memory as the objects need.
+
+    Attributes:
+      size: height and width of the image, pixels.
+      windows: one for each mask.
+    """
+
+    size: tuple[int, int]
+    windows: tuple[Window, ...]
 
     @classmethod
     def pack(cls, masks: np.ndarray) -> "PackedMasks":
         """Packs [n, height, width] bool masks."""
-        return cls(np.packbits(masks, axis=-1), masks.shape[-1])
+        return cls.of_rows(np.packbits(masks, axis=-1), masks.shape[-1])
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image, pixels."""
-        return self.rows.shape[1], self.width
+    @classmethod
+    def of_rows(cls, rows: np.ndarray, width: int) -> "PackedMasks":
+        """Takes [n, height, ceil(width / 8)] uint8 packed rows, which are copied."""
+        return cls((rows.shape[1], width), tuple(map(_window, rows)))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.windows)
+
+    def __add__(self, other: "PackedMasks") -> "PackedMasks":
+        return PackedMasks(self.size, self.windows + other.windows)
 
     def __getitem__(self, index) -> "PackedMasks":
-        return PackedMasks(self.rows[index], self.width)
+        """Selects as NumPy does: by slice, mask or numbers."""
+        chosen = np.arange(len(self))[index]
+        return PackedMasks(self.size, tuple(self.windows[i] for i in chosen))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Unpacks one [height, width] bool mask after the other."""
-        return (_unpacked(rows, self.width) for rows in self.rows)
+        return (
+            self._unpack_into(np.zeros(self.size, bool), window)
+            for window in self.windows
+        )
 
     def unpack(self) -> np.ndarray:
         """Unpacks all to [n, height, width] bool."""
-        return _unpacked(self.rows, self.width)
+        masks = np.zeros((len(self), *self.size), bool)
+        for window, mask in zip(self.windows, masks, strict=True):
+            self._unpack_into(mask, window)
+        return masks
+
+    def parts(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Unpacks one window after the other: first row and column, [h, w] bool."""
+        return (self._part(window) for window in self.windows)
+
+    def _part(self, window: Window) -> tuple[int, int, np.ndarray]:
+        top, left, rows = window
+        width = min(8 * rows.shape[1], self.size[1] - left)
+        if not rows.size:  # `unpackbits` refuses an axis without elements.
+            return top, left, np.zeros((len(rows), width), bool)
+        return top, left, np.unpackbits(rows, axis=-1, count=width).view(bool)
+
+    def _unpack_into(self, mask: np.ndarray, window: Window) -> np.ndarray:
+        top, left, part = self._part(window)
+        mask[top : top + len(part), left : left + part.shape[1]] = part
+        return mask
 
 
-def _unpacked(rows: np.ndarray, width: int) -> np.ndarray:
-    if not rows.size:  # `unpackbits` refuses an axis without elements.
-        return np.zeros((*rows.shape[:-1], width), bool)
-    return np.unpackbits(rows, axis=-1, count=width).view(bool)
+def _window(rows: np.ndarray) -> Window:
+    """Copies the part of a packed mask that is not 0."""
+    if rows.nbytes < _SMALL_MASK_BYTES:
+        return Window(0, 0, rows.copy())
+    y, x = (np.flatnonzero(rows.any(axis=axis)) for axis in (1, 0))
+    if not len(y):
+        return Window(0, 0, rows[:0, :0].copy())
+    top, left = int(y[0]), int(x[0])
+    return Window(top, 8 * left, rows[top : y[-1] + 1, left : x[-1] + 1].copy())

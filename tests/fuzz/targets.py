@@ -1,7 +1,7 @@
 """What takes files and words from outside: each target makes one input and uses it.
 
-A target raises `ValueError` or `OSError` to refuse an input, in sentences.  Anything else
-that it raises is a fault, `AssertionError` for what was accepted but is not right.
+A target raises `ValueError` or `OSError` to refuse an input, in sentences.  Anything
+else that it raises is a fault, `AssertionError` for what was accepted but is not right.
 """
 
 import contextlib

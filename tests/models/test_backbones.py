@@ -22,14 +22,17 @@ def shapes_of(backbone, size):
 
 
 @pytest.mark.parametrize(
-    ("make", "channels"),
-    [(resnet.ResNet50, (512, 1024, 2048)), (darknet.DarkNet53, (256, 512, 1024))],
+    ("backbone", "channels"),
+    [
+        (resnet.ResNet50(64, 0), (512, 1024, 2048)),
+        (darknet.DarkNet53(64), (256, 512, 1024)),
+    ],
 )
 @pytest.mark.parametrize(
     ("size", "sides"), [(550, (69, 35, 18)), (400, (50, 25, 13)), (700, (88, 44, 22))]
 )
-def test_maps_have_the_published_sizes(make, channels, size, sides):
-    maps, _ = shapes_of(make(), size)
+def test_maps_have_the_published_sizes(backbone, channels, size, sides):
+    maps, _ = shapes_of(backbone, size)
     assert [m.shape for m in maps] == [
         (2, side, side, count) for side, count in zip(sides, channels, strict=True)
     ]
@@ -48,7 +51,7 @@ def test_maps_have_the_published_sizes(make, channels, size, sides):
     ],
 )
 def test_deformable_blocks_are_where_the_original_has_them(make, interval, blocks):
-    _, variables = shapes_of(make(deformable_interval=interval), 64)
+    _, variables = shapes_of(make(64, interval), 64)
     paths = flatten_dict(variables["params"], sep="/")
     found = {path.split("/")[0] for path in paths if "conv_offset_mask" in path}
     expected = {f"layer{stage}_{i}" for stage in blocks for i in blocks[stage]}

@@ -172,7 +172,15 @@ def test_jit_and_vmap_change_nothing():
         assert_jit_and_vmap_agree(function, *arrays, rtol=1e-5, atol=1e-6)
 
 
-ENLARGERS = [mask_ops.enlarge_in_steps, mask_ops.enlarge_at_once]
+ENLARGERS = [mask_ops.enlarge_in_tiles, mask_ops.enlarge_at_once]
+
+
+def enlarged(enlarge, masks, size, canvas):
+    """Writes masks behind an empty slot."""
+    empty = jnp.zeros((len(masks) + 1, canvas[0], -(-canvas[1] // 8)), jnp.uint8)
+    packed = jax.jit(enlarge)(empty, 1, masks, jnp.array(size))
+    assert not packed[0].any()
+    return np.asarray(packed)[1:]
 
 
 @pytest.mark.parametrize("enlarge", ENLARGERS)
@@ -182,20 +190,25 @@ ENLARGERS = [mask_ops.enlarge_in_steps, mask_ops.enlarge_at_once]
 )
 def test_enlarged_masks_equal_loops(enlarge, size, canvas):
     masks = np.random.default_rng(5).uniform(size=(3, 9, 12)).astype(np.float32)
-    packed = jax.jit(enlarge, static_argnums=2)(masks, jnp.array(size), canvas)
-    assert packed.shape == (3, canvas[0], -(-canvas[1] // 8))
-    bits = np.unpackbits(np.asarray(packed), axis=-1)
-    assert not bits[:, :, canvas[1] :].any()
+    bits = np.unpackbits(enlarged(enlarge, masks, size, canvas), axis=-1)
+    assert not bits[:, size[0] :].any()
+    assert not bits[:, :, size[1] :].any()
     for mask, pixels in zip(masks, bits, strict=True):
         expected = ref.resize(mask, size)
         unclear = np.abs(expected - 0.5) < 1e-5
         assert np.all((pixels[: size[0], : size[1]] == (expected > 0.5)) | unclear)
 
 
-def test_both_ways_to_enlarge_give_the_same_bits():
-    masks = np.random.default_rng(6).uniform(size=(4, 9, 12)).astype(np.float32)
-    steps, at_once = (
-        jax.jit(enlarge, static_argnums=2)(masks, jnp.array([21, 30]), (32, 37))
-        for enlarge in ENLARGERS
-    )
-    np.testing.assert_array_equal(steps, at_once)
+@pytest.mark.parametrize("size", [(21, 30), (300, 571), (4, 600), (389, 7)])
+def test_both_ways_to_enlarge_give_the_same_bits(size):
+    """Masks of all extents: full, empty, one cell, an edge, a part; and many tiles."""
+    rng = np.random.default_rng(6)
+    masks = rng.uniform(size=(12, 9, 14)).astype(np.float32)
+    for mask in masks[1:]:
+        (y, x), (h, w) = rng.integers(0, (9, 14)), rng.integers(0, (5, 9))
+        mask[:y], mask[y + h :], mask[:, :x], mask[:, x + w :] = 0, 0, 0, 0
+    assert {0, 1} <= {int((mask > 0.5).sum()) for mask in masks}
+    canvas = tuple(side + 13 for side in size)
+    tiles, at_once = (enlarged(way, masks, size, canvas) for way in ENLARGERS)
+    np.testing.assert_array_equal(tiles, at_once)
+    assert tiles.any()

@@ -11,11 +11,11 @@ NAMES = ["cat", "dog"]
 PLAIN = {"boxes": False, "labels": False}
 
 
-def make_instances(boxes, scores, labels=None, size=(60, 80)):
+def make_instances(boxes, scores, labels=None, size=(60, 80), masked=True):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     masks = np.zeros((len(boxes), *size), bool)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
-        mask[y1:y2, x1:x2] = True
+        mask[y1:y2, x1:x2] = masked
     labels = np.zeros(len(boxes)) if labels is None else np.array(labels)
     return Instances(boxes, np.array(scores, np.float32), labels.astype(int), masks)
 
@@ -92,8 +92,7 @@ def test_low_scores_and_surplus_instances_are_left_out():
 
 
 def test_box_is_drawn_inside_its_pixels():
-    instances = make_instances([(20, 10, 60, 50)], [0.9])
-    instances.packed.rows[:] = 0
+    instances = make_instances([(20, 10, 60, 50)], [0.9], masked=False)
     picture = draw.draw_instances(gray(), instances, NAMES, labels=False)
     changed = (picture != 100).any(-1)
     expected = np.zeros((60, 80), bool)
@@ -107,8 +106,7 @@ def test_box_is_drawn_inside_its_pixels():
     "box", [(0, 0, 80, 60), (70, 50, 80, 60), (0, 0, 3, 3), (78, 0, 80, 2)]
 )
 def test_label_is_inside_the_picture(box):
-    instances = make_instances([box], [0.9])
-    instances.packed.rows[:] = 0
+    instances = make_instances([box], [0.9], masked=False)
     picture = draw.draw_instances(gray(), instances, NAMES, boxes=False)
     ys, xs = np.nonzero((picture != 100).any(-1))
     assert np.ptp(ys) + 1 >= 12
@@ -119,8 +117,7 @@ def test_label_is_inside_the_picture(box):
 
 @pytest.mark.parametrize("box", [(0, 8, 20, 14), (70, 5, 80, 14)])
 def test_label_is_whole_in_a_flat_picture(box):
-    instances = make_instances([box], [0.9], size=(14, 80))
-    instances.packed.rows[:] = 0
+    instances = make_instances([box], [0.9], size=(14, 80), masked=False)
     picture = draw.draw_instances(gray(14), instances, NAMES, boxes=False)
     changed = (picture != 100).any(-1)
     assert changed.any(1).sum() == 12
@@ -129,8 +126,9 @@ def test_label_is_whole_in_a_flat_picture(box):
 
 def test_labels_of_one_place_do_not_cover_each_other():
     boxes = [(50, 50, 110, 110)] * 4
-    instances = make_instances(boxes, [0.9, 0.8, 0.7, 0.6], size=(160, 200))
-    instances.packed.rows[:] = 0
+    instances = make_instances(
+        boxes, [0.9, 0.8, 0.7, 0.6], size=(160, 200), masked=False
+    )
     picture = draw.draw_instances(gray(160, 200), instances, NAMES, boxes=False)
     alone = draw.draw_instances(
         gray(160, 200), instances, NAMES, boxes=False, max_instances=1

@@ -18,7 +18,7 @@ class OneObject:
 
     category_ids = (7,)
 
-    def stream(self, images, score_threshold):
+    def stream(self, images, **options):
         for image in images:
             height, width = image.shape[:2]
             mask = np.zeros((1, height, width), bool)

@@ -69,6 +69,23 @@ def test_masks_come_back_whatever_the_width(count, width):
         found.masks[:] = True
 
 
+def test_large_masks_take_the_memory_of_their_objects():
+    shape = 5, 901, 1003
+    masks = np.zeros(shape, bool)
+    places = [(0, 9, 0, 1), (900, 901, 1002, 1003), (5, 800, 700, 709), (3, 4, 8, 16)]
+    for mask, (top, bottom, left, right) in zip(masks, places, strict=False):
+        mask[top:bottom, left:right] = True
+    packed = make(masks).packed
+    np.testing.assert_array_equal(packed.unpack(), masks)
+    np.testing.assert_array_equal(np.stack([*packed]), masks)
+    for (top, left, part), mask in zip(packed.parts(), masks, strict=True):
+        window = mask[top : top + part.shape[0], left : left + part.shape[1]]
+        np.testing.assert_array_equal(part, window)
+        assert part.sum() == mask.sum()
+    sizes = [window.rows.size for window in packed.windows]
+    assert sizes == [9, 1, 2 * 795, 1, 0]
+
+
 @pytest.mark.parametrize(
     "index",
     [

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from tests.helpers import scenes
+from tests.helpers.clips import write_clip
 from yolact_jax.config import Eval
 from yolact_jax.inference.engine import Engine, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
@@ -95,14 +96,14 @@ def test_stream_keeps_the_order_whatever_sizes_and_batches():
 def test_large_images_are_run_a_few_at_a_time(side, at_a_time):
     shapes = []
 
-    def predict(variables, canvases, sizes, *thresholds):
+    def predict(variables, canvases, sizes, choices):
         shapes.append(canvases.shape)
         raise StopAsyncIteration  # It is enough to know what would run.
 
     engine = dataclasses.replace(make_engine(8), predict_fn=predict)
     image = np.zeros((side, 1, 3), np.uint8)
     with pytest.raises(StopAsyncIteration):
-        list(engine.stream([image] * 9))
+        list(of(engine).stream([image] * 9))
     assert shapes == [(at_a_time, side, side, 3)]
 
 
@@ -114,9 +115,9 @@ def test_unordered_stream_fills_batches_with_images_of_a_canvas():
     engine = make_engine(2)
     batches = []
 
-    def predict(variables, canvases, sizes, *thresholds):
+    def predict(variables, canvases, sizes, choices):
         batches.append(canvases.shape[1])
-        return engine.predict_fn(variables, canvases, sizes, *thresholds)
+        return engine.predict_fn(variables, canvases, sizes, choices)
 
     counted = of(dataclasses.replace(engine, predict_fn=predict))
     found = dict(counted.detect_unordered(images))
@@ -158,22 +159,24 @@ def test_no_object_gives_empty_arrays():
     assert found.masks.shape == (0, 10, 12)
 
 
-def test_thresholds_and_objects_do_not_recompile_but_a_new_canvas_does():
+OPTIONS = [
+    {"score_threshold": 0.1},
+    {"score_threshold": {"left": 0.5, "*": 0.9}},
+    {"score_threshold": {2: 0.99}, "classes": "right"},
+    {"classes": [1, "right"], "mask_margin": 0.5},
+    {"iou_threshold": 0.9},
+]
+
+
+def test_options_and_objects_do_not_recompile_but_a_new_canvas_does():
     predictor = make_predictor()
-    for threshold in (0.1, 0.5, 0.9):
+    for options in OPTIONS:
         for image in (half_bright(40, 60, "left"), np.zeros((64, 64, 3), np.uint8)):
-            predictor.engine.predict_fn(
-                {}, _canvas(image, 64), jnp.array([image.shape[:2]]), threshold, 0.5
-            )
+            predictor(image, **options)
+    list(predictor.detect_unordered([half_bright(40, 60, "right")]))
     assert predictor.engine.predict_fn._cache_size() == 1
     predictor(half_bright(100, 100, "left"))
     assert predictor.engine.predict_fn._cache_size() == 2
-
-
-def _canvas(image, side):
-    canvas = np.zeros((1, side, side, 3), np.uint8)
-    canvas[0, : image.shape[0], : image.shape[1]] = image
-    return jnp.asarray(canvas)
 
 
 @pytest.mark.parametrize(
@@ -191,21 +194,124 @@ def test_other_arrays_are_refused(image):
         make_predictor()(image)
 
 
-def test_real_network_runs_from_pixels_to_masks():
+@pytest.fixture(scope="module")
+def real():
+    """A small network with random weights, which finds 20 objects of low score."""
     model = scenes.tiny_model()
     variables = jax.jit(lambda k: model.init(k, jnp.zeros((1, 64, 64, 3)), train=True))(
         jax.random.key(0)
     )
-    predict_fn = make_predict_fn(
-        model, scenes.tiny_anchors(), 64, Eval(top_k=50, max_detections=20)
-    )
-    predictor = Predictor(
-        lambda: Engine(predict_fn, variables, 1, 0.05, 0.5), ("a", "b", "c")
-    )
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, (48, 80, 3), dtype=np.uint8)
-    found = predictor.predict(image, score_threshold=0.0)
+    options = Eval(top_k=14, max_detections=20)
+
+    def make(**choices):
+        predict_fn = make_predict_fn(
+            model, scenes.tiny_anchors(), 64, options, **choices
+        )
+        engine = Engine(predict_fn, variables, 1, 0.05, 0.5)
+        return Predictor(lambda: engine, ("a", "b", "c"))
+
+    return make
+
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
+
+
+def assert_same(found, expected):
+    for field in ("boxes_px", "scores", "labels", "masks"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+
+
+def test_real_network_runs_from_pixels_to_masks(real):
+    found = real().predict(IMAGE, score_threshold=0.0)
     assert len(found) == 20
     assert np.all(np.diff(found.scores) <= 0)
     assert found.boxes_px.min() >= 0
     assert np.all(found.boxes_px.max(axis=0) <= [80, 48, 80, 48])
+
+
+def test_tiles_of_a_picture_of_four_find_what_the_four_find():
+    sides = ["left", "right", "right", "left"]
+    four = [half_bright(64, 64, side) for side in sides]
+    image = np.block([[[four[0]], [four[1]]], [[four[2]], [four[3]]]])
+    predictor = make_predictor(3)  # The last batch is not full.
+    found = predictor.predict(image, score_threshold=0.5, tile=64, overlap=0)
+    alone = predictor.predict(four, score_threshold=0.5)
+    shifts = [(0, 0), (64, 0), (0, 64), (64, 64)]
+    expected = {
+        tuple((one.boxes_px[0] + (x, y, x, y)).tolist()): (one.labels[0], one.scores[0])
+        for one, (x, y) in zip(alone, shifts, strict=True)
+    }
+    pairs = zip(found.labels, found.scores, strict=True)
+    boxes = map(tuple, found.boxes_px.tolist())
+    assert dict(zip(boxes, pairs, strict=True)) == expected
+    total = np.zeros((128, 128), bool)
+    for one, (x, y) in zip(alone, shifts, strict=True):
+        total[y : y + 64, x : x + 64] = one.masks[0]
+    np.testing.assert_array_equal(found.masks.any(axis=0), total)
+    np.testing.assert_array_equal(found.image, image)
+
+
+def test_tiles_share_one_program_and_small_ones_are_refused():
+    predictor = make_predictor(2, smallest_anchor_px=16)
+    for size in [(100, 200), (130, 70), (64, 64)]:
+        predictor.predict(half_bright(*size, "left"), tile=64)
+    assert predictor.engine.predict_fn._cache_size() == 1
+    with pytest.raises(ValueError, match="`tile` is 15 pixels, smaller than"):
+        predictor.stream([], tile=15)
+
+
+def test_a_clip_is_streamed_frame_by_frame(tmp_path):
+    pytest.importorskip("av")
+    frames = [half_bright(40, 60, "right" if n > 5 else "left") for n in range(12)]
+    clip = write_clip(tmp_path / "clip.mp4", np.array(frames))
+    results = make_predictor(2).stream(clip, score_threshold=0.5)
+    first = next(results)
+    assert first.source == clip
+    assert first.image.shape == (40, 60, 3)
+    labels = [first.labels.tolist(), *(r.labels.tolist() for r in results)]
+    assert labels == [[0]] * 6 + [[1]] * 6
+
+
+@pytest.mark.parametrize("slots", [None, 3])
+def test_options_select_from_all_that_is_found(real, slots):
+    """Bit for bit, with room for all masks in the program or for some."""
+    predictor = real(mask_slots=slots)
+    everything = predictor.predict(IMAGE, score_threshold=0)
+    scores, labels = everything.scores, everything.labels
+    middle = float(np.median(scores))
+    at_least = np.where(labels == 1, np.float32(middle), 0)
+    for options, keep in (
+        ({"score_threshold": middle}, scores >= np.float32(middle)),
+        ({"score_threshold": {"b": middle, "*": 0}}, scores >= at_least),
+        ({"score_threshold": 0, "classes": ["a", 3]}, np.isin(labels, [0, 2])),
+        ({"score_threshold": 1}, scores >= 1),
+    ):
+        assert 0 <= np.count_nonzero(keep) < len(everything)
+        assert_same(predictor.predict(IMAGE, **options), everything[keep])
+
+
+def test_masks_are_the_same_wherever_they_are_made(real):
+    alone, later = (
+        real(mask_slots=slots).predict(IMAGE, score_threshold=0).masks
+        for slots in (20, 3)
+    )
+    # Compiled for themselves, boxes may differ in the last bit.
+    assert np.count_nonzero(alone != later) <= 1e-4 * alone.sum()
+
+
+def test_margin_shows_more_of_each_mask(real):
+    plain, wide, whole = (
+        real().predict(IMAGE, score_threshold=0, mask_margin=margin)
+        for margin in (0, 0.5, 1e6)
+    )
+    np.testing.assert_array_equal(plain.boxes_px, whole.boxes_px)
+    for less, more in ((plain, wide), (wide, whole)):
+        assert not np.any(less.masks & ~more.masks)
+        assert less.masks.sum() < more.masks.sum()
+    # The widened box and its padding of a prototype pixel, in pixels of the image.
+    x1, y1, x2, y2 = np.split(wide.boxes_px, 4, axis=1)
+    for low, high, axis, side in ((x1, x2, 2, 80), (y1, y2, 1, 48)):
+        reach = 0.5 * (high - low) + 2 * side / scenes.MASK_SIZE
+        pixels = np.arange(side) + 0.5
+        outside = (pixels < low - reach) | (pixels > high + reach)
+        assert not np.any(wide.masks.any(axis=3 - axis) & outside)

@@ -49,7 +49,7 @@ def run_on_mesh(**options):
     state = jax.device_put(jax.device_get(state), layout.replicated)
     losses = []
     for batch in batches():
-        local = {k: np.asarray(v)[rows] for k, v in vars(batch).items()}
+        local = jax.tree.map(lambda x: np.asarray(x)[rows], vars(batch))
         state, metrics = step(state, to_devices(local, layout.sharded))
         losses.append(metrics)
     return state, losses

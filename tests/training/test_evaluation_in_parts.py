@@ -95,6 +95,7 @@ def test_four_devices_equal_one(on_one_device, tmp_path):
     assert_same_results(tmp_path, row, on_one_device)
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_equal_one(on_one_device, tmp_path):
     run_processes("evaluate", tmp_path)
     learned = [

@@ -71,7 +71,9 @@ def test_bfloat16_follows_float32_and_learns(in_bfloat16):
 
 
 BACKBONES = {
-    "resnet": functools.partial(ResNet, (1, 2, 1, 1), Bottleneck, width=8),
+    "resnet": functools.partial(
+        ResNet, (1, 2, 1, 1), Bottleneck, width=8, deformable_interval=0
+    ),
     "darknet": functools.partial(DarkNet, (1, 1, 2, 1, 1), width=16),
 }
 

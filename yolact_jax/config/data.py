@@ -68,6 +68,11 @@ class Augment(Section):
     """Which random changes training images go through."""
 
     photometric: bool = field(True, "Change brightness, contrast, saturation and hue.")
+    clip_colors: bool = field(
+        True,
+        "Clip changed colors to 0..255, so that images travel as bytes; the original "
+        "does not, and needs 16 bits for each here.",
+    )
     expand: bool = field(
         True, "Shrink the image onto a canvas of mean color, half of the time."
     )

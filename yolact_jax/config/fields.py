@@ -179,4 +179,4 @@ def _in_range(leaf: Any, rule: Rule, kind: type) -> bool:
     most = _MOST[kind] if rule.most is None else rule.most
     above = leaf >= rule.least if rule.above is None else leaf > rule.above
     below = leaf <= most if rule.below is None else leaf < rule.below
-    return math.isfinite(leaf) and above and below
+    return above and below and (kind is int or math.isfinite(leaf))

@@ -76,52 +76,33 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in code["size"]], "counts": counts}
 
 
-def encode_packed(rows: np.ndarray, width: int) -> list[dict[str, Any]]:
-    """Codes masks as `encode` does, from eight pixels a byte and without unpacking.
+def encode_packed(
+    rows: np.ndarray, top: int, left: int, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Codes a mask as `encode` does, from eight pixels a byte and without unpacking.
 
     Only bytes in which a pixel differs from the one above are looked into.
 
     Args:
-      rows: [n, height, ceil(width / 8)] uint8, each row as from `numpy.packbits`; what
-        the last byte holds beyond the width does not matter.
-      width: of the masks, pixels.
-
-    Returns:
-      One code for each mask.
+      rows: [h, w] uint8, packed rows of the part of the mask that is not 0; what the
+        last byte holds beyond the mask does not matter.
+      top: first row of the part.
+      left: first column of the part.
+      size: height and width of the mask, pixels.
     """
-    count, height, num_bytes = rows.shape
-    if not rows.size:
-        return [encode(np.zeros((height, width), bool)) for _ in range(count)]
-    rows = rows.copy()
-    rows[..., -1] &= 0xFF << (8 * num_bytes - width) & 0xFF
-    # Runs go down a column and on at the top of the next.
-    above = np.concatenate([_next_column(rows[:, -1:]), rows[:, :-1]], axis=1)
-    changes = rows ^ above
-    changes[:, 0, -1] &= 0xFF << (8 * num_bytes - width) & 0xFF
-    flat = changes.ravel()
-    used = np.flatnonzero(flat != 0)
-    which, bit = np.nonzero(np.unpackbits(flat[used][:, None], axis=1))
-    lines, byte = np.divmod(used[which], num_bytes)
-    mask, row = np.divmod(lines, height)
-    starts = (mask * width + 8 * byte + bit) * height + row
-    # Every mask starts a run, if only an empty one, and ends one.
-    edges = np.repeat(np.arange(count + 1) * (height * width), 2)[1:-1]
-    counts = np.diff(np.sort(np.concatenate([edges, starts])))
-    ends = np.cumsum(np.bincount(mask, minlength=count) + 2)
-    return [
-        _coded(counts[low : high - 1].tolist(), (height, width))
-        for low, high in zip([0, *ends], ends, strict=False)
-    ]
-
-
-def _next_column(row: np.ndarray) -> np.ndarray:
-    """Moves packed rows [..., bytes] by one pixel to the right."""
-    carry = np.roll(row, 1, axis=-1) << 7
-    carry[..., 0] = 0
-    return row >> 1 | carry
-
-
-def _coded(counts: list[int], size: tuple[int, int]) -> dict[str, Any]:
+    height, width = size
+    none = np.zeros_like(rows[:1], shape=(1, rows.shape[1]))
+    changes = np.concatenate([none, rows]) ^ np.concatenate([rows, none])
+    beyond = left + 8 * rows.shape[1] - width
+    if beyond > 0:
+        changes[:, -1] &= 0xFF << beyond & 0xFF
+    row, byte = np.divmod(np.flatnonzero(changes.ravel() != 0), max(rows.shape[1], 1))
+    which, bit = np.nonzero(np.unpackbits(changes[row, byte][:, None], axis=1))
+    places = (left + 8 * byte[which] + bit) * height + top + row[which]
+    # A run that goes on at the top of the next column neither ends nor starts there.
+    places, times = np.unique(places, return_counts=True)
+    places = places[(times == 1) & (places < height * width)]
+    counts = np.diff(np.concatenate([[0], places, [height * width]])).tolist()
     return {"size": [*size], "counts": string_from_counts(counts, size).decode("ascii")}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
@@ -16,7 +17,8 @@ from yolact_jax.ops.nms.per_class import Kept
 from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
 from yolact_jax.structures import Array, Detections, Predictions
 
-_MASKS_AT_ONCE = 4
+_MASKS_AT_ONCE = 4  # on a CPU, and at least on others
+_PIXELS_AT_ONCE = 2**27
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,52 +187,87 @@ def rescore_masks(
     return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
+def keep_chosen(
+    detections: Detections, score_thresholds: jax.Array | np.ndarray
+) -> Detections:
+    """Keeps the objects that score enough for their class, and moves them to the front.
+
+    Args:
+      detections: of one image, without the B axis.
+      score_thresholds: [C] float32, least score of each class; that of the mask counts
+        if there is one.
+
+    Returns:
+      [D] detections in the same order; everything is 0 in slots that are not valid.
+    """
+    scores = detections.mask_scores
+    scores = detections.scores if scores is None else scores
+    enough = scores >= jnp.asarray(score_thresholds)[detections.labels]
+    keep = detections.valid & (detections.scores > 0) & enough
+    order = jnp.argsort(~keep, stable=True)
+    valid = keep[order]
+
+    def moved(x: jax.Array) -> jax.Array:
+        used = valid.reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where(used, x[order], jnp.zeros_like(x))
+
+    return jax.tree.map(moved, detections)
+
+
 def full_size_masks(
     detections: Detections,
     prototypes: jax.Array,
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
+    *,
+    mask_margin: jax.Array | float = 0.0,
+    at_once: int | None = None,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
-    The float masks of a large image never exist all at once.
+    A group of slots at a time, and none of those behind the last valid one.  The float
+    masks of a large image never exist all at once.
 
     Args:
-      detections: of one image, without the B axis.
+      detections: of one image, without the B axis; the valid ones come first.
       prototypes: [Hp, Wp, K] float32.
       valid_size: [2] int32, height and width of the image on its canvas, pixels.
       canvas_size: static height and width of the canvas, pixels.
+      mask_margin: how far masks may leave their boxes, as a fraction of the sides of
+        the box; may be traced.
+      at_once: masks in a group on other devices than CPUs; None takes as many as the
+        canvas allows.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
-      `jnp.packbits` makes them.
+      `jnp.packbits` makes them; 0 outside of the image.
     """
+    slots = len(detections.boxes)
+    height, width = canvas_size
 
-    def soft_masks(boxes, coefficients) -> jax.Array:
-        soft = mask_ops.assemble_masks(prototypes, coefficients)
-        return mask_ops.crop_masks(soft, boxes)
+    def in_groups(size: int, write: Callable[..., jax.Array], *inputs) -> jax.Array:
+        padded = [jnp.pad(x, ((0, -slots % size), (0, 0))) for x in inputs]
 
-    def a_few_at_a_time(*inputs) -> jax.Array:
-        count = len(inputs[0])
-        padding = -count % _MASKS_AT_ONCE
+        def one_group(index: jax.Array | int, packed: jax.Array) -> jax.Array:
+            first = index * size
+            boxes, coefficients = (
+                jax.lax.dynamic_slice_in_dim(x, first, size) for x in padded
+            )
+            soft = mask_ops.assemble_masks(prototypes, coefficients)
+            soft = mask_ops.crop_masks(soft, box_ops.widen(boxes, mask_margin))
+            return write(packed, first, soft, valid_size)
 
-        def in_groups(x) -> jax.Array:
-            x = jnp.pad(x, ((0, padding), (0, 0)))
-            return x.reshape(-1, _MASKS_AT_ONCE, x.shape[-1])
+        packed = jnp.zeros((len(padded[0]), height, -(-width // 8)), jnp.uint8)
+        if slots <= size:  # A loop of unknown length makes a GPU wait for the host.
+            return one_group(0, packed)[:slots]
+        count = -(-jnp.sum(detections.valid) // size)
+        return jax.lax.fori_loop(0, count, one_group, packed)[:slots]
 
-        def one_group(group) -> jax.Array:
-            soft = soft_masks(*group)
-            return mask_ops.enlarge_in_steps(soft, valid_size, canvas_size)
-
-        packed = jax.lax.map(one_group, tuple(map(in_groups, inputs)))
-        return packed.reshape(-1, *packed.shape[2:])[:count]
-
-    def all_at_once(*inputs) -> jax.Array:
-        return mask_ops.enlarge_at_once(soft_masks(*inputs), valid_size, canvas_size)
-
+    if at_once is None:
+        at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
     return jax.lax.platform_dependent(
         detections.boxes,
         detections.coefficients,
-        cpu=a_few_at_a_time,
-        default=all_at_once,
+        cpu=functools.partial(in_groups, _MASKS_AT_ONCE, mask_ops.enlarge_in_tiles),
+        default=functools.partial(in_groups, at_once, mask_ops.enlarge_at_once),
     )

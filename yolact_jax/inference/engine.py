@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,23 +13,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from yolact_jax.config import Eval
 from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.inference.find import make_find_fn
-from yolact_jax.structures import Detections, PackedMasks
+from yolact_jax.inference.options import Choices
+from yolact_jax.inference.outputs import Found, Outputs, found_in
 
 _MOST_CANVAS_PIXELS = 4096**2
+_MOST_MASK_BYTES = 2**26
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
-
-
-@flax.struct.dataclass
-class Outputs:
-    """What the device returns for a batch.
-
-    Attributes:
-      detections: [B, D].
-      packed_masks: [B, D, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`.
-    """
-
-    detections: Detections
-    packed_masks: jax.Array
 
 
 def make_predict_fn(
@@ -40,6 +28,7 @@ def make_predict_fn(
     options: Eval,
     *,
     sharding: NamedSharding | None = None,
+    mask_slots: int | None = None,
 ) -> Callable[..., Outputs]:
     """Compiles the whole of inference into one program per canvas size.
 
@@ -50,26 +39,35 @@ def make_predict_fn(
       options: which NMS, and its sizes; thresholds are arguments of the result.
       sharding: of B over several devices, each of which runs the program of one
         device on its part; None for one device.
+      mask_slots: M, for how many detections of an image there is room for a mask; None
+        takes as many of the D as 64 MiB hold, which are all up to 2048 pixels for 100.
+        With a number, the sides of canvases may be symbols of `jax.export`, of at least
+        `ops.masks.LEAST_SYMBOLIC_SIDE`.
 
     Returns:
-      ``predict(variables, canvases, sizes, score_threshold, iou_threshold)``, jitted:
-      canvases [B, Hc, Wc, 3] uint8 RGB hold an image of height and width ``sizes``
-      ([B, 2] int32) in their top-left corner.  Changing sizes and thresholds does not
+      ``predict(variables, canvases, sizes, choices)``, jitted: canvases [B, Hc, Wc, 3]
+      uint8 RGB hold an image of height and width ``sizes`` ([B, 2] int32) in their
+      top-left corner; ``choices`` are `Choices`.  Changing sizes and choices does not
       recompile.
     """
     find = make_find_fn(model, anchors_cxcywh, input_size, options)
 
-    def predict(variables, canvases, sizes, score_threshold, iou_threshold):
-        detections, predictions = find(
-            variables, canvases, sizes, score_threshold, iou_threshold
-        )
+    def predict(variables, canvases, sizes, choices: Choices) -> Outputs:
+        detections, predictions = find(variables, canvases, sizes, choices)
         canvas_size = canvases.shape[1:3]
+        slots = mask_slots or _slots_that_fit(canvas_size)
+        with_mask = jax.tree.map(lambda x: x[:, :slots], detections)
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
-            lambda image: full_size_masks(*image, canvas_size=canvas_size),
-            (detections, predictions.prototypes, sizes),
+            lambda image: full_size_masks(
+                *image,
+                canvas_size=canvas_size,
+                mask_margin=choices.mask_margin,
+                at_once=mask_slots,
+            ),
+            (with_mask, predictions.prototypes, sizes),
         )
-        return Outputs(detections, packed)
+        return Outputs(detections, packed, predictions.prototypes)
 
     if sharding is not None:
         whole, part = PartitionSpec(), sharding.spec
@@ -77,7 +75,7 @@ def make_predict_fn(
         predict = jax.shard_map(
             predict,
             mesh=sharding.mesh,
-            in_specs=(whole, part, part, whole, whole),
+            in_specs=(whole, part, part, whole),
             out_specs=part,
             check_vma=False,  # The loops of NMS start from constants.
         )
@@ -101,10 +99,6 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
     return {**variables, **transform(variables)}
 
 
-Found = tuple[Detections, PackedMasks]
-"""Detections of one image without padding, best first, and their masks."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """A model with its weights, ready for images of any size.
@@ -114,21 +108,25 @@ class Engine:
       variables: parameters and batch statistics, from `prepare_variables`.
       batch_size: images per call at most, over all devices; fewer if they are large.
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
-      iou_threshold: overlap above which Fast NMS drops the lower score.
-      score_threshold: detections with a lower score are not returned; the published
-        evaluation keeps everything that Fast NMS returns, which is 0.
+      iou_threshold: overlap above which Fast NMS drops the lower score, unless the
+        options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
+      least_side: of a canvas, pixels.
     """
 
     predict_fn: Callable[..., Outputs]
-    variables: dict
+    variables: Any
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
+    least_side: int = _CANVAS_SIDES[0]
 
-    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Yields the objects of many [h, w, 3] uint8 RGB images, in order.
+    def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
+        """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
 
         Images are batched with neighbors that fit on the same canvas.
 
@@ -138,23 +136,24 @@ class Engine:
         group: list[np.ndarray] = []
         for image in images:
             check_image(image)
-            same = not group or canvas_side(image) == canvas_side(group[0])
-            full = group and len(group) == self._batch_size(canvas_side(group[0]))
+            same = not group or self._canvas_side(image) == self._canvas_side(group[0])
+            full = group and len(group) == self._batch_size(self._canvas_side(group[0]))
             if not same or full:
-                yield from self._run(group)
+                yield from self._run(group, choices)
                 group = []
             group.append(image)
         if group:
-            yield from self._run(group)
+            yield from self._run(group, choices)
 
     def stream_unordered(
-        self, images: Iterable[np.ndarray]
+        self, images: Iterable[np.ndarray], choices: Choices
     ) -> Iterator[tuple[int, Found]]:
         """Finds the objects of many images, in full batches whatever their order.
 
         Args:
           images: [h, w, 3] uint8 RGB, of any sizes; up to a batch of each canvas size
             is in memory.
+          choices: which objects.
 
         Yields:
           The index of an image and what is found in it, not in order.
@@ -166,7 +165,7 @@ class Engine:
         waiting: tuple[Sequence[int], Iterator[Found]] = (), iter(())
         for group in self._full_batches(images):
             indices, pixels = zip(*group, strict=True)
-            last, waiting = waiting, (indices, self._run(pixels))
+            last, waiting = waiting, (indices, self._run(pixels, choices))
             yield from zip(*last, strict=True)
         yield from zip(*waiting, strict=True)
 
@@ -177,12 +176,15 @@ class Engine:
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
             check_image(image)
-            side = canvas_side(image)
+            side = self._canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
                 yield groups.pop(side)
         yield from groups.values()
+
+    def _canvas_side(self, image: np.ndarray) -> int:
+        return max(self.least_side, canvas_side(image))
 
     def _batch_size(self, side: int) -> int:
         """Images of a call: fewer of large ones, as each has a mask for each slot."""
@@ -190,9 +192,9 @@ class Engine:
         fitting = _MOST_CANVAS_PIXELS // side**2 // devices * devices
         return max(devices, min(self.batch_size, fitting))
 
-    def _run(self, images: Sequence[np.ndarray]) -> Iterator[Found]:
+    def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Starts the device at once, and waits for it when the first is asked for."""
-        side = canvas_side(images[0])
+        side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
@@ -203,29 +205,18 @@ class Engine:
             self.variables,
             jax.device_put(canvases, self.sharding),
             jax.device_put(sizes, self.sharding),
-            jnp.float32(self.candidate_threshold),
-            jnp.float32(self.iou_threshold),
+            choices,
         )
-        return _each(outputs, [image.shape[:2] for image in images])
+        return found_in(outputs, images, choices)
 
 
-def _each(outputs: Outputs, sizes: Sequence[tuple[int, ...]]) -> Iterator[Found]:
-    outputs = jax.device_get(outputs)
-    for index, (height, width) in enumerate(sizes):
-        one = jax.tree.map(lambda x, i=index: x[i], outputs)
-        yield _without_padding(one, height, width)
-
-
-def _without_padding(outputs: Outputs, height: int, width: int) -> Found:
-    detections = outputs.detections
-    keep = detections.valid & (detections.scores > 0)
-    rows = outputs.packed_masks[:, :height, : -(-width // 8)]
-    kept = jax.tree.map(lambda x: x[keep], detections)
-    return kept, PackedMasks(np.asarray(rows[keep]), width)
+def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
+    height, width = canvas_size
+    return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
 
 
 def check_image(image: np.ndarray) -> None:
-    """Refuses anything but [h, w, 3] uint8 RGB pixels; raises ValueError."""
+    """Raises a ValueError unless an image is [h, w, 3] uint8 and not empty."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image

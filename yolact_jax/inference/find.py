@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from yolact_jax.config import Eval
-from yolact_jax.inference.detect import detect, rescore_masks
+from yolact_jax.inference.detect import detect, keep_chosen, rescore_masks
+from yolact_jax.inference.options import Choices
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops.resize import resize_valid
@@ -25,15 +26,15 @@ def make_find_fn(
     comes out: the detections and the raw predictions.
     """
 
-    def find(variables, canvases, sizes, score_threshold, iou_threshold):
+    def find(variables, canvases, sizes, choices: Choices):
         resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
         images = normalize_images(resize(canvases, sizes), model.normalization)
         predictions = cast("Predictions", model.apply(variables, images, train=False))
         detections = detect(
             predictions,
             jnp.asarray(anchors_cxcywh),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
+            score_threshold=choices.candidate_threshold,
+            iou_threshold=choices.iou_threshold,
             options=options,
             input_size=input_size,
         )
@@ -42,6 +43,9 @@ def make_find_fn(
             detections = jax.vmap(
                 lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
             )(detections, predictions.prototypes)
+        detections = jax.vmap(keep_chosen, (0, None))(
+            detections, choices.score_thresholds
+        )
         return detections, predictions
 
     return find

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from yolact_jax.inference.engine import canvas_side, check_image
+from yolact_jax.inference.options import Choices
 from yolact_jax.structures import Detections, Predictions
 
 
@@ -19,15 +19,13 @@ class Inspector:
       find_fn: from `make_find_fn`, jitted.
       variables: parameters and batch statistics, from `prepare_variables`.
       anchors_cxcywh: [A, 4] float32.
-      candidate_threshold: least score of an anchor's best class to enter NMS.
-      iou_threshold: overlap above which NMS drops the lower score.
+      choices: which objects.
     """
 
     find_fn: Callable[..., tuple[Detections, Predictions]]
     variables: dict
     anchors_cxcywh: np.ndarray
-    candidate_threshold: float
-    iou_threshold: float
+    choices: Choices
 
     def __call__(self, image: np.ndarray) -> tuple[Detections, Predictions]:
         """Finds the objects of a [h, w, 3] uint8 RGB image.
@@ -47,9 +45,7 @@ class Inspector:
             self.variables,
             canvas,
             np.array([image.shape[:2]], np.int32),
-            jnp.float32(self.candidate_threshold),
-            jnp.float32(self.iou_threshold),
+            self.choices,
         )
         found, predictions = jax.tree.map(lambda x: np.asarray(x)[0], outputs)
-        keep = found.valid & (found.scores > 0)
-        return jax.tree.map(lambda x: x[keep], found), predictions
+        return jax.tree.map(lambda x: x[found.valid], found), predictions

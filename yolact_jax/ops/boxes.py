@@ -28,6 +28,17 @@ def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
     )
 
 
+def widen(boxes: jax.Array, margin: jax.Array | float) -> jax.Array:
+    """Moves the sides of [..., 4] boxes outwards by a fraction of width and height.
+
+    A margin of 0 leaves every bit, also of infinite boxes.
+    """
+    top_left, bottom_right = jnp.split(boxes, 2, axis=-1)
+    outwards = margin * (bottom_right - top_left)
+    widened = jnp.concatenate([top_left - outwards, bottom_right + outwards], axis=-1)
+    return jnp.where(margin > 0, widened, boxes)
+
+
 def area(boxes: jax.Array) -> jax.Array:
     """Returns the areas [...] of [..., 4] boxes, in squared units of the boxes."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

@@ -7,6 +7,10 @@ import jax.numpy as jnp
 
 from yolact_jax.ops.resize import bilinear_taps
 
+_TILE = (128, 32)  # rows, bytes
+LEAST_SYMBOLIC_SIDE = 256
+"""Of canvases whose sides are symbols while tracing, pixels: that of a tile."""
+
 
 def assemble_masks(prototypes: jax.Array, coefficients: jax.Array) -> jax.Array:
     """Combines prototypes linearly into one soft mask per detection.
@@ -58,32 +62,76 @@ def crop_masks(masks: jax.Array, boxes: jax.Array, padding: float = 1.0) -> jax.
     return jnp.where(rows[:, :, None] & columns[:, None, :], masks, 0.0)
 
 
-def enlarge_in_steps(
-    masks: jax.Array, valid_size: jax.Array, canvas_size: tuple[int, int]
+def enlarge_in_tiles(
+    packed: jax.Array, first: jax.Array | int, masks: jax.Array, valid_size: jax.Array
 ) -> jax.Array:
     """Enlarges soft masks to the valid part of a canvas, and thresholds them at 0.5.
 
-    Bilinear, columns first, since an enlarged map has many more rows.  The rest of the
-    canvas repeats the border.  This form is for CPUs.
+    Bilinear, a tile at a time, and only the tiles in which a mask has pixels: a pixel
+    is the mean of four values, so that one of them must exceed 0.5.  This form is for
+    CPUs.
 
     Args:
+      packed: [n, height, ceil(width / 8)] uint8, where to write; must be 0.
+      first: scalar int32, the slot of `packed` for the first mask.
       masks: [D, Hp, Wp] float32 in [0, 1].
       valid_size: [2] int32, height and width of the valid top-left part.
-      canvas_size: static height and width of the canvas.
 
     Returns:
-      [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
-      `jnp.packbits` makes them.
+      `packed` with eight pixels a byte along the rows, as `jnp.packbits` makes them; 0
+      outside of the valid part.
     """
-    height, width = canvas_size
-    rows = bilinear_taps(jnp.arange(height), valid_size[0], masks.shape[1])
-    columns = bilinear_taps(jnp.arange(width), valid_size[1], masks.shape[2])
-    # One loop for each step, or else XLA fuses each step into the reads of the next,
-    # and computes all that led to a value again for each of the pixels it becomes:
-    # far slower on a CPU.
-    wide = jax.lax.map(lambda mask: _interpolate(mask, 1, *columns), masks)
-    inside = jax.lax.map(lambda mask: _interpolate(mask, 0, *rows) > 0.5, wide)
-    return jnp.packbits(inside, axis=-1)
+
+    def one_mask(index: jax.Array, packed: jax.Array) -> jax.Array:
+        return _write_tiles(packed, first + index, masks[index], valid_size)
+
+    return jax.lax.fori_loop(0, len(masks), one_mask, packed)
+
+
+def _write_tiles(packed, slot, mask, valid_size) -> jax.Array:
+    """Enlarges a mask into its slot."""
+    _, height, num_bytes = packed.shape
+    tile_rows, tile_bytes = min(_TILE[0], height), min(_TILE[1], num_bytes)
+    sure = mask > 0.5
+    top, bottom = _reach(jnp.any(sure, axis=1), valid_size[0])
+    left, right = _reach(jnp.any(sure, axis=0), valid_size[1])
+
+    def one_column(index: jax.Array, packed: jax.Array) -> jax.Array:
+        # The last tile must not leave the canvas; what two of them write is the same.
+        byte = jnp.minimum(left // 8 + index * tile_bytes, num_bytes - tile_bytes)
+        x = 8 * byte + jnp.arange(8 * tile_bytes)
+        taps = bilinear_taps(x, valid_size[1], mask.shape[1])
+        # In a loop of its own: XLA would compute it again for each pixel below.
+        wide = _interpolate(mask, 1, *taps)
+
+        def one_tile(index: jax.Array, packed: jax.Array) -> jax.Array:
+            row = jnp.minimum(top + index * tile_rows, height - tile_rows)
+            y = row + jnp.arange(tile_rows)
+            taps = bilinear_taps(y, valid_size[0], mask.shape[0])
+            inside = _interpolate(wide, 0, *taps) > 0.5
+            inside &= (y < valid_size[0])[:, None] & (x < valid_size[1])[None]
+            tile = jnp.packbits(inside, axis=-1)[None]
+            return jax.lax.dynamic_update_slice(packed, tile, (slot, row, byte))
+
+        return jax.lax.fori_loop(0, _ceil(bottom - top, tile_rows), one_tile, packed)
+
+    count = _ceil(right - left // 8 * 8, 8 * tile_bytes)
+    return jax.lax.fori_loop(0, count, one_column, packed)
+
+
+def _ceil(numerator: jax.Array, denominator: int) -> jax.Array:
+    return -(-numerator // denominator)
+
+
+def _reach(inside: jax.Array, out_size: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First pixel, and first behind the last, that any of the [n] cells can change."""
+    first, last = jnp.argmax(inside), len(inside) - 1 - jnp.argmax(inside[::-1])
+    scale = out_size.astype(jnp.float32) / len(inside)
+    # A pixel reads cells less than one away.  One pixel more on each side for rounding.
+    start = jnp.floor((first - 0.5) * scale - 0.5).astype(jnp.int32) - 1
+    stop = jnp.ceil((last + 1.5) * scale - 0.5).astype(jnp.int32) + 2
+    stop = jnp.where(jnp.any(inside), jnp.minimum(stop, out_size), 0)
+    return jnp.clip(start, 0, out_size), stop
 
 
 def _interpolate(mask: jax.Array, axis: int, low, high, weight_high) -> jax.Array:
@@ -93,25 +141,25 @@ def _interpolate(mask: jax.Array, axis: int, low, high, weight_high) -> jax.Arra
 
 
 def enlarge_at_once(
-    masks: jax.Array, valid_size: jax.Array, canvas_size: tuple[int, int]
+    packed: jax.Array, first: jax.Array | int, masks: jax.Array, valid_size: jax.Array
 ) -> jax.Array:
-    """Does the same as `enlarge_in_steps`, in the form for accelerators.
+    """Does the same as `enlarge_in_tiles`, in the form for accelerators.
 
     One kernel computes each byte from the soft masks, so that no enlarged map is ever
     in memory.
     """
-    height, width = canvas_size
-    rows = bilinear_taps(jnp.arange(height), valid_size[0], masks.shape[1])
-    first_column = 8 * jnp.arange(-(-width // 8))
+    y = jnp.arange(packed.shape[1])
+    rows = bilinear_taps(y, valid_size[0], masks.shape[1])
 
     def bit(place: int) -> jax.Array:
-        index = first_column + place
-        columns = bilinear_taps(index, valid_size[1], masks.shape[2])
-        inside = _sample(masks, rows, columns) > 0.5
-        inside &= (index < width)[None, None]
+        x = 8 * jnp.arange(packed.shape[2]) + place
+        columns = bilinear_taps(x, valid_size[1], masks.shape[2])
+        valid = (y < valid_size[0])[:, None] & (x < valid_size[1])[None]
+        inside = (_sample(masks, rows, columns) > 0.5) & valid[None]
         return inside.astype(jnp.uint8) << (7 - place)
 
-    return functools.reduce(jnp.bitwise_or, map(bit, range(8)))
+    enlarged = functools.reduce(jnp.bitwise_or, map(bit, range(8)))
+    return jax.lax.dynamic_update_slice_in_dim(packed, enlarged, first, 0)
 
 
 def _sample(masks: jax.Array, rows, columns) -> jax.Array:

@@ -2,16 +2,18 @@
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from yolact_jax.data.images import list_images, read_image
+from yolact_jax.data.inputs import read_inputs
 from yolact_jax.inference.engine import Engine, Found
+from yolact_jax.inference.options import Choices, ClassKey, PredictOptions
 from yolact_jax.results.instances import Instances
+from yolact_jax.results.tiles import check_tiling, in_tiles
 
 
 class Predictor:
@@ -49,73 +51,128 @@ class Predictor:
         """
         return self._make_engine()
 
-    def predict(self, image: Any, *, score_threshold: float = 0.3) -> Any:
+    def predict(
+        self,
+        image: Any,
+        *,
+        score_threshold: float | Mapping[ClassKey, float] = 0.3,
+        classes: ClassKey | Iterable[ClassKey] | None = None,
+        mask_margin: float = 0.0,
+        iou_threshold: float | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
+    ) -> Any:
         """Finds the objects of one image, or of several.
 
             >>> one = model.predict("photo.jpg")
             >>> several = model.predict(["photo.jpg", array, pil_image])
+            >>> sure = model.predict("photo.jpg", score_threshold={"dog": 0.6})
+            >>> small_ones = model.predict("photo.jpg", tile=64)
+
+        No value of an option compiles a program again, but a first tile of its size.
 
         Args:
           image: a path, a PIL image, or a uint8 array: RGB [h, w, 3], gray [h, w] or
             RGBA [h, w, 4], whose alpha is dropped; or a list or other iterable of
             these.  The EXIF orientation is applied.
-          score_threshold: least score of an object, in [0, 1].  YOLACT++ ranks objects
-            by the scores of their masks.
+          score_threshold: least score of an object, in [0, 1]; or a mapping of names
+            or category ids to such scores, in which "*" stands for all other classes,
+            0.3 by default.  YOLACT++ ranks objects by the scores of their masks.
+          classes: names or category ids of the classes to find; None finds all.
+          mask_margin: how far a mask may leave its box, as a fraction of the width and
+            height of the box, at least 0.  At 0, as published, it may by one pixel of
+            the prototypes.
+          iou_threshold: overlap above which NMS acts, in [0, 1]; None takes that of
+            the config.
+          tile: side in pixels of the tiles in which to search an image that is much
+            larger than the network; None searches it as a whole.
+          overlap: share of a tile that its neighbor shows too, from 0 to 0.9.  Objects
+            that a border cuts are joined if they are in it.
 
         Returns:
           `Instances`, or a list of them.
 
         Raises:
-          ValueError: if an image is missing, damaged or of another type, or
-            `score_threshold` is out of range.
+          ValueError: if an image is missing, damaged or of another type, an option is
+            out of range, or a class is unknown.
         """
+        options = PredictOptions(
+            score_threshold, classes, mask_margin, iou_threshold, tile, overlap
+        )
         if isinstance(image, Iterable) and not _is_single(image):
-            return list(self.stream(image, score_threshold=score_threshold))
-        return next(self.stream([image], score_threshold=score_threshold))
+            return list(self.stream(image, **vars(options)))
+        return next(self.stream([image], **vars(options)))
 
     __call__ = predict
 
     def stream(
-        self, images: Any, *, score_threshold: float = 0.3
+        self,
+        images: Any,
+        *,
+        score_threshold: float | Mapping[ClassKey, float] = 0.3,
+        classes: ClassKey | Iterable[ClassKey] | None = None,
+        mask_margin: float = 0.0,
+        iou_threshold: float | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> Iterator[Instances]:
         """Finds the objects of many images one after the other, in constant memory.
 
-            >>> results = model.stream("photos")
+            >>> results = model.stream("photos", classes=["dog", "cat"])
             >>> names = [result.names for result in results]
 
         Args:
-          images: an iterable of what `predict` takes, or the path of an image or of a
-            folder of images.
-          score_threshold: as for `predict`.
+          images: an iterable of what `predict` takes; or a source: the path of an
+            image, of a video or of a folder of them; a pattern such as
+            ``photos/*.jpg``; the number of a camera; or the address of a stream such as
+            ``rtsp://...``.  Videos give a result for each frame.
+          score_threshold: as for `predict`, like the other options.
+          classes: which classes to find.
+          mask_margin: how far a mask may leave its box.
+          iou_threshold: overlap above which NMS acts.
+          tile: side of the tiles in which to search.
+          overlap: share of a tile that its neighbor shows too.
 
         Returns:
           An iterator of the results, in order.
 
         Raises:
-          ValueError: as for `predict`, when it is the turn of the bad image.
+          ValueError: as for `predict`; about an image, when it is its turn.
         """
-        if not 0 <= score_threshold <= 1:
-            raise ValueError(
-                f"`score_threshold` is {score_threshold}; it must be from 0 to 1."
-            )
-        single = isinstance(images, str | Path)
-        return self._stream(list_images(images) if single else images, score_threshold)
+        options = PredictOptions(
+            score_threshold, classes, mask_margin, iou_threshold, tile, overlap
+        )
+        find = functools.partial(self._stream, choices=self.choices(options))
+        if tile is None:
+            return find(read_inputs(images))
+        check_tiling(tile, overlap, self.engine.smallest_anchor_px)
+        return in_tiles(find, read_inputs(images), tile, overlap)
+
+    def choices(self, options: PredictOptions) -> Choices:
+        """Makes the run-time inputs of the program.
+
+        Raises:
+          ValueError: if an option is out of range, or a class is unknown.
+        """
+        return options.choices(
+            self.class_names,
+            self.category_ids,
+            candidate_threshold=self.engine.candidate_threshold,
+            iou_threshold=self.engine.iou_threshold,
+        )
 
     def _stream(
-        self, images: Iterable[Any], score_threshold: float
+        self, images: Iterable[tuple[np.ndarray, Path | None]], choices: Choices
     ) -> Iterator[Instances]:
         waiting: collections.deque[tuple[np.ndarray, Path | None]] = collections.deque()
 
         def pixels() -> Iterator[np.ndarray]:
             for image in images:
-                path = Path(image) if isinstance(image, str | Path) else None
-                waiting.append((read_image(image), path))
-                yield waiting[-1][0]
+                waiting.append(image)
+                yield image[0]
 
-        for found in self.engine.stream(pixels()):
-            image, source = waiting.popleft()
-            result = self._instances(found, image, source).ranked_by_mask()
-            yield result[result.scores >= score_threshold]
+        for found in self.engine.stream(pixels(), choices):
+            yield self._instances(found, *waiting.popleft()).ranked_by_mask()
 
     def detect_unordered(
         self, images: Iterable[np.ndarray]
@@ -132,7 +189,8 @@ class Predictor:
         Raises:
           ValueError: if an image has another type or shape.
         """
-        for index, found in self.engine.stream_unordered(images):
+        everything = self.choices(PredictOptions(score_threshold=0.0))
+        for index, found in self.engine.stream_unordered(images, everything):
             yield index, self._instances(found)
 
     def _instances(

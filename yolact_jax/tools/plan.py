@@ -161,13 +161,14 @@ def _abstract_batch(
 ) -> Batch:
     size, slots = config.data.input_size, config.data.max_objects
     side = build.prototype_size(config)
+    pixels = "uint8" if config.augment.clip_colors else "int16"
 
     def array(shape, dtype) -> Any:
         shape = (batch_size, *shape)
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     return Batch(
-        images=array((size, size, 3), "uint8"),
+        images=array((size, size, 3), pixels),
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
         masks=array((slots, side, side), "uint8"),

@@ -32,7 +32,7 @@ _SAMPLE_SIDE_PX = 320
 def evaluate_and_report(
     config: Config,
     dataset: Dataset,
-    state: TrainState,
+    model: TrainState | Predictor,
     workdir: str | Path,
     *,
     split: str = "validation",
@@ -46,7 +46,7 @@ def evaluate_and_report(
     Args:
       config: the whole config.
       dataset: has the split to evaluate.
-      state: the state to evaluate.
+      model: the state to evaluate, or what an exported file holds, which has no step.
       workdir: folder of the run; a row with ``eval/...`` goes to its metrics.
       split: "validation" or "train".
       output: folder for the COCO result files and pictures; `workdir` if None.
@@ -60,7 +60,7 @@ def evaluate_and_report(
     """
     output = Path(workdir if output is None else output)
     predictor, source, detected = processes.on_all_processes(
-        _detect_share, config, dataset, state, split
+        _detect_share, config, dataset, model, split
     )
     gathered = exchange.gather(vars(detected), workdir)
 
@@ -75,7 +75,7 @@ def evaluate_and_report(
             evaluator=config.eval.evaluator,
         )
         write_results(output, boxes, masks)
-        step = int(state.step)
+        step = int(model.step) if isinstance(model, TrainState) else 0
         # On record under the validation keys only what is comparable over the run.
         prefix = "eval" if split == "validation" else f"eval_{split}"
         named = {f"{prefix}/{name}": value for name, value in metrics.items()}
@@ -95,7 +95,9 @@ def evaluate_and_report(
                 evaluation.image_ids,
                 config.eval.max_detections,
             )
-            variables = jax.device_get(state.inference_variables)
+            variables = None
+            if isinstance(model, TrainState):
+                variables = jax.device_get(model.inference_variables)
             report_evaluation(
                 output,
                 evaluation,
@@ -112,22 +114,28 @@ def evaluate_and_report(
 
 
 def _detect_share(
-    config: Config, dataset: Dataset, state: TrainState, split: str
+    config: Config, dataset: Dataset, model: TrainState | Predictor, split: str
 ) -> tuple[Predictor, RecordSource, Detected]:
     """Detects in this process's share of the images."""
     source = dataset.source(split)
+    if isinstance(model, TrainState):
+        model = _predictor_of(config, dataset, model)
+    count = min(config.eval.max_images or len(source), len(source))
+    share = processes.share_of(count)
+    return model, source, detect_images(model, source, share)
+
+
+def _predictor_of(config: Config, dataset: Dataset, state: TrainState) -> Predictor:
+    """Runs a state on all devices of this process."""
     # A replicated state has a copy in every process.
     layout = make_layout(jax.local_devices())
     variables = jax.device_get(state.inference_variables)
-    predictor = build.make_predictor(
+    return build.make_predictor(
         config,
         jax.device_put(variables, layout.replicated),
         dataset.class_names,
         sharding=layout.sharded,
     )
-    count = min(config.eval.max_images or len(source), len(source))
-    share = processes.share_of(count)
-    return predictor, source, detect_images(predictor, source, share)
 
 
 def draw_samples(predictor: Predictor, source, count: int):

@@ -278,3 +278,29 @@ def test_mixed_batches_depend_on_seed_and_step_only(source):
     assert_equal(batches, take(source, 6, num_threads=3, **options))
     assert_equal(batches, take(source, 6, num_workers=2, **options))
     assert_equal(batches[4:], take(source, 2, start_step=4, **options))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"photometric": False},
+        {"mosaic_probability": 1.0},
+        {"copy_paste_probability": 1.0},
+    ],
+)
+def test_colors_that_are_not_clipped_go_beyond_a_byte(changes, source):
+    def pictures(clip):
+        options = Augment(**changes, clip_colors=clip)
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            yield mixed_sample(
+                source[0], rng, others=source, options=options, max_objects=9, **SIZES
+            )["images"]
+
+    clipped, free = (np.stack([*pictures(clip)]) for clip in (True, False))
+    assert (clipped.dtype, free.dtype) == (np.uint8, np.int16)
+    # Rounded before resizing or after it.
+    assert np.abs(np.clip(free, 0, 255) - clipped.astype(int)).mean() < 0.7
+    goes_beyond = free.min() < 0 and free.max() > 255
+    assert goes_beyond == changes.get("photometric", True)

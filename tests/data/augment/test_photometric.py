@@ -34,7 +34,7 @@ def slow_apply(image, change, contrast_first):
     image = slow_hsv_change(image, change.saturation, change.hue_degrees)
     if not contrast_first:
         image = image * change.contrast
-    return np.clip(np.rint(image), 0, 255)
+    return np.rint(image)
 
 
 def noise(low=40):
@@ -62,7 +62,15 @@ CHANGES = [
 def test_change_equals_the_slow_one_in_either_order(change, contrast_first):
     found = photometric.apply(noise(), change)
     assert found.dtype == np.uint8
-    assert np.abs(found - slow_apply(noise(), change, contrast_first)).max() <= 1
+    slow = slow_apply(noise(), change, contrast_first)
+    assert np.abs(found - np.clip(slow, 0, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_without_clipping_equals_the_slow_one(change):
+    found = photometric.apply(noise(), change, clip=False)
+    assert found.dtype == np.int16
+    assert np.abs(found - slow_apply(noise(), change, contrast_first=True)).max() <= 1
 
 
 def test_nothing_is_clipped_on_the_way():

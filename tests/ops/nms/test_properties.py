@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers.published import NMS
+from tests.helpers.published import NMS, THRESHOLDS
 from tests.reference import nms as ref
 from yolact_jax.ops.nms.pairs import best_pairs_nms, rank_among_equals
 from yolact_jax.ops.nms.per_class import per_class_nms
@@ -129,8 +129,8 @@ def test_order_of_anchors_does_not_matter(name, agnostic, seed, order):
     boxes, scores = random_case(seed)
     order = np.array(order)
     run = jitted(name, agnostic)
-    expected = detections(run(boxes, scores))
-    shuffled = detections(run(boxes[order], scores[order]))
+    expected = detections(run(boxes, scores, **THRESHOLDS))
+    shuffled = detections(run(boxes[order], scores[order], **THRESHOLDS))
     assert expected
     assert [(s, c, order[a]) for s, c, a in shuffled] == expected
 
@@ -142,7 +142,7 @@ def test_padding_does_not_matter(name, agnostic):
     expected = ref.best_first(expected, SIZES["max_detections"])
     for filler in (0.0, 0.05, np.nan, -1.0):
         scores[7:] = filler
-        found = detections(jitted(name, agnostic)(boxes, scores))
+        found = detections(jitted(name, agnostic)(boxes, scores, **THRESHOLDS))
         assert [entry[1:] for entry in found] == [entry[1:] for entry in expected]
 
 
@@ -188,7 +188,7 @@ def test_identical_boxes_leave_one_of_each_class(name):
     boxes = np.tile(np.array([0.25, 0.25, 0.5, 0.5], np.float32), (ANCHORS, 1))
     scores = np.linspace(0.1, 0.9, ANCHORS * CLASSES, dtype=np.float32)
     scores = scores.reshape(ANCHORS, CLASSES)
-    kept = detections(jitted(name, False)(boxes, scores))
+    kept = detections(jitted(name, False)(boxes, scores, **THRESHOLDS))
     labels = [2] if name == "cross_class" else [2, 1, 0]
     assert [entry[1:] for entry in kept] == [(label, ANCHORS - 1) for label in labels]
 

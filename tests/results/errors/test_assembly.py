@@ -1,13 +1,15 @@
 """Host-side assembly against the device's operations and NumPy."""
 
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from yolact_jax.ops import masks as mask_ops
+from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.results.errors import assembly
+from yolact_jax.structures import Detections
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -17,10 +19,18 @@ def test_masks_are_those_of_inference(seed):
     coefficients = generator.uniform(-1, 1, (6, 4)).astype(np.float32)
     corners = generator.uniform(-0.1, 1.1, (6, 2, 2))
     boxes = np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
-    soft = mask_ops.assemble_masks(jnp.array(prototypes), jnp.array(coefficients))
     size = 61, 83
-    packed = mask_ops.enlarge_in_steps(
-        mask_ops.crop_masks(soft, jnp.array(boxes)), jnp.array(size), size
+    zeros = jnp.zeros(6)
+    detections = Detections(
+        boxes=jnp.array(boxes),
+        scores=zeros + 1,
+        labels=zeros.astype(jnp.int32),
+        coefficients=jnp.array(coefficients),
+        anchor_index=zeros.astype(jnp.int32),
+        valid=zeros == 0,
+    )
+    packed = jax.jit(full_size_masks, static_argnums=3)(
+        detections, jnp.array(prototypes), jnp.array(size), size
     )
     expected = np.unpackbits(np.asarray(packed), axis=-1, count=size[1]).astype(bool)
     ours = [

@@ -47,13 +47,19 @@ def _maybe(
     return rng.uniform(low, high) if rng.random() < 0.5 else neutral
 
 
-def apply(image: np.ndarray, change: ColorChange) -> np.ndarray:
-    """Changes the colors of [h, w, 3] uint8 RGB; rounds and clips only at the end."""
+def apply(image: np.ndarray, change: ColorChange, *, clip: bool = True) -> np.ndarray:
+    """Changes the colors of [h, w, 3] uint8 RGB; rounds and clips only at the end.
+
+    Returns:
+      uint8, or int16 if they are not clipped.
+    """
+    dtype, depth = (np.uint8, cv2.CV_8U) if clip else (np.int16, cv2.CV_16S)
     table = (np.arange(256) + change.brightness) * change.contrast
     if change.saturation == 1.0 and change.hue_degrees == 0.0:
-        return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
+        table = np.clip(np.rint(table), *((0, 255) if clip else (None, None)))
+        return cv2.LUT(image, table.astype(dtype))
     table = table.astype(np.float32)
-    result = np.empty(image.shape, np.uint8)
+    result = np.empty(image.shape, dtype)
     rows = max(1, _STRIP_PX // image.shape[1])
     for top in range(0, len(image), rows):
         strip = cv2.LUT(image[top : top + rows], table)
@@ -62,7 +68,7 @@ def apply(image: np.ndarray, change: ColorChange) -> np.ndarray:
         cv2.addWeighted(
             *(strip, 1.0, strip, 0.0, 0.0),
             dst=result[top : top + rows],
-            dtype=cv2.CV_8U,
+            dtype=depth,
         )
     return result
 

@@ -60,7 +60,8 @@ def training_sample(
       mask_target: see `config.Data`.
 
     Returns:
-      `images` [input_size, input_size, 3] uint8; `boxes` [n, 4] float32; `labels` [n]
+      `images` [input_size, input_size, 3] uint8, or int16 with colors that are not
+      clipped; `boxes` [n, 4] float32; `labels` [n]
       int32; `masks` [n, mask_size, mask_size] uint8; `semantic_masks` [n, s, s] uint8
       of half the size, with "original" targets; `crowd` [n] bool;
       `image_ids` int64; `dropped` int32, annotations that were too many.
@@ -206,7 +207,8 @@ def render_randomly(
 ) -> np.ndarray:
     """Renders a view in random colors, if `options` say so; see `render`."""
     change = photometric.random_change(rng) if options.photometric else None
-    return render(example.image, view, change, input_size)
+    clip = options.clip_colors
+    return render(example.image, view, change, input_size, clip=clip)
 
 
 def render(
@@ -214,25 +216,30 @@ def render(
     view: View,
     change: photometric.ColorChange | None,
     input_size: int,
+    *,
+    clip: bool = True,
 ) -> np.ndarray:
-    """Draws a view as network input, [input_size, input_size, 3] uint8 RGB.
+    """Draws a view as network input, [input_size, input_size, 3] RGB.
 
     Args:
       image: [h, w, 3] uint8 RGB.
       view: the view.
       change: what to do to the colors, if anything.
       input_size: height and width of the result, pixels.
+      clip: colors to 0..255, as uint8; else they are int16.
     """
     rows, columns = view.visible(*image.shape[:2])
     patch, at = image[rows, columns], (rows.start, columns.start)
+    dtype = np.uint8 if clip else np.int16
     if change is None or not patch.size:
-        return view_lib.draw_view(patch, at, view, input_size)
-    recolor = functools.partial(photometric.apply, change=change)
+        drawn = view_lib.draw_view(patch, at, view, input_size)
+        return drawn.astype(dtype, copy=False)
+    recolor = functools.partial(photometric.apply, change=change, clip=clip)
     # Resizing and colors may come in either order, up to rounding: take the one with
     # fewer pixels to color.
     if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
-        return view_lib.draw_view(patch, at, view, input_size, finish=recolor)
-    return view_lib.draw_view(recolor(patch), at, view, input_size)
+        return view_lib.draw_view(patch, at, view, input_size, recolor, dtype)
+    return view_lib.draw_view(recolor(patch), at, view, input_size, dtype=dtype)
 
 
 def _drawn_pixels(patch: np.ndarray, view: View, input_size: int) -> float:

@@ -5,6 +5,8 @@ are asked for, and without a mask: a transition (column, row) inverts all pixels
 column from that row on.  Every part has an even number of them in every column.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from yolact_jax.data import rle
@@ -27,64 +29,61 @@ def transitions(
       needed: [width] bool, the columns wanted.
 
     Returns:
-      [t] int64, slot in `selected` times (width + 1) plus column, and [t] int64, row
-      in 0..height.  Both ascend by place, in it by part, a ring or a run-length mask,
+      [t] int64, column times m plus slot in `selected`, and [t] int64, row in
+      0..height.  Both ascend by place, in it by part, a ring or a run-length mask,
       and then by row.
     """
-    height, width = segmentations.size
-    found = [
-        _ring_transitions(segmentations, selected, needed),
-        _run_transitions(segmentations, selected, needed),
-    ]
-    slot, part, column, row = np.concatenate(
-        [f for f in found if f is not None] or [np.zeros((4, 0), np.int64)], axis=1
-    )
+    height, _ = segmentations.size
     parts = len(segmentations.ring_sizes) + len(segmentations.rle_counts)
-    key = ((slot * (width + 1) + column) * parts + part) * (height + 1) + row
+    found = [
+        ((column * len(selected) + slot) * parts + part) * (height + 1) + row
+        for slot, part, column, row in (
+            *_ring_transitions(segmentations, selected, needed),
+            *_run_transitions(segmentations, selected, needed),
+        )
+    ]
+    key = np.concatenate([*found, np.zeros(0, np.int64)])
     key.sort()
-    return key // (parts * (height + 1) or 1), key % (height + 1)
+    place = key // (height + 1)
+    return place // max(parts, 1), key - place * (height + 1)
 
 
 def _slots(owner: np.ndarray, selected: np.ndarray) -> np.ndarray:
     """[r] int64, the place in `selected` of the owner of each part, or -1."""
-    slots = np.full(max(owner.max(initial=-1), selected.max(initial=-1)) + 1, -1)
-    slots[selected] = np.arange(len(selected))
-    return slots[owner]
+    slots = {index: slot for slot, index in enumerate(selected.tolist())}
+    return np.array([slots.get(index, -1) for index in owner.tolist()], np.int64)
 
 
 def _ring_transitions(
     segmentations: Segmentations, selected: np.ndarray, needed: np.ndarray
-) -> tuple[np.ndarray, ...] | None:
-    """[t] int64 slots, parts, columns and rows of rings, if there are any."""
-    slot = _slots(segmentations.ring_owner, selected)
-    if not (slot >= 0).any() or not needed.any():
-        return None
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields [t] int64 slots, parts, columns and rows of rings, if there are any."""
     sizes = segmentations.ring_sizes
-    ring = np.repeat(np.arange(len(sizes)), sizes)
+    if not len(sizes):
+        return
+    slot = _slots(segmentations.ring_owner, selected)
+    ring = np.arange(len(sizes)).repeat(sizes)
     following = np.arange(1, len(ring) + 1)
-    following[np.cumsum(sizes) - 1] -= sizes
-    x, y = np.trunc(_FINER * segmentations.points_px.T + 0.5)
-    if (slot < 0).any():
-        wanted = slot[ring] >= 0
-        following = following[wanted]
-    else:
-        wanted = slice(None)
-    edge, column = _crossed(x[wanted], x[following], needed)
-    row = _crossing_y(x[wanted], y[wanted], x[following], y[following], edge, column)
-    row = (row + _MIDDLE) // _FINER
+    following[sizes.cumsum() - 1] -= sizes
+    start = np.trunc(_FINER * segmentations.points_px.T + 0.5)
+    stop = start.take(following, axis=1)
+    edge, column = _crossed(start[0], following, slot[ring] >= 0, needed)
+    row = _crossing_y(start, stop, edge, column)
+    row = np.floor((row + _MIDDLE) / _FINER)
     row = np.minimum(np.maximum(row, 0), segmentations.size[0]).astype(np.int64)
-    part = ring[wanted][edge]
-    return slot[part], part, column, row
+    part = ring[edge]
+    yield slot[part], part, column, row
 
 
 def _crossed(
-    x1: np.ndarray, x2: np.ndarray, needed: np.ndarray
+    x: np.ndarray, following: np.ndarray, wanted: np.ndarray, needed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The needed columns whose middle each edge crosses.
 
     Args:
-      x1: [e] float64, where the edges start, on the finer grid.
-      x2: [e] float64, where they end.
+      x: [e] float64, where the edges start, on the finer grid.
+      following: [e] int64, the edge that each leads to.
+      wanted: [e] bool, the edges that matter.
       needed: [width] bool.
 
     Returns:
@@ -92,41 +91,43 @@ def _crossed(
     """
     columns = np.flatnonzero(needed)
     # How many of the columns have their middle left of x, and so at most x - 1.
-    left = np.concatenate([[0], np.cumsum(needed)])
-
-    def passed(x: np.ndarray) -> np.ndarray:
-        return left[np.clip((x + _MIDDLE) // _FINER, 0, len(needed)).astype(np.int64)]
-
-    first, last = passed(x1), passed(x2)
-    count = np.abs(last - first)
-    edge = np.repeat(np.arange(len(x1)), count)
-    start = np.minimum(first, last) - (np.cumsum(count) - count)
+    left = np.zeros(len(needed) + 1, np.int64)
+    np.cumsum(needed, out=left[1:])
+    passed = np.floor((x + _MIDDLE) / _FINER)
+    passed = np.minimum(np.maximum(passed, 0), len(needed))
+    first = left[passed.astype(np.int64)]
+    last = first[following]
+    count = np.abs(last - first) * wanted
+    edge = np.arange(len(x)).repeat(count)
+    start = np.minimum(first, last) - (count.cumsum() - count)
     return edge, columns[np.arange(len(edge)) + start[edge]]
 
 
-def _crossing_y(x1, y1, x2, y2, edge: np.ndarray, column: np.ndarray) -> np.ndarray:
+def _crossing_y(
+    start: np.ndarray, stop: np.ndarray, edge: np.ndarray, column: np.ndarray
+) -> np.ndarray:
     """The upper of the two points of the finer grid between which an edge crosses.
 
     pycocotools walks an edge in steps of its longer extent, rightwards or downwards,
     and rounds the other coordinate at each step.  The numbers are rounded as there.
 
     Args:
-      x1: [e] float64, starts of the edges on the finer grid; so are y1, x2, y2.
-      y1: see `x1`.
-      x2: see `x1`.
-      y2: see `x1`.
+      start: [2, e] float64, x and y of the edges' starts on the finer grid.
+      stop: [2, e] float64, of their ends.
       edge: [c] int64, the edges that cross a column.
       column: [c] int64, the columns crossed.
 
     Returns:
       [c] float64.
     """
-    is_flat = np.abs(x2 - x1) >= np.abs(y2 - y1)
-    swap = np.where(is_flat, x1 > x2, y1 > y2)
-    x, y = np.where(swap, x2, x1), np.where(swap, y2, y1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(is_flat, (y2 - y1) / (x2 - x1), (x2 - x1) / (y2 - y1))
-    x, y, slope, is_flat = x[edge], y[edge], slope[edge], is_flat[edge]
+    way = stop - start
+    extent = np.abs(way)
+    is_flat = extent[0] >= extent[1]
+    along, aside = np.where(is_flat, way, way[::-1])
+    # An edge without any extent crosses nothing.
+    slope = np.divide(aside, along, out=np.zeros_like(along), where=along != 0)
+    x, y = np.where(along < 0, stop, start).take(edge, axis=1)
+    slope, is_flat = slope[edge], is_flat[edge]
     middle = column * float(_FINER) + _MIDDLE
     # The upper point of a flat edge is the one left of the crossing if it falls.
     result = np.floor(y + slope * (middle - x + (slope < 0)) + 0.5)
@@ -141,12 +142,14 @@ def _crossing_y(x1, y1, x2, y2, edge: np.ndarray, column: np.ndarray) -> np.ndar
 
 def _run_transitions(
     segmentations: Segmentations, selected: np.ndarray, needed: np.ndarray
-) -> tuple[np.ndarray, ...] | None:
-    """[t] int64 slots, parts, columns and rows of run-length masks, if any."""
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields [t] int64 slots, parts, columns and rows of run-length masks, if any."""
+    if not len(segmentations.rle_owner):
+        return
     slot = _slots(segmentations.rle_owner, selected)
     wanted = np.flatnonzero(slot >= 0)
     if not len(wanted) or not needed.any():
-        return None
+        return
     height, width = segmentations.size
     counts, lengths = rle.counts_from_strings(
         [segmentations.rle_counts[i] for i in wanted]
@@ -170,4 +173,4 @@ def _run_transitions(
     part, column = np.divmod(column, width)
     kept = needed[column]
     part, column, row = wanted[part[kept]], column[kept], row[kept]
-    return slot[part], part + len(segmentations.ring_sizes), column, row
+    yield slot[part], part + len(segmentations.ring_sizes), column, row

@@ -89,25 +89,27 @@ def draw_view(
     view: View,
     size: int,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    dtype: type = np.uint8,
 ) -> np.ndarray:
     """Resizes what a view shows to a square, bilinearly and without anti-aliasing.
 
     Args:
-      patch: [h, w, 3] uint8, the part of the source image that `view` shows.
+      patch: [h, w, 3] uint8 or int16, the part of the source image that `view` shows.
       at: (top, left) of `patch` in the source image, pixels.
       view: the view; where it reaches beyond `patch`, it shows the mean color.
       size: height and width of the result, pixels.
-      finish: changes the colors of the resized pixels [.., .., 3] uint8, not those of
-        the mean color around them.
+      finish: changes the colors of the resized pixels [.., .., 3], not those of the
+        mean color around them.
+      dtype: of the result, and of what `finish` returns.
 
     Returns:
-      [size, size, 3] uint8.
+      [size, size, 3].
     """
     if patch.shape[:2] == (view.height, view.width):
         square = cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR)
         square = square if finish is None else finish(square)
     else:
-        square = _mean_square(size).copy()
+        square = _mean_square(size).astype(dtype)
         if patch.size:
             _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view, finish)
     if view.flip_x or view.flip_y:
@@ -177,4 +179,4 @@ def _fade(part: np.ndarray, cover: np.ndarray) -> None:
     """Mixes the mean color into rows [k, n, 3], which keep `cover`, in place."""
     for row in np.flatnonzero(cover < 1.0):
         mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOR)
-        part[row] = np.rint(mixed).astype(np.uint8)
+        part[row] = np.rint(mixed).astype(part.dtype)

@@ -1,11 +1,15 @@
-"""Finds objects in images, with a run or with published weights.
+r"""Finds objects in images, with a run or with published weights.
 
     yolact-jax predict --workdir runs/shapes --source photos/ --output out/
-    yolact-jax predict --weights yolact_base --source photo.jpg --output out/
+    yolact-jax predict --weights yolact_base --source photo.jpg --output out/ \
+        --classes=person,dog --score_threshold=0.3,person=0.6 --mask_margin=0.1
+    yolact-jax predict --weights yolact_base --source clip.mp4 --track
+    yolact-jax predict --weights model.onnx --source photos/ --output out/
 
-Draws every image with its masks into the output folder, and writes all detections to
-detections.json there, in COCO annotation format with scores.  Images that cannot be
-read are skipped and named; the exit status is then 1.
+Draws every image and video with its masks into the output folder, and writes all
+detections to detections.json there, in COCO annotation format with scores, as they
+come.  Images that cannot be read are skipped and named, videos end at the frame that
+cannot be read; the exit status is then 1.
 
     yolact-jax predict --workdir runs/shapes --source photo.jpg --explore page.html
 
@@ -13,36 +17,55 @@ writes one page instead, in which one picks a detection, moves its coefficients 
 watches the mask, and sees what NMS dropped.
 """
 
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from yolact_jax import build
 from yolact_jax.cli import Command, Ended, keep_compiled_programs
-from yolact_jax.data.images import MAX_PIXELS, read_image
-from yolact_jax.results.explore.page import explorer_page
-from yolact_jax.results.explore.suppressed import find_suppressed
+from yolact_jax.data.images import MAX_PIXELS
+from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.files import predict_files
-from yolact_jax.results.report.write import write_page
-from yolact_jax.tools.commands import model_flags
-from yolact_jax.zoo.load import Loaded, make_predictor, require_fit
+from yolact_jax.results.tiles import MOST_OVERLAP
+from yolact_jax.tools.commands import model_flags, option_flags
+from yolact_jax.tools.explore import write_explorer
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     model_flags.define(values)
     model_flags.define_nms(values)
-    flags.DEFINE_string(
-        "source", None, "An image, or a folder of images.", flag_values=values
+    option_flags.define(values)
+    option_flags.define_take_away(values)
+    flags.DEFINE_multi_string(
+        "source",
+        None,
+        "Image, video, folder, pattern such as 'photos/*.jpg', number of a camera or "
+        "address of a stream such as rtsp://...; may be given more than once.",
+        flag_values=values,
     )
+    flags.DEFINE_bool(
+        "recursive", False, "Look into the folders of a folder.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "track", False, "Follow objects through videos.", flag_values=values
+    )
+    flags.DEFINE_bool("show", False, "Show results in a window.", flag_values=values)
     flags.DEFINE_string("output", "out", "Folder for the results.", flag_values=values)
+    flags.DEFINE_integer(
+        "tile",
+        None,
+        "Search in tiles of this side, in pixels, instead of the picture as a whole.",
+        lower_bound=1,
+        flag_values=values,
+    )
     flags.DEFINE_float(
-        "score_threshold",
-        0.3,
-        "Least score shown.",
+        "overlap",
+        None,
+        "Share of a tile that its neighbor shows too. [0.2]",
         lower_bound=0,
-        upper_bound=1,
+        upper_bound=MOST_OVERLAP,
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -63,54 +86,36 @@ def define_flags(values: flags.FlagValues) -> None:
 def run(values: Any) -> None:
     """Predicts for all images of the source."""
     if values.source is None:
-        raise ValueError("--source is missing: an image, or a folder of images.")
+        raise ValueError("--source is missing: an image, a video, or a folder.")
+    take_away = option_flags.take_away(values)
     keep_compiled_programs()
     if values.explore is not None:
-        _explore(values)
+        print(write_explorer(values))
         return
+    predictor = model_flags.load_predictor(values)
     problems = predict_files(
-        make_predictor(Loaded(*model_flags.load(values))),
+        predictor,
         values.source,
         values.output,
-        score_threshold=values.score_threshold,
+        options=_options(values, predictor.class_names),
+        take_away=take_away,
+        recursive=values.recursive,
         overwrite=values.overwrite,
         max_pixels=values.max_pixels,
+        with_tracks=values.track,
+        show=values.show,
     )
     if problems:
-        raise Ended(f"skipped {len(problems)} images: " + " ".join(problems))
+        count = f"{len(problems)} source{'s' * (len(problems) > 1)}"
+        raise Ended(f"{count} could not be read: {' '.join(problems)}")
 
 
-def _explore(values: Any) -> None:
-    """Writes the page of one image, and prints where."""
-    page = Path(values.explore)
-    if page.exists() and not values.overwrite:
-        raise ValueError(f"--explore {page} exists; give another name or --overwrite.")
-    if page.suffix not in (".html", ".htm"):
-        raise ValueError(f"--explore {page} must end in .html.")
-    image = read_image(values.source, max_pixels=values.max_pixels)
-    model, variables, _ = model_flags.load(values)
-    require_fit(model, variables)
-    inspector = build.make_inspector(model.config, variables, len(model.class_names))
-    detections, predictions = inspector(image)
-    options, suppressed = model.config.eval, []
-    if options.nms == "fast" and not options.class_agnostic:
-        suppressed = find_suppressed(
-            predictions,
-            inspector.anchors_cxcywh,
-            score_threshold=options.candidate_threshold,
-            iou_threshold=options.iou_threshold,
-            top_k=options.top_k,
-        )
-    content = explorer_page(
-        image,
-        detections,
-        predictions,
-        model.class_names,
-        suppressed,
-        score_threshold=values.score_threshold,
-    )
-    write_page(page, content)
-    print(page)
+def _options(values: Any, class_names: Sequence[str]) -> PredictOptions:
+    if values.tile is None and values.overlap is not None:
+        raise ValueError("--overlap is for tiles; give --tile, their side in pixels.")
+    given = {"tile": values.tile, "overlap": values.overlap}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(option_flags.options(values, class_names), **given)
 
 
 COMMAND = Command("predict", __doc__, define_flags, run, model_flags.find_config)

@@ -60,7 +60,8 @@ def draw_sheet(
 def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
     """Draws one sample, [_TILE_PX, _TILE_PX, 3] uint8."""
     size = (_TILE_PX, _TILE_PX)
-    tile = cv2.resize(sample["images"], size, interpolation=cv2.INTER_AREA)
+    pixels = sample["images"].clip(0, 255).astype(np.uint8)
+    tile = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     for i, box in enumerate(sample["boxes"]):
         # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
