@@ -12,6 +12,9 @@ from jax.sharding import NamedSharding
 from yolact_jax.config import Config, Model, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
+from yolact_jax.inference.find import make_find_fn
+from yolact_jax.inference.inspector import Inspector
+from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
@@ -206,4 +209,21 @@ def make_engine(
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
         smallest_anchor_px=round(anchors[:, 2:].max(axis=1).min() * input_size),
+    )
+
+
+def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:
+    """Makes what looks into a model; arguments as for `make_predictor`."""
+    model = make_model(config, num_classes)
+    input_size, anchors = config.data.input_size, make_anchors(config)
+    return Inspector(
+        jax.jit(make_find_fn(model, anchors, input_size, config.eval)),
+        prepare_variables(model, variables, input_size),
+        anchors,
+        Choices(
+            score_thresholds=np.zeros(num_classes, np.float32),
+            mask_margin=np.float32(0),
+            candidate_threshold=np.float32(config.eval.candidate_threshold),
+            iou_threshold=np.float32(config.eval.iou_threshold),
+        ),
     )

@@ -181,3 +181,16 @@ class Eval(Section):
     sample_images: int = field(
         12, "Pictures in the grid samples.png; 0: no grid.", unit="images", most=10_000
     )
+    evaluator: str = field(
+        "pycocotools",
+        "What measures AP; faster: the same numbers by faster-coco-eval, an extra.",
+        choices=("pycocotools", "faster"),
+    )
+    report: bool = field(
+        True, "Whether to write report/, a page with all numbers, at the end."
+    )
+    error_images: int = field(
+        100,
+        "Images on which the report measures what each step of YOLACT costs; 0: none.",
+        unit="images",
+    )
