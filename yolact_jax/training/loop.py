@@ -64,6 +64,7 @@ def train(config: Config, workdir: str | Path) -> TrainState:
     """
     check_batch(config.train, jax.device_count())
     session = make_session(config, Path(workdir))
+    config = session.config
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))
         # One process writes, so one holds the folder for all of this run.
@@ -95,7 +96,9 @@ def _start(
     # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
     # with the weights of config.train.init_weights in it.
     if manager.latest_step() is None:
-        state, notes = with_init_weights(config, session.initial_state()), {}
+        names = session.dataset.class_names
+        state = with_init_weights(config, session.initial_state(), names)
+        notes = {}
     else:
         run_folder.check_same_run(workdir, config, session.dataset)
         like = abstract_state(session.initial_state, session.layout.replicated)
@@ -137,6 +140,8 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
     ):
         for step in range(start_step, session.num_steps):
             _save_and_evaluate_if_due(session, state, keeper, step, interruption)
+            if _gains_no_more(config.train.patience, keeper.evaluations):
+                return state
             try:
                 arrays = keeper.recorder.next_of(batches)
             except Exception:
@@ -181,6 +186,20 @@ def _save_and_evaluate_if_due(
     if evaluate:
         with interruption.at_once(step, may_raise=processes.acts_alone):
             _evaluate(session, state, keeper)
+
+
+def _gains_no_more(patience: int, evaluations: Evaluations) -> bool:
+    """Whether the AP has not risen for so many evaluations that the run ends."""
+    waited = evaluations.without_gain()
+    if not patience or waited < patience:
+        return False
+    _LOGGER.info(
+        "The run ends early: no higher mask AP in %d evaluations; the best checkpoint "
+        "is that of step %d.",
+        waited,
+        evaluations.best(),
+    )
+    return True
 
 
 def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> bool:

@@ -3,7 +3,7 @@ import pytest
 
 from tests.helpers.label_folders import HEIGHT, TRIANGLE, WIDTH
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.tools.importers.yolo import read_class_names
+from yolact_jax.data.importers.yolo import read_class_names
 
 NAMES = ("cat", "dog")
 GOOD = "0 0.25 0.25 0.75 0.25 0.5 0.75"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yolact_jax.data import headers
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.tools.importers import content, files, masks, objects
+from yolact_jax.data.importers import content, files, masks, objects
 
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from yolact_jax.data.errors import DatasetError, gathered
 from yolact_jax.data.images import IMAGE_SUFFIXES
-from yolact_jax.tools.importers import files
-from yolact_jax.tools.importers.objects import Labels, Photo, measured, read_photo
+from yolact_jax.data.importers import files
+from yolact_jax.data.importers.objects import Labels, Photo, measured, read_photo
 
 _MAX_NAMED = 20
 

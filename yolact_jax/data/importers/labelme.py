@@ -11,8 +11,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.importers import content, files, masks, objects
 from yolact_jax.data.numbers import coordinate_problem, shown
-from yolact_jax.tools.importers import content, files, masks, objects
 
 _CIRCLE_CORNERS = 64
 _MIN_INSIDE = 0.99  # Of the pixels of a mask; rounding may put some outside.

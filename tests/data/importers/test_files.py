@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.label_folders import SQUARE, shape
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.tools.importers.files import is_extra, match
+from yolact_jax.data.importers.files import is_extra, match
 
 GOOD = "0 0.25 0.25 0.75 0.25 0.5 0.75"
 

@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.importers import content, files, objects
 from yolact_jax.data.numbers import shown
-from yolact_jax.tools.importers import content, files, objects
 
 
 def from_yolo(
