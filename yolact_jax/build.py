@@ -222,8 +222,8 @@ def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspect
         anchors,
         Choices(
             score_thresholds=np.zeros(num_classes, np.float32),
-            mask_margin=np.float32(0),
-            candidate_threshold=np.float32(config.eval.candidate_threshold),
-            iou_threshold=np.float32(config.eval.iou_threshold),
+            mask_margin=np.zeros((), np.float32),
+            candidate_threshold=np.asarray(config.eval.candidate_threshold, np.float32),
+            iou_threshold=np.asarray(config.eval.iou_threshold, np.float32),
         ),
     )

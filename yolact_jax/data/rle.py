@@ -76,6 +76,11 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in code["size"]], "counts": counts}
 
 
+def decode(code: dict[str, Any]) -> np.ndarray:
+    """Decodes what `encode` makes, or pycocotools, to a [height, width] bool mask."""
+    return coco_mask.decode(cast("Any", code)).astype(bool)
+
+
 def encode_packed(
     rows: np.ndarray, top: int, left: int, size: tuple[int, int]
 ) -> dict[str, Any]:
@@ -97,7 +102,9 @@ def encode_packed(
     if beyond > 0:
         changes[:, -1] &= 0xFF << beyond & 0xFF
     row, byte = np.divmod(np.flatnonzero(changes.ravel() != 0), max(rows.shape[1], 1))
-    which, bit = np.nonzero(np.unpackbits(changes[row, byte][:, None], axis=1))
+    which, bit = np.nonzero(
+        np.unpackbits(np.asarray(changes[row, byte], np.uint8)[:, None], axis=1)
+    )
     places = (left + 8 * byte[which] + bit) * height + top + row[which]
     # A run that goes on at the top of the next column neither ends nor starts there.
     places, times = np.unique(places, return_counts=True)

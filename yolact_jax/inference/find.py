@@ -33,8 +33,8 @@ def make_find_fn(
         detections = detect(
             predictions,
             jnp.asarray(anchors_cxcywh),
-            score_threshold=choices.candidate_threshold,
-            iou_threshold=choices.iou_threshold,
+            score_threshold=jnp.asarray(choices.candidate_threshold),
+            iou_threshold=jnp.asarray(choices.iou_threshold),
             options=options,
             input_size=input_size,
         )

@@ -217,7 +217,9 @@ def _evaluator(name: str) -> Callable[[COCO, COCO, Any], Any]:
             "evaluator 'faster' needs the package faster-coco-eval; install "
             "yolact_jax[faster]."
         ) from error
-    return lambda truth, found, kind: COCOeval_faster(cast("Any", truth), found, kind)
+    return lambda truth, found, kind: COCOeval_faster(
+        cast("Any", truth), cast("Any", found), kind
+    )
 
 
 def _summary(precision: np.ndarray, kind: str) -> dict[str, float]:

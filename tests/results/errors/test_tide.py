@@ -78,6 +78,10 @@ def test_only_the_best_of_several_corrections_finds_the_object():
     errors = errors_of([(BIG, 7)], found)
     assert errors.kinds.tolist().count("localization") == 2
     assert tide.precision_without(errors, ["localization"]) == pytest.approx(1.0)
+    # It is not found twice in place of another one.
+    errors = errors_of([(BIG, 7), (FAR, 7)], found)
+    fixed = tide.precision_without(errors, ["localization", "classification"])
+    assert fixed == pytest.approx(51 / 101)
 
 
 def test_detections_on_crowds_are_no_errors():

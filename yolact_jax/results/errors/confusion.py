@@ -35,7 +35,9 @@ def confusion_matrix(
         names = np.append(scene.truth_labels, num_classes)
         np.add.at(matrix, (names[truths], labels), 1)
         left = np.setdiff1d(np.flatnonzero(~scene.crowd), truths)
-        np.add.at(matrix, (scene.truth_labels[left], num_classes), 1)
+        matrix[:, num_classes] += np.bincount(
+            scene.truth_labels[left], minlength=num_classes + 1
+        )
     return matrix
 
 

@@ -78,7 +78,8 @@ def match(
     )
 
 
-_EMPTY = Scene(0, *np.zeros((3, 0), np.int64), *np.zeros((2, 0)), np.zeros((0, 0)))
+_NONE = np.zeros(0, np.int64)
+_EMPTY = Scene(0, _NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 0)))
 
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.results.errors.assembly import ImageParts
 from yolact_jax.results.errors.bounds import bound_precision, bound_scenes
 from yolact_jax.results.errors.mask_oracles import mask_budget, redo
@@ -39,7 +39,7 @@ def image_parts(
     if detections.mask_scores is not None:
         scores = detections.mask_scores
     size = image["height"], image["width"]
-    masks = [coco_mask.decode(truth_rle(a, size)).astype(bool) for a in annotations]
+    masks = [rle.decode(truth_rle(a, size)) for a in annotations]
     boxes = np.array([a["bbox"] for a in annotations], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return ImageParts(

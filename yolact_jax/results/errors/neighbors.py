@@ -42,11 +42,11 @@ def covered_neighbors(parts: ImageParts, soft: np.ndarray, target: int) -> list[
       target: the object that the mask is meant for.
     """
     same = (parts.truth_labels == parts.truth_labels[target]) & ~parts.crowd
-    near = [i for i in np.flatnonzero(same) if i != target]
+    near = [i for i in np.flatnonzero(same).tolist() if i != target]
     near = [i for i in near if distance(parts, target, i) <= FARTHEST]
     if not near or not _covers(parts, soft, target):
         return []
-    return [int(i) for i in near if _covers(parts, soft, int(i))]
+    return [i for i in near if _covers(parts, soft, i)]
 
 
 def _covers(parts: ImageParts, soft: np.ndarray, number: int) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -67,10 +67,10 @@ def truth_rle(annotation: dict, size: tuple[int, int]) -> dict[str, Any]:
     """Run-length codes an annotation: polygons, or either form of run lengths."""
     segmentation = annotation["segmentation"]
     if isinstance(segmentation, list):
-        parts = coco_mask.frPyObjects(rings.clipped(segmentation, size), *size)
-        return coco_mask.merge(parts)
+        clipped = cast("Any", rings.clipped(segmentation, size))
+        return cast("Any", coco_mask.merge(coco_mask.frPyObjects(clipped, *size)))
     if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, *size)
+        return cast("Any", coco_mask.frPyObjects(segmentation, *size))
     return segmentation
 
 

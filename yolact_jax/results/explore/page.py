@@ -12,8 +12,9 @@ import numpy as np
 from yolact_jax.results.draw import encode_picture
 from yolact_jax.results.explore.suppressed import Suppressed
 from yolact_jax.results.report import html
-from yolact_jax.structures import Detections, Predictions
+from yolact_jax.structures import Array, Detections, Predictions
 
+_PACKAGE = "yolact_jax.results.explore"
 _LARGEST_SIDE_PX = 800
 
 
@@ -69,7 +70,7 @@ def explorer_page(
         ],
     }
     body = html.fill(_BODY, data=_embedded(content))
-    script = importlib.resources.files(__package__).joinpath("explorer.js").read_text()
+    script = (importlib.resources.files(_PACKAGE) / "explorer.js").read_text()
     return html.page("Masks of one image", body, style=_STYLE, script=script)
 
 
@@ -95,8 +96,8 @@ def stored(prototypes: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 5) for value in values]
+def _rounded(values: Array) -> list[float]:
+    return [round(value, 5) for value in np.asarray(values).tolist()]
 
 
 def _embedded(content: dict[str, Any]) -> html.Markup:

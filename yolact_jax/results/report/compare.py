@@ -90,9 +90,10 @@ def write_comparison(
     return path
 
 
-_FORMATS = dict.fromkeys(("first", "second"), ".1%") | dict.fromkeys(
-    ("difference", "low", "high"), "+.1%"
-)
+_FORMATS: dict[str, str] = {
+    **dict.fromkeys(("first", "second"), ".1%"),
+    **dict.fromkeys(("difference", "low", "high"), "+.1%"),
+}
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:

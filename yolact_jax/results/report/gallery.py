@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_jax.data import rle
 from yolact_jax.results.draw import PALETTE, encode_picture, image_grid
 from yolact_jax.results.errors.scenes import truth_rle
 from yolact_jax.results.errors.tide import HIT, KINDS
@@ -93,7 +93,7 @@ def _detection(
     entry = entries[int(matches.place[row])]
     name = evaluated.names[int(matches.labels[row])]
     overlap = scene.overlaps[matches.place[row]].max(initial=0.0)
-    mask = coco_mask.decode(entry["segmentation"]).astype(bool)
+    mask = rle.decode(entry["segmentation"])
     caption = f"{name} {entry['score']:.2f}, IoU {overlap:.2f}, image {scene.image_id}"
     jpeg = _picture(evaluated, read_image, scene.image_id, mask, found=True)
     return Exhibit(kind, caption, jpeg)
@@ -111,7 +111,7 @@ def _missed(evaluated: Evaluated, read_image: ReadImage) -> list[Exhibit]:
         image_id = scenes[number].image_id
         annotation = _entries(evaluated, "annotations", image_id)[place]
         size = _size(evaluated, image_id)
-        mask = coco_mask.decode(truth_rle(annotation, size)).astype(bool)
+        mask = rle.decode(truth_rle(annotation, size))
         name = evaluated.names[int(scenes[number].truth_labels[place])]
         caption = f"{name}, {areas[index]:.0f} square pixels, image {image_id}"
         jpeg = _picture(evaluated, read_image, image_id, mask, found=False)
@@ -145,7 +145,7 @@ def _picture(
     """JPEG of a detected mask and the objects around it, or of a missed object."""
     image = read_image(image_id)
     truths = [
-        coco_mask.decode(truth_rle(a, mask.shape[:2])).astype(bool)
+        rle.decode(truth_rle(a, (mask.shape[0], mask.shape[1])))
         for a in _entries(evaluated, "annotations", image_id)
     ]
     # A missed object stands alone, and nothing beside it.

@@ -51,8 +51,8 @@ class Evaluated:
     @functools.cached_property
     def matches(self) -> dict[Kind, Matches]:
         """Which detection finds which object, by kind."""
-        limit = {"max_detections": self.max_detections}
-        return {k: match(self.scenes[k], len(self.names), **limit) for k in KINDS}
+        count, most = len(self.names), self.max_detections
+        return {k: match(self.scenes[k], count, max_detections=most) for k in KINDS}
 
     @functools.cached_property
     def errors(self) -> dict[Kind, tide.Errors]:

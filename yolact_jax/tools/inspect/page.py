@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
+from yolact_jax.data import rle
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import annotation_entries
 from yolact_jax.results.errors.scenes import truth_rle
@@ -46,8 +45,9 @@ def object_rows(
     rows = []
     for place, image in enumerate(losses):
         annotations = read(place).annotations
-        columns = image.annotation, image.losses, image.disagreement
-        for index, terms, disagreement in zip(*columns, strict=True):
+        for index, terms, disagreement in zip(
+            image.annotation.tolist(), image.losses, image.disagreement, strict=True
+        ):
             rows.append(
                 {
                     "image_id": image.image_id,
@@ -57,7 +57,7 @@ def object_rows(
                     **{t: float(v) for t, v in zip(_TERMS, terms, strict=True)},
                     "disagreement": float(disagreement),
                     "place": place,
-                    "index": int(index),
+                    "index": index,
                 }
             )
     return sorted(rows, key=lambda row: -row["loss"])
@@ -149,7 +149,7 @@ def _gallery(
 def _figure(row: dict[str, Any], example: Example, names: Names) -> html.Markup:
     entries = annotation_entries(example, tuple(names.category_ids))
     size = example.height, example.width
-    masks = [coco_mask.decode(truth_rle(e, size)).astype(bool) for e in entries]
+    masks = [rle.decode(truth_rle(e, size)) for e in entries]
     own = masks[row["index"]]
     jpeg = cut_out(example.image, own, [own], masks)
     caption = (
