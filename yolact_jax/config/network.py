@@ -120,6 +120,12 @@ class Loss(Section):
         25, "Area above which masks teach that network.", unit="prototype pixels"
     )
     negative_ratio: int = field(3, "Hard negatives per positive anchor.", most=100_000)
+    empty_negatives: int = field(
+        0,
+        "Hard negatives in an image without objects, which else have no class loss; "
+        "not in the original.",
+        most=100_000,
+    )
     max_masks: int = field(
         100, "Positive anchors per image in the mask loss.", above=0, most=100_000
     )

@@ -40,6 +40,9 @@ class Optimizer(Section):
         unit="steps",
         most=_MOST_STEPS,
     )
+    decay_fractions: tuple[float, ...] = field(
+        (), "The same as fractions of the run, instead of decay_steps.", most=1
+    )
     decay_factor: float = field(0.1, "What the rate is multiplied by.")
     momentum: float = field(0.9, "Share of the velocity kept at each step.", most=1)
     weight_decay: float = field(
@@ -58,7 +61,10 @@ class Train(Section):
     """The run."""
 
     batch_size: int = field(
-        8, "Images per step over all devices.", unit="images", above=0, most=1_000_000
+        8,
+        "Images per step over all devices; 0: as many as the memory holds, at most 64.",
+        unit="images",
+        most=1_000_000,
     )
     accumulate_steps: int = field(
         1,
@@ -75,10 +81,24 @@ class Train(Section):
     )
     num_steps: int = field(
         800_000,
-        "Length of the run, for batches of 8; see scale_with_batch.",
+        "Length of the run, for batches of 8; see scale_with_batch; 0: epochs.",
         unit="steps",
-        above=0,
         most=_MOST_STEPS,
+    )
+    epochs: float = field(
+        0.0,
+        "Length of the run if num_steps is 0: how often each image is seen; 0: chosen "
+        "from their number.",
+        unit="epochs",
+        most=1_000_000,
+    )
+    patience: int = field(
+        0,
+        "Evaluations in a row without a higher mask AP that end the run; 0: never.",
+        unit="evaluations",
+    )
+    freeze: tuple[str, ...] = field(
+        (), 'Modules that do not learn, such as ("backbone", "fpn").'
     )
     seed: int = field(0, "Seed of initial weights, data order and augmentation.")
     init_weights: str = field(
@@ -160,4 +180,17 @@ class Eval(Section):
     max_images: int = field(0, "Images to evaluate; 0: all.", unit="images")
     sample_images: int = field(
         12, "Pictures in the grid samples.png; 0: no grid.", unit="images", most=10_000
+    )
+    evaluator: str = field(
+        "pycocotools",
+        "What measures AP; faster: the same numbers by faster-coco-eval, an extra.",
+        choices=("pycocotools", "faster"),
+    )
+    report: bool = field(
+        True, "Whether to write report/, a page with all numbers, at the end."
+    )
+    error_images: int = field(
+        100,
+        "Images on which the report measures what each step of YOLACT costs; 0: none.",
+        unit="images",
     )

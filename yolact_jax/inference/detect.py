@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
@@ -44,7 +43,7 @@ class _Rules:
 
     options: Eval
     input_size: int
-    thresholds: dict[str, jax.Array | float]
+    thresholds: dict[str, Array | float]
     pairs: int
 
 
@@ -52,8 +51,8 @@ def detect(
     predictions: Predictions,
     anchors_cxcywh: Array,
     *,
-    score_threshold: jax.Array | float,
-    iou_threshold: jax.Array | float,
+    score_threshold: Array | float,
+    iou_threshold: Array | float,
     options: Eval,
     input_size: int,
     shortcuts: Shortcuts = Shortcuts(),
@@ -187,9 +186,7 @@ def rescore_masks(
     return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
-def keep_chosen(
-    detections: Detections, score_thresholds: jax.Array | np.ndarray
-) -> Detections:
+def keep_chosen(detections: Detections, score_thresholds: Array) -> Detections:
     """Keeps the objects that score enough for their class, and moves them to the front.
 
     Args:
@@ -220,7 +217,7 @@ def full_size_masks(
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
     *,
-    mask_margin: jax.Array | float = 0.0,
+    mask_margin: Array | float = 0.0,
     at_once: int | None = None,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.

@@ -113,8 +113,9 @@ def yolact_losses(
     if axis_name is not None:
         num_positive = jax.lax.psum(num_positive, axis_name)
         num_images = num_images * jax.lax.axis_size(axis_name)
-    # Without any object there is nothing to divide by, and the sums are 0.
-    per_positive = 1.0 / jnp.maximum(num_positive, 1)
+    # Without any object there is nothing to divide by, and the sums are 0, but for
+    # `empty_negatives` hard negatives in each image.
+    per_positive = 1.0 / jnp.maximum(num_positive, max(options.empty_negatives, 1))
     sums = jax.tree.map(jnp.sum, sums)
 
     def weighted(weight: float, term: jax.Array) -> jax.Array:
@@ -151,6 +152,7 @@ def _image_losses(
             predictions.class_logits,
             matches.class_target,
             negative_ratio=options.negative_ratio,
+            empty_negatives=options.empty_negatives,
         ),
         mask=mask_pixel_loss(selection, min_cells=options.min_mask_cells),
         semantic=_semantic_term(predictions.semantic_logits, batch),

@@ -28,7 +28,7 @@ def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
     )
 
 
-def widen(boxes: jax.Array, margin: jax.Array | float) -> jax.Array:
+def widen(boxes: jax.Array, margin: Array | float) -> jax.Array:
     """Moves the sides of [..., 4] boxes outwards by a fraction of width and height.
 
     A margin of 0 leaves every bit, also of infinite boxes.

@@ -27,7 +27,7 @@ def usable(instances: "Instances") -> np.ndarray:
     """
     x1, y1, x2, y2 = instances.boxes_px.T
     has_pixels = [bool(window.rows.any()) for window in instances.packed.windows]
-    return (x2 > x1) & (y2 > y1) & np.array(has_pixels, bool)
+    return np.array((x2 > x1) & (y2 > y1), bool) & np.array(has_pixels, bool)
 
 
 def coco_annotations(

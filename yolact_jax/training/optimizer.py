@@ -1,6 +1,7 @@
 """Learning-rate schedules and optimizers: SGD with momentum, as published, or AdamW."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from yolact_jax.config import Optimizer
+from yolact_jax.training import freezing
 
 BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
@@ -73,23 +75,29 @@ def scale_steps(steps: int, batch_size: int) -> int:
 
 
 def make_optimizer(
-    schedule: Schedule, options: Optimizer, *, freeze_bn: bool
+    schedule: Schedule,
+    options: Optimizer,
+    *,
+    freeze_bn: bool,
+    frozen: tuple[str, ...] = (),
 ) -> optax.GradientTransformation:
     """Builds the optimizer of the trained parameters.
 
     SGD with momentum decays every parameter, biases and batch normalization too, as in
     the original.  AdamW (Loshchilov & Hutter 2019) decays kernels only.  With
-    `freeze_bn`, scale and bias of batch normalization stay as they are.
+    `freeze_bn`, scale and bias of batch normalization stay as they are, and so do the
+    modules that `frozen` names.
     """
     clip = options.clip_norm
     trained = optax.chain(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
         *(_adamw if options.name == "adamw" else _sgd)(schedule, options),
     )
-    if not freeze_bn:
+    if not freeze_bn and not frozen:
         return trained
     return optax.multi_transform(
-        {"train": trained, "freeze": optax.set_to_zero()}, label_frozen
+        {freezing.TRAIN: trained, freezing.FREEZE: optax.set_to_zero()},
+        functools.partial(freezing.labels, modules=frozen, freeze_bn=freeze_bn),
     )
 
 
@@ -105,19 +113,6 @@ def _adamw(schedule: Schedule, options: Optimizer):
         weight_decay=options.weight_decay,
         mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
     )
-
-
-def label_frozen(params) -> dict:
-    """Labels the parameters of batch normalization 'freeze', all others 'train'."""
-
-    def label(path, _) -> str:
-        # Only batch normalization has a parameter called `scale`, next to its `bias`.
-        parent = params
-        for entry in path[:-1]:
-            parent = parent[entry.key]
-        return "freeze" if "scale" in parent else "train"
-
-    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def update_average(average: dict, variables: dict, step: jax.Array, decay: float):

@@ -72,8 +72,8 @@ def suppress(
     missing = count - min(count, lists * length)
     # Slots without an entry get a score of -1.
     best = ops.pad_end(best + 1.0, missing, 1, 2) - 1.0 if missing else best
-    padded = (ops.pad_end(x, missing, 1, 2) for x in (kept_anchors, labels))
-    return Kept(*padded, best)
+    kept_anchors = ops.pad_end(kept_anchors, missing, 1, 2)
+    return Kept(kept_anchors, ops.pad_end(labels, missing, 1, 2), best)
 
 
 Rule = Callable[[Value, Value, Value, int], Value]

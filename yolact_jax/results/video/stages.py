@@ -122,7 +122,7 @@ def run_side_by_side(
     items: Iterable[Any],
     first: str,
     *steps: tuple[str, Step],
-    room: int = 4,
+    room: int = 8,
     drop: bool = False,
 ) -> Iterator[Stages]:
     """Runs steps in threads of their own, which all have ended afterwards.
