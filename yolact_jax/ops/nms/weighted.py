@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.nms.per_class import Kept, entries
+from yolact_jax.structures import Array
 
 LEAST_IOU = 0.8
 """Overlap that a box needs to take part in a mean, as in the paper's code."""
@@ -14,7 +15,7 @@ def weighted_boxes(
     kept: Kept,
     boxes: jax.Array,
     scores: jax.Array,
-    score_threshold: jax.Array | float,
+    score_threshold: Array | float,
 ) -> jax.Array:
     """Averages the box of each detection with those under it, of one image.
 
