@@ -1,5 +1,6 @@
 """Detections and full-size masks against plain definitions."""
 
+import dataclasses
 import functools
 
 import cv2
@@ -141,6 +142,29 @@ def test_taking_candidates_only_changes_nothing(nms, agnostic):
             assert expected.valid.any() == (confident > 0 or threshold == 0)
             assert_same(compact(predictions, anchors, **thresholds), expected)
     assert compact._cache_size() == 1
+
+
+def test_means_of_boxes_change_the_boxes_alone():
+    predictions, anchors = random_predictions(40)
+    thresholds = {"score_threshold": 0.05, "iou_threshold": 0.5}
+    # Of a pair of anchors close together the lower one goes.
+    anchors = anchors.at[1::2].set(anchors[::2])
+    deltas = predictions.box_deltas / 10
+    logits = predictions.class_logits.at[:, 1::2].set(
+        predictions.class_logits[:, ::2] * 0.99
+    )
+    predictions = dataclasses.replace(
+        predictions, box_deltas=deltas, class_logits=logits
+    )
+    plain, compact, everything = (
+        detect_fn(**options)(predictions, anchors, **thresholds)
+        for options in ({}, {"weighted_boxes": True}, {"weighted_boxes": True, **PLAIN})
+    )
+    for found in (compact, everything):
+        assert_same(dataclasses.replace(found, boxes=plain.boxes), plain)
+        assert np.abs(found.boxes - plain.boxes)[found.valid].max() > 1e-4
+        np.testing.assert_array_equal(found.boxes[~found.valid], 0)
+    np.testing.assert_allclose(compact.boxes, everything.boxes, atol=1e-6)
 
 
 SHORTCUTS = {

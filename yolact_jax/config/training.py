@@ -163,6 +163,11 @@ class Eval(Section):
             "sequential",
         ),
     )
+    weighted_boxes: bool = field(
+        False,
+        "Average each box with those of lower scores that overlap it by more than 0.8; "
+        "not in the original.",
+    )
     class_agnostic: bool = field(
         False, "Whether boxes of different classes suppress each other."
     )

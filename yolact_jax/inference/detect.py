@@ -14,6 +14,7 @@ from yolact_jax.ops.nms import candidates
 from yolact_jax.ops.nms.pairs import best_pairs_nms
 from yolact_jax.ops.nms.per_class import Kept
 from yolact_jax.ops.nms.variants import DROPPING_RULES, run_nms
+from yolact_jax.ops.nms.weighted import weighted_boxes
 from yolact_jax.structures import Array, Detections, Predictions
 
 _MASKS_AT_ONCE = 4  # on a CPU, and at least on others
@@ -60,8 +61,9 @@ def detect(
     """Decodes the predictions of a batch and suppresses duplicates.
 
     The result always equals that of the plain way, which scores and sorts all anchors
-    under all classes.  The conditions that choose a shorter way are on the whole batch:
-    `jax.lax.cond` under `jax.vmap` would compute both branches for every image.
+    under all classes; means of boxes do but for rounding.  The conditions that choose
+    a shorter way are on the whole batch: `jax.lax.cond` under `jax.vmap` would compute
+    both branches for every image.
 
     Args:
       predictions: network outputs.
@@ -118,8 +120,16 @@ def _detect_among(images, rules: _Rules, valid=None) -> Detections:
         picked = jnp.take_along_axis(values, kept.anchor_index[..., None], axis=1)
         return jnp.where(kept.valid[..., None], picked, 0.0)
 
+    if rules.options.weighted_boxes:
+        threshold = rules.thresholds["score_threshold"]
+        means = jax.vmap(weighted_boxes, (0, 0, 0, None))(
+            kept, boxes, scores, threshold
+        )
+        means = jnp.where(kept.valid[..., None], means, 0.0)
+    else:
+        means = pick(boxes)
     return Detections(
-        boxes=pick(boxes),
+        boxes=means,
         scores=kept.scores,
         labels=kept.labels,
         coefficients=pick(coefficients),

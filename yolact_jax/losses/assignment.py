@@ -30,12 +30,13 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     if options.assignment == "atss":
         match = functools.partial(
             match_atss,
+            anchors_cxcywh=anchors_cxcywh,
             level_counts=level_counts(len(anchors_cxcywh), batch.masks.shape[-1]),
             candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
         )
         masks = batch.masks if options.overlap == "mask_aware" else None
-        return jax.vmap(lambda *x: match(*x, anchors_cxcywh))(*image, masks)
+        return jax.vmap(lambda *x: match(*x))(*image, masks)
     match = functools.partial(
         match_anchors,
         anchors_cxcywh=anchors_cxcywh,

@@ -107,3 +107,8 @@ def test_more_slots_than_boxes_are_padded():
 def test_kinds_that_pick_one_box_after_the_other_are_refused():
     with pytest.raises(ValueError, match=r"'soft', .* choose one of fast"):
         in_onnx(*example(seed=0), Eval(nms="soft"))
+
+
+def test_means_of_boxes_are_refused():
+    with pytest.raises(ValueError, match=r"eval\.weighted_boxes is True, .* False\."):
+        in_onnx(*example(seed=0), Eval(weighted_boxes=True))

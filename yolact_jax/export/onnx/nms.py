@@ -50,6 +50,11 @@ def suppress(
     Raises:
       ValueError: if this kind of NMS has no form in ONNX.
     """
+    if options.weighted_boxes:
+        raise ValueError(
+            "config.eval.weighted_boxes is True, which has no form in ONNX; set it to "
+            "False."
+        )
     rule = _rule(options.nms)
     agnostic = options.class_agnostic or options.nms == "cross_class"
     ranked = ops.largest(scores, -1, keepdims=True) if agnostic else scores

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops.nms import rules
+from yolact_jax.structures import Array
 
 
 @flax.struct.dataclass
@@ -127,7 +128,7 @@ def class_agnostic(
     return dataclasses.replace(kept, labels=jnp.where(kept.valid, labels, 0))
 
 
-def entries(scores: jax.Array, score_threshold: jax.Array | float) -> jax.Array:
+def entries(scores: jax.Array, score_threshold: Array | float) -> jax.Array:
     """[A, C] scores to [C, A], -1 for every entry that does not take part."""
     candidate = jnp.any(scores > score_threshold, axis=-1, keepdims=True)
     # Written so that nan fails, and never reaches `top_k`, which would put it first.
