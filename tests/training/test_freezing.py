@@ -1,5 +1,7 @@
 """Frozen modules stay as they are to the bit, and the report counts them."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -44,9 +46,8 @@ def test_the_report_counts_parameters():
     ],
 )
 def test_other_names_are_refused(names, words):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(words)):
         freezing.report(PARAMS, names)
-    assert words in str(caught.value)
 
 
 def test_a_run_leaves_frozen_modules_and_their_statistics(tmp_path, caplog):

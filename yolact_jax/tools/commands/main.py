@@ -17,6 +17,7 @@ NAMES = (
     "export",
     "convert",
     "doctor",
+    "anchors",
     "plan",
     "replay",
     "config",
