@@ -12,18 +12,20 @@ start fast and leave the accelerator alone.  Names are imported when first used.
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Instances", "Predictor", "__version__", "draw", "load"]
+__all__ = ["Instances", "Predictor", "__version__", "draw", "load", "track"]
 _PLACES = {
     "Instances": ("results.instances", "Instances"),
     "Predictor": ("results.predictor", "Predictor"),
     "draw": ("results.draw", "draw_instances"),
     "load": ("zoo.load", "load"),
+    "track": ("results.track", "track"),
 }
 
 if TYPE_CHECKING:
     from yolact_jax.results.draw import draw_instances as draw
     from yolact_jax.results.instances import Instances
     from yolact_jax.results.predictor import Predictor
+    from yolact_jax.results.track import track
     from yolact_jax.zoo.load import load
 
 

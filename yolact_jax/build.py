@@ -12,6 +12,9 @@ from jax.sharding import NamedSharding
 from yolact_jax.config import Config, Model, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
+from yolact_jax.inference.find import make_find_fn
+from yolact_jax.inference.inspector import Inspector
+from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
@@ -92,11 +95,16 @@ def freezes_bn(config: Config) -> bool:
     return config.model.freeze_bn == "yes"
 
 
-def uses_winograd(config: Config) -> bool:
-    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU."""
+def uses_winograd(config: Config, platform: str | None = None) -> bool:
+    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU.
+
+    Args:
+      config: the whole config.
+      platform: where the model will run; None is where this process does.
+    """
     if config.model.winograd == "auto":
         exact_enough = config.model.compute_dtype == "float32"
-        return exact_enough and jax.default_backend() == "cpu"
+        return exact_enough and (platform or jax.default_backend()) == "cpu"
     return config.model.winograd == "yes"
 
 
@@ -188,8 +196,9 @@ def make_engine(
     """Makes the engine that runs a model; arguments as for `make_predictor`."""
     model = make_model(config, num_classes)
     input_size = config.data.input_size
+    anchors = make_anchors(config)
     predict_fn = make_predict_fn(
-        model, make_anchors(config), input_size, config.eval, sharding=sharding
+        model, anchors, input_size, config.eval, sharding=sharding
     )
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
@@ -199,4 +208,22 @@ def make_engine(
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
+        smallest_anchor_px=round(anchors[:, 2:].max(axis=1).min() * input_size),
+    )
+
+
+def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:
+    """Makes what looks into a model; arguments as for `make_predictor`."""
+    model = make_model(config, num_classes)
+    input_size, anchors = config.data.input_size, make_anchors(config)
+    return Inspector(
+        jax.jit(make_find_fn(model, anchors, input_size, config.eval)),
+        prepare_variables(model, variables, input_size),
+        anchors,
+        Choices(
+            score_thresholds=np.zeros(num_classes, np.float32),
+            mask_margin=np.float32(0),
+            candidate_threshold=np.float32(config.eval.candidate_threshold),
+            iou_threshold=np.float32(config.eval.iou_threshold),
+        ),
     )

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from tests.helpers import scenes
+from tests.helpers.clips import write_clip
 from yolact_jax.config import Eval
 from yolact_jax.inference.engine import Engine, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
@@ -226,6 +227,49 @@ def test_real_network_runs_from_pixels_to_masks(real):
     assert np.all(np.diff(found.scores) <= 0)
     assert found.boxes_px.min() >= 0
     assert np.all(found.boxes_px.max(axis=0) <= [80, 48, 80, 48])
+
+
+def test_tiles_of_a_picture_of_four_find_what_the_four_find():
+    sides = ["left", "right", "right", "left"]
+    four = [half_bright(64, 64, side) for side in sides]
+    image = np.block([[[four[0]], [four[1]]], [[four[2]], [four[3]]]])
+    predictor = make_predictor(3)  # The last batch is not full.
+    found = predictor.predict(image, score_threshold=0.5, tile=64, overlap=0)
+    alone = predictor.predict(four, score_threshold=0.5)
+    shifts = [(0, 0), (64, 0), (0, 64), (64, 64)]
+    expected = {
+        tuple((one.boxes_px[0] + (x, y, x, y)).tolist()): (one.labels[0], one.scores[0])
+        for one, (x, y) in zip(alone, shifts, strict=True)
+    }
+    pairs = zip(found.labels, found.scores, strict=True)
+    boxes = map(tuple, found.boxes_px.tolist())
+    assert dict(zip(boxes, pairs, strict=True)) == expected
+    total = np.zeros((128, 128), bool)
+    for one, (x, y) in zip(alone, shifts, strict=True):
+        total[y : y + 64, x : x + 64] = one.masks[0]
+    np.testing.assert_array_equal(found.masks.any(axis=0), total)
+    np.testing.assert_array_equal(found.image, image)
+
+
+def test_tiles_share_one_program_and_small_ones_are_refused():
+    predictor = make_predictor(2, smallest_anchor_px=16)
+    for size in [(100, 200), (130, 70), (64, 64)]:
+        predictor.predict(half_bright(*size, "left"), tile=64)
+    assert predictor.engine.predict_fn._cache_size() == 1
+    with pytest.raises(ValueError, match="`tile` is 15 pixels, smaller than"):
+        predictor.stream([], tile=15)
+
+
+def test_a_clip_is_streamed_frame_by_frame(tmp_path):
+    pytest.importorskip("av")
+    frames = [half_bright(40, 60, "right" if n > 5 else "left") for n in range(12)]
+    clip = write_clip(tmp_path / "clip.mp4", np.array(frames))
+    results = make_predictor(2).stream(clip, score_threshold=0.5)
+    first = next(results)
+    assert first.source == clip
+    assert first.image.shape == (40, 60, 3)
+    labels = [first.labels.tolist(), *(r.labels.tolist() for r in results)]
+    assert labels == [[0]] * 6 + [[1]] * 6
 
 
 @pytest.mark.parametrize("slots", [None, 3])

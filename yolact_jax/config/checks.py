@@ -85,7 +85,7 @@ def check_anchors(anchors: Anchors) -> None:
 
 
 def check_loss(loss: Loss) -> None:
-    """Refuses overlaps that make an anchor both positive and background.
+    """Refuses overlaps that make an anchor two things, or that nothing measures.
 
     Raises:
       ValueError: as for `check_model`.
@@ -94,6 +94,24 @@ def check_loss(loss: Loss) -> None:
         raise ValueError(
             f"config.loss.negative_iou is {loss.negative_iou}; it must be at most "
             f"config.loss.positive_iou, {loss.positive_iou}."
+        )
+    if loss.overlap == "mask_aware" and loss.assignment != "atss":
+        raise ValueError(
+            "config.loss.overlap is 'mask_aware'; it must be 'box' unless "
+            "config.loss.assignment is 'atss'."
+        )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuses an average that AdamW could never correct for its start at 0.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if optimizer.name == "adamw" and optimizer.momentum == 1:
+        raise ValueError(
+            "config.optimizer.momentum is 1.0; it must be below 1 with "
+            "config.optimizer.name 'adamw'."
         )
 
 

@@ -11,8 +11,19 @@ _MOST_STEPS = 100_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(Section):
-    """SGD with momentum, and its learning rate by step."""
+    """The optimizer, and its learning rate by step."""
 
+    name: str = field(
+        "sgd",
+        "SGD with momentum, as published; or AdamW, whose beta1 is the momentum.",
+        choices=("sgd", "adamw"),
+    )
+    schedule: str = field(
+        "steps",
+        "The rate after the warm-up: falls in steps, or as half a cosine to 0 at the "
+        "end of the run, without decay_steps.",
+        choices=("steps", "cosine"),
+    )
     learning_rate: float = field(
         1e-3, "Rate after the warm-up, for batches of 8; see scale_with_batch.", above=0
     )
@@ -35,7 +46,9 @@ class Optimizer(Section):
     decay_factor: float = field(0.1, "What the rate is multiplied by.")
     momentum: float = field(0.9, "Share of the velocity kept at each step.", most=1)
     weight_decay: float = field(
-        5e-4, "Multiple of each parameter that is added to its gradient."
+        5e-4,
+        "Multiple of each parameter that is added to its gradient; with adamw, that "
+        "each kernel loses, times the rate.",
     )
     clip_norm: float = field(0.0, "Largest norm of the gradient; 0: no limit.")
     scale_with_batch: bool = field(
@@ -132,11 +145,14 @@ class Eval(Section):
     )
     nms: str = field(
         "fast",
-        "Fast NMS; exact greedy NMS (cluster, greedy_*); Matrix NMS and Soft-NMS, "
-        "which lower scores; the original's alternatives (cross_class, sequential).",
+        "Fast NMS; exact greedy NMS (cluster, greedy_*), and that by DIoU "
+        "(cluster_diou); Matrix NMS, Soft-NMS and cluster_penalty, which lower scores; "
+        "the original's alternatives (cross_class, sequential).",
         choices=(
             "fast",
             "cluster",
+            "cluster_diou",
+            "cluster_penalty",
             "greedy_matrix",
             "greedy_loop",
             "matrix",
@@ -164,4 +180,17 @@ class Eval(Section):
     max_images: int = field(0, "Images to evaluate; 0: all.", unit="images")
     sample_images: int = field(
         12, "Pictures in the grid samples.png; 0: no grid.", unit="images", most=10_000
+    )
+    evaluator: str = field(
+        "pycocotools",
+        "What measures AP; faster: the same numbers by faster-coco-eval, an extra.",
+        choices=("pycocotools", "faster"),
+    )
+    report: bool = field(
+        True, "Whether to write report/, a page with all numbers, at the end."
+    )
+    error_images: int = field(
+        100,
+        "Images on which the report measures what each step of YOLACT costs; 0: none.",
+        unit="images",
     )

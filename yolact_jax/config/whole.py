@@ -41,6 +41,7 @@ class Config:
         checks.check_model(self.data, self.model)
         checks.check_anchors(self.anchors)
         checks.check_loss(self.loss)
+        checks.check_optimizer(self.optimizer)
         checks.check_length(self.optimizer, self.train)
         checks.check_negatives(self.loss, self.train)
         checks.check_batch(self.train, num_devices=1)

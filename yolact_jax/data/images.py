@@ -25,32 +25,6 @@ _CMYK_SPACES = ("CMYK", "YCCK")
 _DEPTHS_BITS = (8, 10, 12, 14, 16)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Lists the images of a folder, by their suffix, in order of name."""
-    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
-
-
-def list_images(source: str | os.PathLike) -> list[Path]:
-    """Lists an image file, or the images of a folder in order of name.
-
-    Raises:
-      ValueError: if the path does not exist, or the folder has no image.
-    """
-    source = Path(source)
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ValueError(
-            f"`source` {source} is no image file or folder, or does not exist."
-        )
-    paths = image_files(source)
-    if not paths:
-        raise ValueError(
-            f"`source` {source} has no image; looked for {', '.join(IMAGE_SUFFIXES)}."
-        )
-    return paths
-
-
 def read_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Turns an image of any kind into 8-bit RGB; transparency is dropped.
 

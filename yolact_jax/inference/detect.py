@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from yolact_jax.config import Eval
 from yolact_jax.ops import boxes as box_ops
@@ -44,7 +43,7 @@ class _Rules:
 
     options: Eval
     input_size: int
-    thresholds: dict[str, jax.Array | float]
+    thresholds: dict[str, Array | float]
     pairs: int
 
 
@@ -52,8 +51,8 @@ def detect(
     predictions: Predictions,
     anchors_cxcywh: Array,
     *,
-    score_threshold: jax.Array | float,
-    iou_threshold: jax.Array | float,
+    score_threshold: Array | float,
+    iou_threshold: Array | float,
     options: Eval,
     input_size: int,
     shortcuts: Shortcuts = Shortcuts(),
@@ -187,9 +186,7 @@ def rescore_masks(
     return dataclasses.replace(detections, mask_scores=detections.scores * ious)
 
 
-def keep_chosen(
-    detections: Detections, score_thresholds: jax.Array | np.ndarray
-) -> Detections:
+def keep_chosen(detections: Detections, score_thresholds: Array) -> Detections:
     """Keeps the objects that score enough for their class, and moves them to the front.
 
     Args:
@@ -220,7 +217,8 @@ def full_size_masks(
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
     *,
-    mask_margin: jax.Array | float = 0.0,
+    mask_margin: Array | float = 0.0,
+    at_once: int | None = None,
 ) -> jax.Array:
     """Assembles, crops, enlarges and thresholds the masks of one image.
 
@@ -234,6 +232,8 @@ def full_size_masks(
       canvas_size: static height and width of the canvas, pixels.
       mask_margin: how far masks may leave their boxes, as a fraction of the sides of
         the box; may be traced.
+      at_once: masks in a group on other devices than CPUs; None takes as many as the
+        canvas allows.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
@@ -260,7 +260,8 @@ def full_size_masks(
         count = -(-jnp.sum(detections.valid) // size)
         return jax.lax.fori_loop(0, count, one_group, packed)[:slots]
 
-    at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
+    if at_once is None:
+        at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
     return jax.lax.platform_dependent(
         detections.boxes,
         detections.coefficients,

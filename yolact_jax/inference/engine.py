@@ -2,9 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,37 +11,14 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from yolact_jax.config import Eval
-from yolact_jax.inference.detect import (
-    detect,
-    full_size_masks,
-    keep_chosen,
-    rescore_masks,
-)
+from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.options import Choices
-from yolact_jax.models.normalize import normalize_images
-from yolact_jax.models.yolact import mask_iou_fn_of
-from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Detections, PackedMasks, Predictions
+from yolact_jax.inference.outputs import Found, Outputs, found_in
 
 _MOST_CANVAS_PIXELS = 4096**2
 _MOST_MASK_BYTES = 2**26
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
-
-
-@flax.struct.dataclass
-class Outputs:
-    """What the device returns for a batch.
-
-    Attributes:
-      detections: [B, D], those that were chosen; the valid ones come first.
-      packed_masks: [B, M, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`: of the first
-        M of the D slots.
-      prototypes: [B, Hp, Wp, K] float32, for the masks of the other slots.
-    """
-
-    detections: Detections
-    packed_masks: jax.Array
-    prototypes: jax.Array
 
 
 def make_predict_fn(
@@ -65,6 +41,8 @@ def make_predict_fn(
         device on its part; None for one device.
       mask_slots: M, for how many detections of an image there is room for a mask; None
         takes as many of the D as 64 MiB hold, which are all up to 2048 pixels for 100.
+        With a number, the sides of canvases may be symbols of `jax.export`, of at least
+        `ops.masks.LEAST_SYMBOLIC_SIDE`.
 
     Returns:
       ``predict(variables, canvases, sizes, choices)``, jitted: canvases [B, Hc, Wc, 3]
@@ -72,34 +50,20 @@ def make_predict_fn(
       top-left corner; ``choices`` are `Choices`.  Changing sizes and choices does not
       recompile.
     """
+    find = make_find_fn(model, anchors_cxcywh, input_size, options)
 
     def predict(variables, canvases, sizes, choices: Choices) -> Outputs:
-        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
-        images = normalize_images(resize(canvases, sizes), model.normalization)
-        predictions = cast("Predictions", model.apply(variables, images, train=False))
-        detections = detect(
-            predictions,
-            jnp.asarray(anchors_cxcywh),
-            score_threshold=choices.candidate_threshold,
-            iou_threshold=choices.iou_threshold,
-            options=options,
-            input_size=input_size,
-        )
-        mask_iou_fn = mask_iou_fn_of(model, variables)
-        if mask_iou_fn is not None:
-            detections = jax.vmap(
-                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
-            )(detections, predictions.prototypes)
-        detections = jax.vmap(keep_chosen, (0, None))(
-            detections, choices.score_thresholds
-        )
+        detections, predictions = find(variables, canvases, sizes, choices)
         canvas_size = canvases.shape[1:3]
         slots = mask_slots or _slots_that_fit(canvas_size)
         with_mask = jax.tree.map(lambda x: x[:, :slots], detections)
         # One image after the other: each fills a device, and all would fill memory.
         packed = jax.lax.map(
             lambda image: full_size_masks(
-                *image, canvas_size=canvas_size, mask_margin=choices.mask_margin
+                *image,
+                canvas_size=canvas_size,
+                mask_margin=choices.mask_margin,
+                at_once=mask_slots,
             ),
             (with_mask, predictions.prototypes, sizes),
         )
@@ -135,10 +99,6 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
     return {**variables, **transform(variables)}
 
 
-Found = tuple[Detections, PackedMasks]
-"""Detections of one image without padding, best first, and their masks."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """A model with its weights, ready for images of any size.
@@ -151,14 +111,19 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
+      smallest_anchor_px: longer side of the smallest anchor, pixels of the network
+        input; smaller pictures make no sense.
+      least_side: of a canvas, pixels.
     """
 
     predict_fn: Callable[..., Outputs]
-    variables: dict
+    variables: Any
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
     sharding: NamedSharding | None = None
+    smallest_anchor_px: int = 1
+    least_side: int = _CANVAS_SIDES[0]
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
@@ -170,9 +135,9 @@ class Engine:
         """
         group: list[np.ndarray] = []
         for image in images:
-            _check_image(image)
-            same = not group or _canvas_side(image) == _canvas_side(group[0])
-            full = group and len(group) == self._batch_size(_canvas_side(group[0]))
+            check_image(image)
+            same = not group or self._canvas_side(image) == self._canvas_side(group[0])
+            full = group and len(group) == self._batch_size(self._canvas_side(group[0]))
             if not same or full:
                 yield from self._run(group, choices)
                 group = []
@@ -196,22 +161,30 @@ class Engine:
         Raises:
           ValueError: if an image has another type or shape.
         """
+        # The device works on the next batch while the caller uses the last.
+        waiting: tuple[Sequence[int], Iterator[Found]] = (), iter(())
+        for group in self._full_batches(images):
+            indices, pixels = zip(*group, strict=True)
+            last, waiting = waiting, (indices, self._run(pixels, choices))
+            yield from zip(*last, strict=True)
+        yield from zip(*waiting, strict=True)
+
+    def _full_batches(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[list[tuple[int, np.ndarray]]]:
+        """Yields images of one canvas size with their indices, the last few as well."""
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
-            _check_image(image)
-            side = _canvas_side(image)
+            check_image(image)
+            side = self._canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
-                yield from self._run_group(groups.pop(side), choices)
-        for group in groups.values():
-            yield from self._run_group(group, choices)
+                yield groups.pop(side)
+        yield from groups.values()
 
-    def _run_group(
-        self, group: Sequence[tuple[int, np.ndarray]], choices: Choices
-    ) -> Iterator[tuple[int, Found]]:
-        indices, images = zip(*group, strict=True)
-        return zip(indices, self._run(images, choices), strict=True)
+    def _canvas_side(self, image: np.ndarray) -> int:
+        return max(self.least_side, canvas_side(image))
 
     def _batch_size(self, side: int) -> int:
         """Images of a call: fewer of large ones, as each has a mask for each slot."""
@@ -220,7 +193,8 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
-        side = _canvas_side(images[0])
+        """Starts the device at once, and waits for it when the first is asked for."""
+        side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
@@ -233,51 +207,7 @@ class Engine:
             jax.device_put(sizes, self.sharding),
             choices,
         )
-        detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
-        for index, image in enumerate(images):
-            count = int(detections.valid[index].sum())
-            found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
-            masks = _cut(packed[index], image, count)
-            while len(masks) < count:
-                later = _later_masks(outputs, index, found, image, choices, len(masks))
-                masks += _cut(later, image, count - len(masks))
-            yield found, masks
-
-
-def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
-    """Takes the first `count` masks, without the padding of the canvas."""
-    height, width = image.shape[:2]
-    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
-
-
-def _later_masks(
-    outputs: Outputs,
-    index: int,
-    found: Detections,
-    image: np.ndarray,
-    choices: Choices,
-    first: int,
-) -> np.ndarray:
-    """Makes the masks from slot `first` on, which the program had no room for."""
-    slots, side = outputs.packed_masks.shape[1:3]
-    group = jax.tree.map(lambda x: x[first : first + slots], found)
-    missing = slots - len(group.scores)
-    masks = _masks_of(
-        jax.tree.map(lambda x: _padded(x, missing), group),
-        outputs.prototypes[index],
-        np.array(image.shape[:2], np.int32),
-        (side, side),
-        mask_margin=choices.mask_margin,
-    )
-    return np.asarray(masks)
-
-
-_masks_of = jax.jit(full_size_masks, static_argnums=3)
-
-
-def _padded(x: np.ndarray, count: int) -> np.ndarray:
-    """Adds empty slots."""
-    return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
+        return found_in(outputs, images, choices)
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
@@ -285,7 +215,8 @@ def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
 
 
-def _check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Raises a ValueError unless an image is [h, w, 3] uint8 and not empty."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
@@ -294,8 +225,11 @@ def _check_image(image: np.ndarray) -> None:
         )
 
 
-def _canvas_side(image: np.ndarray) -> int:
-    """Few distinct canvases mean few compilations."""
+def canvas_side(image: np.ndarray) -> int:
+    """Side of the square canvas that an image lies on.
+
+    Few distinct canvases mean few compilations.
+    """
     longest = max(image.shape[:2])
     for side in _CANVAS_SIDES:
         if longest <= side:

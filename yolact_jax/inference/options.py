@@ -4,12 +4,13 @@ import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.struct
-import jax
 import numpy as np
+
+from yolact_jax.structures import Array
 
 DEFAULT_SCORE = 0.3
 """Least score of an object, unless a call says otherwise."""
@@ -17,6 +18,7 @@ DEFAULT_SCORE = 0.3
 OTHERS = "*"
 """In a mapping of thresholds, all classes that it does not name."""
 
+_NUMBERS = (int, float, np.integer, np.floating)
 _MOST_NAMES = 10  # in an error message
 
 ClassKey = str | int
@@ -36,10 +38,10 @@ class Choices:
       iou_threshold: [] float32 in [0, 1], overlap above which NMS acts.
     """
 
-    score_thresholds: jax.Array | np.ndarray
-    mask_margin: jax.Array | np.ndarray
-    candidate_threshold: jax.Array | np.ndarray
-    iou_threshold: jax.Array | np.ndarray
+    score_thresholds: Array
+    mask_margin: Array
+    candidate_threshold: Array
+    iou_threshold: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +61,21 @@ class PredictOptions:
         prototypes.
       iou_threshold: overlap above which NMS acts, in [0, 1]; None takes that of the
         config.
+      tile: side in pixels of the tiles in which to search; None searches an image as a
+        whole.
+      overlap: share of a tile that its neighbor shows too, from 0 to 0.9.
     """
 
     score_threshold: float | Mapping[ClassKey, float] = DEFAULT_SCORE
     classes: ClassKey | Iterable[ClassKey] | None = None
     mask_margin: float = 0.0
     iou_threshold: float | None = None
+    tile: int | None = None
+    overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, Iterator):  # It can be read only once.
+            object.__setattr__(self, "classes", tuple(self.classes))
 
     def choices(
         self,
@@ -171,7 +182,7 @@ def _thresholds(threshold: Any, wanted, vocabulary: _Vocabulary) -> np.ndarray:
 
 
 def _check_range(argument: str, value: Any, most: float) -> None:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_number = isinstance(value, _NUMBERS) and not isinstance(value, bool)
     if is_number and 0 <= value <= most and value < math.inf:
         return
     allowed = f"from 0 to {most:g}" if most < math.inf else "a number of at least 0"

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.config import Loss
+from yolact_jax.losses.assignment import match_batch
+from yolact_jax.losses.boxes import overlap_loss
 from yolact_jax.losses.masks import (
     binary_cross_entropy,
     mask_iou_loss,
@@ -26,7 +28,6 @@ from yolact_jax.losses.terms import (
     semantic_target,
 )
 from yolact_jax.ops import boxes as box_ops
-from yolact_jax.ops import matching
 from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Array, Batch, Predictions
 
@@ -99,15 +100,7 @@ def yolact_losses(
       image_share: the same of the images.
     """
     num_images = predictions.box_deltas.shape[0]
-    matches = jax.vmap(
-        lambda *image: matching.match_anchors(
-            *image,
-            anchors_cxcywh=anchors_cxcywh,
-            positive_iou=options.positive_iou,
-            negative_iou=options.negative_iou,
-            crowd_iou=options.crowd_iou,
-        )
-    )(batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd)
+    matches = match_batch(batch, anchors_cxcywh, options)
     sums = jax.vmap(
         lambda *image: _image_losses(
             *image,
@@ -144,7 +137,6 @@ def _image_losses(
     predictions, batch, matches, priority, anchors_cxcywh, options, mask_iou_fn
 ) -> Losses:
     """Unweighted, unnormalized terms of one image (no leading B axis)."""
-    target_deltas = box_ops.encode(batch.boxes[matches.object_index], anchors_cxcywh)
     selection = select_masks(
         predictions.prototypes,
         predictions.coefficients,
@@ -155,7 +147,7 @@ def _image_losses(
         max_masks=options.max_masks,
     )
     return Losses(
-        box=box_loss(predictions.box_deltas, target_deltas, matches.positive),
+        box=_box_term(predictions, batch, matches, anchors_cxcywh, options.box),
         classification=class_loss(
             predictions.class_logits,
             matches.class_target,
@@ -167,6 +159,14 @@ def _image_losses(
         mask_iou=mask_iou_fn
         and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
     )
+
+
+def _box_term(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.Array:
+    boxes, positive = batch.boxes[matches.object_index], matches.positive
+    deltas = predictions.box_deltas
+    if kind != "smooth_l1":
+        return overlap_loss(deltas, boxes, anchors_cxcywh, positive, kind=kind)
+    return box_loss(deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:

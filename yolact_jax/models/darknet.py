@@ -11,7 +11,8 @@ from flax import linen as nn
 from yolact_jax.models.layers import conv_and_norm, conv_norm
 from yolact_jax.models.normalize import UNIT_RANGE, Normalization
 
-_SLOPE = 0.1
+SLOPE = 0.1
+"""Of the leaky ReLU, for negative values."""
 
 
 class Unit(nn.Module):
@@ -35,7 +36,7 @@ class Unit(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to [B, h / stride, w / stride, features]."""
         conv = self.conv(self.features, self.kernel_size, self.stride, name="conv")
-        return nn.leaky_relu(conv_norm(conv, self.norm(name="bn"), x), _SLOPE)
+        return nn.leaky_relu(conv_norm(conv, self.norm(name="bn"), x), SLOPE)
 
 
 class ResidualBlock(nn.Module):

@@ -28,7 +28,7 @@ def xyxy_to_cxcywh(boxes: jax.Array) -> jax.Array:
     )
 
 
-def widen(boxes: jax.Array, margin: jax.Array | float) -> jax.Array:
+def widen(boxes: jax.Array, margin: Array | float) -> jax.Array:
     """Moves the sides of [..., 4] boxes outwards by a fraction of width and height.
 
     A margin of 0 leaves every bit, also of infinite boxes.
@@ -62,6 +62,25 @@ def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
     intersection = _pairwise_intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - intersection
     return intersection / union
+
+
+def pairwise_diou(a: jax.Array, b: jax.Array) -> jax.Array:
+    """IoU less the distance of centers, of boxes [N, 4] with [M, 4] (DIoU).
+
+    ``IoU - rho^2 / c^2``, with the distance rho of the two centers and the diagonal c
+    of the smallest box around both (Zheng et al. 2020, equation 7).
+
+    Returns:
+      [N, M] float32 in [-1, 1]; nan where both boxes have no area.
+    """
+    a_sides, b_sides = a[:, None], b[None]
+    apart = (
+        a_sides[..., :2] + a_sides[..., 2:] - b_sides[..., :2] - b_sides[..., 2:]
+    ) / 2
+    outer = jnp.maximum(a_sides[..., 2:], b_sides[..., 2:])
+    outer = outer - jnp.minimum(a_sides[..., :2], b_sides[..., :2])
+    distance, diagonal = jnp.sum(apart**2, axis=-1), jnp.sum(outer**2, axis=-1)
+    return pairwise_iou(a, b) - distance / jnp.where(diagonal > 0, diagonal, 1.0)
 
 
 def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:

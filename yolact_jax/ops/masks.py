@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from yolact_jax.ops.resize import bilinear_taps
 
 _TILE = (128, 32)  # rows, bytes
+LEAST_SYMBOLIC_SIDE = 256
+"""Of canvases whose sides are symbols while tracing, pixels: that of a tile."""
 
 
 def assemble_masks(prototypes: jax.Array, coefficients: jax.Array) -> jax.Array:

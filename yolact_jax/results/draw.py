@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from yolact_jax.files import replacing
+from yolact_jax.results.labels import draw_labels, unit_px
 
 if TYPE_CHECKING:
     from yolact_jax.results.instances import Instances
@@ -20,10 +21,10 @@ _HEX_COLORS = (
 PALETTE = np.frombuffer(bytes.fromhex(_HEX_COLORS), np.uint8).reshape(-1, 3)
 """[19, 3] uint8 RGB, the Material Design colours that the original draws with."""
 
+_GRAY = np.full(3, 160, np.uint8)
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PALETTE_STRIDE = 5  # neighbours in the palette look alike, so ranks jump
 _MAX_LABELED = 25
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_instances(
@@ -52,8 +53,9 @@ def draw_instances(
       class_names: Name of every label; None takes those of the instances.
       score_threshold: Instances with a lower score are left out.
       max_instances: How many are drawn at most, best first; None draws all.
-      color_by: "rank" gives every instance another of the 19 colors, "class" gives
-        those of one class the same, for video.
+      color_by: "rank" gives every instance another of the 19 colors; for video,
+        "class" gives those of one class the same, and "track" those of one track, whose
+        number it adds to the label; objects on no track are gray.
       scale: Enlargement of the picture before drawing.
       mask_alpha: Opacity of the masks, 0 (invisible) to 1.
       boxes: Whether to draw the boxes.
@@ -65,7 +67,7 @@ def draw_instances(
 
     Raises:
       ValueError: If the image is not uint8 RGB, a mask has another size, a label has no
-        name, or ``color_by`` is unknown.
+        name, ``color_by`` is unknown, or the instances have no tracks to color by.
     """
     class_names = class_names or instances.class_names or _numbers(instances.labels)
     _check(image, instances, class_names, color_by)
@@ -73,8 +75,10 @@ def draw_instances(
     order = order[instances.scores[order] >= score_threshold][:max_instances]
     scores, classes = instances.scores[order], instances.labels[order]
     picture = _enlarge(image, scale)
-    keys = range(len(order)) if color_by == "rank" else classes
-    colors = [PALETTE[_PALETTE_STRIDE * int(k) % len(PALETTE)] for k in keys]
+    tracks = instances.track_ids if color_by == "track" else None
+    tracks = None if tracks is None else tracks[order]
+    keys = {"rank": range(len(order)), "class": classes, "track": tracks}[color_by]
+    colors = [_color(int(key)) for key in keys]
     # One unpacked mask at a time, the best on top.
     masks = instances.packed[order[::-1]]
     for mask, color in zip(masks, reversed(colors), strict=True):
@@ -88,7 +92,12 @@ def draw_instances(
     if labels:
         named = zip(classes, scores, strict=True)
         texts = [f"{class_names[label]} {score:.2f}" for label, score in named]
-        _draw_labels(picture, texts, boxes_px, colors)
+        if tracks is not None:
+            texts = [
+                f"#{track} {text}" if track >= 0 else text
+                for track, text in zip(tracks, texts, strict=True)
+            ]
+        draw_labels(picture, texts, boxes_px, colors)
     return picture
 
 
@@ -170,18 +179,21 @@ def _check(image, instances, class_names, color_by) -> None:
     if bad:
         allowed = f"labels 0 to {len(class_names) - 1}"
         raise ValueError(f"label {bad[0]} is not in class_names, which has {allowed}.")
-    if color_by not in ("rank", "class"):
-        raise ValueError(f"color_by is {color_by!r}, must be 'rank' or 'class'.")
+    if color_by not in ("rank", "class", "track"):
+        allowed = "'rank', 'class' or 'track'"
+        raise ValueError(f"color_by is {color_by!r}, must be {allowed}.")
+    if color_by == "track" and instances.track_ids is None:
+        raise ValueError("color_by is 'track', but the instances have no track_ids.")
+
+
+def _color(key: int) -> np.ndarray:
+    """[3] uint8 RGB of a number from 0; gray for others."""
+    return PALETTE[_PALETTE_STRIDE * key % len(PALETTE)] if key >= 0 else _GRAY
 
 
 def _check_rgb(image: np.ndarray, name: str) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{name} is {image.dtype} {image.shape}, not uint8 [h, w, 3].")
-
-
-def _unit(picture: np.ndarray) -> float:
-    """The length in pixels that lines and text are proportional to."""
-    return float(np.sqrt(picture.shape[0] * picture.shape[1]))
 
 
 def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
@@ -194,10 +206,8 @@ def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
 
 def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes a bool mask to [height, width] float32 opacity without stairs."""
-    opacity = mask.astype(np.float32)
-    if opacity.shape == (height, width):
-        return opacity
     scale = height / mask.shape[0]
+    opacity = mask.astype(np.float32)
     opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)
     opacity = cv2.GaussianBlur(opacity, (0, 0), 0.75 * max(scale, 1))
     # The blur spreads the edge over about 2 * scale pixels; make it one pixel again.
@@ -206,68 +216,25 @@ def _soft_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _paint_mask(picture, mask, color, alpha) -> None:
     """Blends color over the mask, in place, and draws a stronger outline."""
-    opacity = _soft_mask(mask, *picture.shape[:2])
-    x, y, width, height = cv2.boundingRect((opacity > 0).astype(np.uint8))
+    same_size = mask.shape == picture.shape[:2]
+    whole = mask if same_size else _soft_mask(mask, *picture.shape[:2])
+    x, y, width, height = cv2.boundingRect((whole > 0).view(np.uint8))
     window = slice(y, y + height), slice(x, x + width)
-    inside = (opacity[window] > 0.5).astype(np.uint8)
+    opacity = whole[window].astype(np.float32)  # Of the window alone, for large masks.
+    inside = (opacity > 0.5).astype(np.uint8)
     if not inside.size:
         return
     outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outline = np.zeros(inside.shape, np.uint8)
-    thickness = max(1, round(_unit(picture) / 240))
+    thickness = max(1, round(unit_px(picture) / 240))
     cv2.drawContours(outline, outlines, -1, 255, thickness, cv2.LINE_AA)
-    weight = np.maximum(alpha * opacity[window], 0.9 * (outline / 255.0))[..., None]
+    weight = np.maximum(alpha * opacity, 0.9 * (outline / 255.0))[..., None]
     blended = picture[window] * (1 - weight) + weight * color
     picture[window] = np.round(blended).astype(np.uint8)
 
 
 def _draw_box(picture, box, color) -> None:
     x1, y1, x2, y2 = box
-    thickness = max(1, round(_unit(picture) / 450))
+    thickness = max(1, round(unit_px(picture) / 450))
     # x2 and y2 are the first column and row behind the box.
     cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), color.tolist(), thickness)
-
-
-def _draw_labels(picture, texts, boxes_px, colors) -> None:
-    """Places labels best first, so that the best find room."""
-    line_height = max(12, round(_unit(picture) / 28))
-    taken = np.zeros(picture.shape[:2], bool)
-    windows = []
-    for text, box, color in zip(texts, boxes_px, colors, strict=True):
-        chip = _label_chip(text, color, line_height, picture.shape)
-        windows.append((_free_window(chip.shape, box, taken), chip))
-        taken[windows[-1][0]] = True
-    for window, chip in reversed(windows):
-        picture[window] = chip
-
-
-def _label_chip(text, color, line_height, picture_shape) -> np.ndarray:
-    """Renders text on color, [height, width, 3] uint8, small enough for the picture."""
-    zoom = 4  # OpenCV's own anti-aliasing of small text is poor
-    font_scale = zoom * line_height / 42  # capitals are 22 pixels high at scale 1
-    stroke = max(1, round(1.6 * font_scale))
-    (width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
-    pad = round(zoom * line_height / 5)
-    large = np.zeros((zoom * line_height, width + 2 * pad), np.uint8)
-    origin = pad, (large.shape[0] + round(22 * font_scale)) // 2
-    cv2.putText(large, text, origin, _FONT, font_scale, 255, stroke, cv2.LINE_AA)
-    room = picture_shape[1] / large.shape[1], picture_shape[0] / large.shape[0]
-    shrink = min(1 / zoom, *room)
-    size = [max(1, round(side * shrink)) for side in (large.shape[1], large.shape[0])]
-    ink = cv2.resize(large, size, interpolation=cv2.INTER_AREA)[..., None] / 255
-    is_dark = np.dot(color, (0.299, 0.587, 0.114)) < 150  # luma of ITU-R BT.601
-    return np.round(color * (1 - ink) + 255 * is_dark * ink).astype(np.uint8)
-
-
-def _free_window(chip_shape, box, taken) -> tuple[slice, slice]:
-    """Rows and columns for a label: at its box, in the picture, where most is free."""
-    height, width = chip_shape[:2]
-    x1, y1, x2, y2 = box
-    corners = [(x1, y1 - height)] if y1 >= height else []
-    corners += [(x1, y1), (x2 - width, y1), (x1, y2 - height), (x1, y2), (x2, y1)]
-    windows = []
-    for x, y in corners:
-        x = min(max(x, 0), taken.shape[1] - width)
-        y = min(max(y, 0), taken.shape[0] - height)
-        windows.append((slice(y, y + height), slice(x, x + width)))
-    return min(windows, key=lambda window: np.count_nonzero(taken[window]))

@@ -1,78 +1,178 @@
-"""Predictions for image files: pictures with masks drawn in, and one json."""
+"""Predictions for files: pictures and videos with masks drawn in, and one json."""
 
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from yolact_jax.data.images import MAX_PIXELS, list_images, read_image
+from yolact_jax.data.images import MAX_PIXELS, read_image
+from yolact_jax.data.inputs import Source, find_inputs, stem_of
+from yolact_jax.data.video import VideoError, import_av
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
-from yolact_jax.results.folder import results_folder
+from yolact_jax.results.folder import Results, results_folder
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.predictor import Predictor
+from yolact_jax.results.takeaway import TakeAway
+from yolact_jax.results.video.clip import predict_video
+from yolact_jax.results.video.screen import open_screen
 
 _LOGGER = logging.getLogger(__name__)
+_MOST_NAMES = 5  # in a message
 _MIN_PICTURE_SIDE_PX = 480
 
 
 def predict_files(
     predictor: Predictor,
-    source: str | Path,
+    source: Source | Sequence[Source],
     output: str | Path,
     *,
     options: PredictOptions | None = None,
+    take_away: TakeAway | None = None,
+    recursive: bool = False,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    with_tracks: bool = False,
+    show: bool = False,
 ) -> list[str]:
-    """Finds objects in an image file or in every image of a folder.
+    """Finds objects in images and videos.
 
     Args:
       predictor: the model.
-      source: an image file, or a folder of them.
-      output: folder for the pictures and ``detections.json``; created if missing.
-      options: which objects to find, and how far their masks reach.
+      source: one or more sources as for `find_inputs`.
+      output: folder for the pictures, videos and ``detections.json``; created if
+        missing.
+      options: which objects to find, and how.
+      take_away: the form of what is written.
+      recursive: whether to look into the folders of a folder.
       overwrite: replace the results of earlier calls in `output`, never other files;
         see `results_folder`.
       max_pixels: images that state more pixels are skipped.
+      with_tracks: whether to follow the objects of videos from frame to frame.
+      show: whether to show the pictures in a window, which can end a video.
 
     Returns:
-      One sentence for every image that could not be read and was skipped.
+      One sentence for every image that could not be read and was skipped, and every
+      video that could not be read to its end.
 
     Raises:
-      ValueError: if there is no image, an option is wrong, `output` has results or
-        another file that would be replaced, or it cannot be written.
+      ValueError: if there is no image or video, `output` has results or another file
+        that would be replaced, it cannot be written, a package is missing, or an
+        option is out of range; before anything is written.
     """
-    paths = list_images(source)
-    problems: list[str] = []
-    read: list[Path] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for path in paths:
-            try:
-                image = read_image(path, max_pixels=max_pixels)
-            except (ValueError, MemoryError) as error:
-                problem = str(error) if str(error) else f"{path}: too little memory."
-                _LOGGER.error("%s", problem)
-                problems.append(problem)
-                continue
-            read.append(path)
-            yield image
-
+    found = find_inputs(source, recursive=recursive, outside=output)
+    if found.skipped:
+        _LOGGER.info("%s", _said(found.skipped, recursive))
+    if with_tracks and not found.videos:
+        raise ValueError("`track` is for videos, and the source has none.")
+    take_away = take_away or TakeAway()
+    if take_away.folders and found.videos:
+        raise ValueError(
+            f"`{next(iter(take_away.folders))}` is for images, and the source has the "
+            f"video {found.videos[0]}."
+        )
+    keys = {Path(_file_name(video)): video for video in found.videos}
+    if found.videos:
+        import_av()
     categories = [
         {"id": int(i), "name": name}
         for i, name in zip(predictor.category_ids, predictor.class_names, strict=True)
     ]
     options = options or PredictOptions()
-    found = predictor.stream(images(), **vars(options))  # Here for its checks.
-    with results_folder(output, paths, categories, overwrite=overwrite) as results:
-        for instances in found:
-            path = read.pop(0)
-            write_picture(results.pictures[path], _draw(instances))
-            results.add(path, instances.packed.size, instances.to_coco())
+    predictor.stream([], **vars(options))  # For its checks.
+    folder = results_folder(
+        output,
+        found.images,
+        categories,
+        videos=list(keys),
+        names=found.names,
+        overwrite=overwrite,
+    )
+    opened = open_screen() if show else contextlib.nullcontext()
+    take_away.check_folders(Path(output), overwrite=overwrite)
+    others = take_away.open_folders()
+    with opened as screen, folder as results, others as write_others:
+        work = _Work(predictor, results, screen, options, take_away, write_others)
+        work.predict_images(found.images, max_pixels)
+        for key, video in keys.items():
+            work.predict_video(video, key, with_tracks)
+    return work.problems
+
+
+class _Work:
+    """What is done with each image and video, and what goes wrong."""
+
+    def __init__(
+        self, predictor: Predictor, results: Results, screen, options, take_away, others
+    ):
+        self._predictor, self._results = predictor, results
+        self._screen, self._options = screen, vars(options)
+        self._take_away, self._write_others = take_away, others
+        self.problems: list[str] = []
+
+    def predict_images(self, paths: Sequence[Path], max_pixels: int) -> None:
+        """Draws and lists what is found in image files."""
+        read: list[Path] = []
+
+        def images() -> Iterator[np.ndarray]:
+            for path in paths:
+                try:
+                    image = read_image(path, max_pixels=max_pixels)
+                except (ValueError, MemoryError) as error:
+                    self._report(str(error) or f"{path}: too little memory.")
+                    continue
+                read.append(path)
+                yield image
+
+        for found in self._predictor.stream(images(), **self._options):
+            instances, path = self._take_away.refined(found), read.pop(0)
+            picture, place = _draw(instances), self._results.pictures[path]
+            write_picture(place, picture)
+            self._write_others(path, place.stem, instances)
+            annotations = self._take_away.annotations(instances)
+            self._results.add(path, instances.packed.size, annotations)
             _LOGGER.info("%s: %d objects", path, len(instances))
-    return problems
+            if self._screen:
+                self._screen.show(picture)
+
+    def predict_video(self, video, key: Path, with_tracks: bool) -> None:
+        """Draws and lists what is found in a video, as far as it can be read."""
+        try:
+            predict_video(
+                self._predictor,
+                video,
+                key,
+                self._results,
+                take_away=self._take_away,
+                with_tracks=with_tracks,
+                screen=self._screen,
+                **self._options,
+            )
+        except VideoError as error:
+            kept = self._results.pictures[key].exists()
+            self._report(f"{error}{' What was found until then is kept.' * kept}")
+
+    def _report(self, problem: str) -> None:
+        _LOGGER.error("%s", problem)
+        self.problems.append(problem)
+
+
+def _file_name(video: Path | str | int) -> str | Path:
+    return video if isinstance(video, Path) else stem_of(video)
+
+
+def _said(skipped: Sequence[Path], recursive: bool) -> str:
+    """Says what lies in the source and is not used."""
+    names = ", ".join(path.name for path in skipped[:_MOST_NAMES])
+    more = len(skipped) - _MOST_NAMES
+    some_folder = not recursive and any(path.is_dir() for path in skipped)
+    return (
+        f"not used, as they are no images or videos: {names}"
+        f"{f' and {more} more' * (more > 0)}"
+        f"{' (folders are read with recursive)' * some_folder}"
+    )
 
 
 def _draw(instances: Instances) -> np.ndarray:

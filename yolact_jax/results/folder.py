@@ -6,71 +6,17 @@ import json
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from yolact_jax.files import write_json
+from yolact_jax.results.record import Results, collect
 
 DETECTIONS_FILE = "detections.json"
 PARTIAL_FILE = "detections.partial.jsonl"
 _DESCRIPTION = "Predictions of yolact_jax"
+_VIDEO_SUFFIX = ".mp4"
 _LONGEST_NAME = 255  # bytes, on all usual file systems
-
-
-class Results:
-    """The objects found in the images so far.
-
-    Attributes:
-      pictures: source -> the file for its picture.
-    """
-
-    def __init__(
-        self,
-        pictures: Mapping[Path, Path],
-        info: dict[str, Any],
-        categories: Sequence[dict[str, Any]],
-        partial: TextIO,
-    ):
-        self.pictures = pictures
-        self._content = {"info": info, "images": [], "annotations": []}
-        self._categories, self._partial = list(categories), partial
-        self._append({"info": info, "categories": self._categories})
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The content of the json: COCO annotations with scores."""
-        return {**self._content, "categories": self._categories}
-
-    def add(
-        self, source: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]]
-    ) -> None:
-        """Adds an image and its objects, and numbers them.
-
-        Args:
-          source: of the image; its picture is written already.
-          size: (height, width) in pixels.
-          annotations: COCO annotations; `id` and `image_id` are set here.
-        """
-        image = {
-            "id": len(self._content["images"]) + 1,
-            "file_name": source.name,
-            "height": size[0],
-            "width": size[1],
-            "picture": self.pictures[source].name,
-        }
-        ids = itertools.count(len(self._content["annotations"]) + 1)
-        annotations = [
-            {**annotation, "id": number, "image_id": image["id"]}
-            for annotation, number in zip(annotations, ids, strict=False)
-        ]
-        self._content["images"].append(image)
-        self._content["annotations"] += annotations
-        self._append({"image": image, "annotations": annotations})
-
-    def _append(self, line: dict[str, Any]) -> None:
-        self._partial.write(json.dumps(line) + "\n")
-        self._partial.flush()
 
 
 @contextlib.contextmanager
@@ -79,18 +25,22 @@ def results_folder(
     sources: Sequence[Path],
     categories: Sequence[dict[str, Any]],
     *,
+    videos: Sequence[Path] = (),
+    names: Mapping[Path, str] | None = None,
     overwrite: bool = False,
 ) -> Iterator[Results]:
-    """Opens a folder for the pictures and ``detections.json`` of some images.
+    """Opens a folder for the pictures and ``detections.json`` of some sources.
 
-    Every image that is added becomes a line of ``detections.partial.jsonl`` at once,
-    which a killed process leaves behind.  At the end, also after an error,
+    Every image or frame that is added becomes a line of ``detections.partial.jsonl`` at
+    once, which a killed process leaves behind.  At the end, also after an error,
     ``detections.json`` replaces it.
 
     Args:
       folder: created if missing.
       sources: the image files, which are never written to, also by another name.
       categories: COCO categories of the json.
+      videos: more sources, which become ``.mp4`` files; need not exist.
+      names: what the json calls a source; by default its file name.
       overwrite: replace what earlier calls wrote in `folder`, never other files.
 
     Yields:
@@ -104,20 +54,21 @@ def results_folder(
     folder = Path(folder)
     partial = folder / PARTIAL_FILE
     try:
-        pictures = {p: folder / name for p, name in picture_names(sources).items()}
+        named = picture_names([*sources, *videos], videos)
+        pictures = {path: folder / name for path, name in named.items()}
         written = _written_before(folder, overwrite)
-        _check_free(pictures.values(), sources, written)
-        names = sorted(written | {picture.name for picture in pictures.values()})
-        info = {"description": _DESCRIPTION, "pictures": names}
+        _check_free(pictures.values(), [*sources, *videos], written)
+        own = sorted(written | {picture.name for picture in pictures.values()})
+        info = {"description": _DESCRIPTION, "pictures": own}
+        head = {"info": info, "categories": list(categories)}
         folder.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         with partial.open("x", encoding="utf-8") as stream:
-            results = Results(pictures, info, categories, stream)
             try:
-                yield results
+                yield Results(pictures, names or {}, head, stream)
             finally:
-                write_json(folder / DETECTIONS_FILE, results.content)
                 stream.close()
+                collect(partial, folder / DETECTIONS_FILE, bool(videos))
                 partial.unlink()
     except OSError as error:
         raise ValueError(f"`output` {folder} cannot be written: {error}.") from error
@@ -165,7 +116,8 @@ def _check_free(pictures, sources: Sequence[Path], written: set[str]) -> None:
     ]
     if taken:
         is_source = _identity(taken[0]) in originals
-        what = "is an image of the source" if is_source else "is no earlier prediction"
+        kind = "a video" if taken[0].suffix == _VIDEO_SUFFIX else "an image"
+        what = f"is {kind} of the source" if is_source else "is no earlier prediction"
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         raise ValueError(
             f"{taken[0]}{more} would be overwritten, and {what}; choose another folder"
@@ -182,19 +134,24 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def picture_names(sources: Sequence[Path]) -> dict[Path, str]:
-    """Names the picture of each image file; names differ even where case is ignored.
+def picture_names(
+    sources: Sequence[Path], videos: Collection[Path] = ()
+) -> dict[Path, str]:
+    """Names the picture of each source; names differ even where case is ignored.
 
     Returns:
-      ``name.png``; ``name.jpg.png`` where images differ in suffix or case only; with a
-      number where that is taken.  At most 255 bytes, so long names are cut.
+      ``name.png``; ``name.jpg.png`` where sources differ in suffix or case only; with a
+      number where that is taken; for `videos` the same with ``.mp4``.  At most 255
+      bytes, so long names are cut.
     """
     stems = Counter(_folded(path.stem) for path in sources)
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for path in sources:
         base = path.stem if stems[_folded(path.stem)] == 1 else path.name
-        endings = itertools.chain([".png"], (f" ({n}).png" for n in itertools.count(2)))
+        suffix = _VIDEO_SUFFIX if path in videos else ".png"
+        numbered = (f" ({n}){suffix}" for n in itertools.count(2))
+        endings = itertools.chain([suffix], numbered)
         candidates = (_cut(base, _LONGEST_NAME - len(end)) + end for end in endings)
         names[path] = next(n for n in candidates if _folded(n) not in taken)
         taken.add(_folded(names[path]))

@@ -1,8 +1,6 @@
 """The objects found in an image, and what they can be turned into."""
 
-import functools
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,10 @@ import numpy as np
 from yolact_jax.data import rle
 from yolact_jax.results import formats, outlines
 from yolact_jax.results.draw import draw_instances, encode_picture, write_picture
-from yolact_jax.structures import PackedMasks
+from yolact_jax.results.objects import Objects
 
 
-class Instances:
+class Instances(Objects):
     """Objects found in one image, best first.
 
     Masks are stored eight pixels a byte; `masks` unpacks all, iteration one at a time.
@@ -31,109 +29,30 @@ class Instances:
       labels: [n] int32, counted from 0.
       packed: the masks, packed.
       mask_scores: [n] float32, at least 0, what to rank masks by (YOLACT++), or None.
+      track_ids: [n] int64, from 1, the same in all frames of a video for one object; -1
+        for objects on no track; or None, see `yolact_jax.track`.
       class_names: name of every label; none if not known.
       category_ids: dataset category id of every label.
       image: [height, width, 3] uint8 RGB, what the objects were found in, or None.
       source: path of the image, or None.
     """
 
-    def __init__(
-        self,
-        boxes_px: np.ndarray,
-        scores: np.ndarray,
-        labels: np.ndarray,
-        masks: np.ndarray | PackedMasks,
-        mask_scores: np.ndarray | None = None,
-        *,
-        class_names: Sequence[str] = (),
-        category_ids: Sequence[int] = (),
-        image: np.ndarray | None = None,
-        source: Path | None = None,
-    ):
-        """Takes [n, height, width] bool masks, or packed ones."""
-        self.boxes_px, self.scores, self.labels = boxes_px, scores, labels
-        packed = isinstance(masks, PackedMasks)
-        self.packed = masks if packed else PackedMasks.pack(masks)
-        self.mask_scores = mask_scores
-        self.class_names = tuple(class_names)
-        self.category_ids = tuple(category_ids)
-        self.image, self.source = image, source
-
-    @functools.cached_property
-    def masks(self) -> np.ndarray:
-        """[n, height, width] bool, at the size of the image; read-only."""
-        masks = self.packed.unpack()
-        masks.flags.writeable = False
-        return masks
-
-    @property
-    def names(self) -> list[str]:
-        """Class name of each object; its label as text if no names are known."""
-        if not self.class_names:
-            return [str(label) for label in self.labels.tolist()]
-        return [self.class_names[label] for label in self.labels.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, index: Any) -> "Instances":
-        """Selects objects as NumPy does: by number, slice, mask or numbers.
-
-        A single number gives the `Instances` of one object.
-        """
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"object {index} is not among the {len(self)} found")
-            index = [int(index)]
-        elif not isinstance(index, slice):
-            index = np.asarray(index)
-            index = index.astype(int) if not index.size else index
-        return self._with(
-            boxes_px=self.boxes_px[index],
-            scores=self.scores[index],
-            labels=self.labels[index],
-            masks=self.packed[index],
-            mask_scores=None if self.mask_scores is None else self.mask_scores[index],
-        )
-
-    def __iter__(self) -> Iterator["Instances"]:
-        return (self[number] for number in range(len(self)))
-
-    def __repr__(self) -> str:
-        height, width = self.packed.size
-        return f"Instances({self.names} in {width} x {height} pixels)"
-
-    def _with(self, **changes: Any) -> "Instances":
-        fields = {
-            "boxes_px": self.boxes_px,
-            "scores": self.scores,
-            "labels": self.labels,
-            "masks": self.packed,
-            "mask_scores": self.mask_scores,
-            "class_names": self.class_names,
-            "category_ids": self.category_ids,
-            "image": self.image,
-            "source": self.source,
-        }
-        return Instances(**fields | changes)
-
-    def ranked_by_mask(self) -> "Instances":
-        """Replaces the scores by those of the masks, if there are any."""
-        if self.mask_scores is None:
-            return self
-        order = np.argsort(-self.mask_scores, kind="stable")
-        return self._with(scores=self.mask_scores)[order]
-
-    def polygons(self) -> list[list[np.ndarray]]:
+    def polygons(self, tolerance_px: float = 0.0) -> list[list[np.ndarray]]:
         """Outlines each object along the edges of its pixels; holes are filled.
 
             >>> areas = [cv2.contourArea(ring) for ring in result.polygons()[0]]
 
+        Args:
+          tolerance_px: how far outlines may be from the edges, to have fewer corners.
+
         Returns:
           For every object its rings, one for each connected part, as [m, 2] float32
           x and y in pixels; none for an empty mask.
+
+        Raises:
+          ValueError: if the tolerance is negative or not finite.
         """
-        return [outlines.rings(mask) for mask in self.packed]
+        return [outlines.rings(mask, tolerance_px) for mask in self.packed]
 
     def rles(self) -> list[dict]:
         """Run-length codes the masks, as pycocotools reads them.
@@ -143,10 +62,31 @@ class Instances:
         Returns:
           For every object ``{"size": [height, width], "counts": str}``.
         """
-        return [rle.encode(mask) for mask in self.packed]
+        return [
+            rle.encode_packed(window.rows, window.top, window.left, self.packed.size)
+            for window in self.packed.windows
+        ]
+
+    def to_id_map(self) -> np.ndarray:
+        """Numbers the pixels by object: 1 for the first, 0 for none.
+
+            >>> cv2.imwrite("ids.png", result.to_id_map())
+
+        Returns:
+          [height, width] uint16; where objects overlap, the number of the first.
+
+        Raises:
+          ValueError: if there are more than 65535 objects.
+        """
+        return formats.id_map(self)
 
     def to_coco(
-        self, image_id: int = 1, *, segmentation: str = "rle", first_id: int = 1
+        self,
+        image_id: int = 1,
+        *,
+        segmentation: str = "rle",
+        first_id: int = 1,
+        tolerance_px: float = 0.0,
     ) -> list[dict]:
         """Makes annotations as in a COCO json file, with a score.
 
@@ -156,6 +96,7 @@ class Instances:
           image_id: id of the image in that file.
           segmentation: "rle", which is exact, or "polygons", which fills holes.
           first_id: id of the first annotation; the others count on.
+          tolerance_px: of polygons, as for `polygons`.
 
         Returns:
           Dicts with id, image_id, category_id, bbox as (x, y, width, height) in pixels,
@@ -163,11 +104,15 @@ class Instances:
           mask are left out, as readers of COCO files refuse them.
 
         Raises:
-          ValueError: if `segmentation` is neither.
+          ValueError: if `segmentation` is neither, or the tolerance is out of range.
         """
-        return formats.coco_annotations(self, image_id, segmentation, first_id)
+        return formats.coco_annotations(
+            self, image_id, segmentation, first_id, tolerance_px
+        )
 
-    def to_labelme(self, image_path: str | os.PathLike | None = None) -> dict:
+    def to_labelme(
+        self, image_path: str | os.PathLike | None = None, *, tolerance_px: float = 0.0
+    ) -> dict:
         """Makes the content of a labelme json file: a polygon for every part.
 
             >>> Path("photo.json").write_text(json.dumps(result.to_labelme()))
@@ -175,6 +120,7 @@ class Instances:
         Args:
           image_path: of the image, as the file should name it; by default the name of
             the file that was predicted.
+          tolerance_px: as for `polygons`.
 
         Returns:
           What `json.dump` writes; parts of one object share a group id.
@@ -185,7 +131,7 @@ class Instances:
         path = image_path or (self.source and self.source.name)
         if not path:
             raise ValueError("`image_path` must be given: the image came as an array.")
-        return formats.labelme_content(self, os.fspath(path))
+        return formats.labelme_content(self, os.fspath(path), tolerance_px)
 
     def to_supervision(self) -> Any:
         """Makes a `supervision.Detections`, with "class_name" in its data.

@@ -4,12 +4,29 @@ import cv2
 import numpy as np
 
 
-def rings(mask: np.ndarray) -> list[np.ndarray]:
+def check_tolerance(tolerance_px: float) -> None:
+    """Refuses a tolerance that is negative or not finite, with a ValueError."""
+    if not 0 <= tolerance_px < np.inf:
+        raise ValueError(
+            f"`tolerance_px` is {tolerance_px}; it must be a number of at least 0."
+        )
+
+
+def rings(mask: np.ndarray, tolerance_px: float = 0.0) -> list[np.ndarray]:
     """Outlines a [height, width] bool mask along the edges of its pixels; fills holes.
+
+    Args:
+      mask: what to outline.
+      tolerance_px: how far a ring may be from the edges of the pixels, to have fewer
+        corners; a ring that would lose its area stays as it is.
 
     Returns:
       For each connected part [m, 2] float32 x and y of the corners, pixels.
+
+    Raises:
+      ValueError: if the tolerance is negative or not finite.
     """
+    check_tolerance(tolerance_px)
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     part = mask[y : y + height, x : x + width].view(np.uint8)
     # OpenCV's outlines run through the middle of pixels.  At twice the size even
@@ -18,7 +35,14 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
     double = part.repeat(2, axis=0).repeat(2, axis=1)
     found, _ = cv2.findContours(double, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     edges = (_corners((ring[:, 0] + 1) // 2) + (x, y) for ring in found)
-    return [ring.astype(np.float32) for ring in edges]
+    return [_smoothed(ring.astype(np.float32), tolerance_px) for ring in edges]
+
+
+def _smoothed(ring: np.ndarray, tolerance_px: float) -> np.ndarray:
+    if not tolerance_px:
+        return ring
+    smooth = cv2.approxPolyDP(ring, tolerance_px, closed=True)[:, 0]
+    return smooth if cv2.contourArea(smooth) > 0 else ring
 
 
 def _corners(points: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolact_jax.data.images import list_images, read_image
+from yolact_jax.data.inputs import read_inputs
 from yolact_jax.inference.engine import Engine, Found
 from yolact_jax.inference.options import Choices, ClassKey, PredictOptions
 from yolact_jax.results.instances import Instances
+from yolact_jax.results.tiles import check_tiling, in_tiles
 
 
 class Predictor:
@@ -58,14 +59,17 @@ class Predictor:
         classes: ClassKey | Iterable[ClassKey] | None = None,
         mask_margin: float = 0.0,
         iou_threshold: float | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> Any:
         """Finds the objects of one image, or of several.
 
             >>> one = model.predict("photo.jpg")
             >>> several = model.predict(["photo.jpg", array, pil_image])
             >>> sure = model.predict("photo.jpg", score_threshold={"dog": 0.6})
+            >>> small_ones = model.predict("photo.jpg", tile=64)
 
-        All options are run-time inputs: no value of them compiles a program again.
+        No value of an option compiles a program again, but a first tile of its size.
 
         Args:
           image: a path, a PIL image, or a uint8 array: RGB [h, w, 3], gray [h, w] or
@@ -80,6 +84,10 @@ class Predictor:
             the prototypes.
           iou_threshold: overlap above which NMS acts, in [0, 1]; None takes that of
             the config.
+          tile: side in pixels of the tiles in which to search an image that is much
+            larger than the network; None searches it as a whole.
+          overlap: share of a tile that its neighbor shows too, from 0 to 0.9.  Objects
+            that a border cuts are joined if they are in it.
 
         Returns:
           `Instances`, or a list of them.
@@ -88,7 +96,9 @@ class Predictor:
           ValueError: if an image is missing, damaged or of another type, an option is
             out of range, or a class is unknown.
         """
-        options = PredictOptions(score_threshold, classes, mask_margin, iou_threshold)
+        options = PredictOptions(
+            score_threshold, classes, mask_margin, iou_threshold, tile, overlap
+        )
         if isinstance(image, Iterable) and not _is_single(image):
             return list(self.stream(image, **vars(options)))
         return next(self.stream([image], **vars(options)))
@@ -103,6 +113,8 @@ class Predictor:
         classes: ClassKey | Iterable[ClassKey] | None = None,
         mask_margin: float = 0.0,
         iou_threshold: float | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> Iterator[Instances]:
         """Finds the objects of many images one after the other, in constant memory.
 
@@ -110,12 +122,16 @@ class Predictor:
             >>> names = [result.names for result in results]
 
         Args:
-          images: an iterable of what `predict` takes, or the path of an image or of a
-            folder of images.
+          images: an iterable of what `predict` takes; or a source: the path of an
+            image, of a video or of a folder of them; a pattern such as
+            ``photos/*.jpg``; the number of a camera; or the address of a stream such as
+            ``rtsp://...``.  Videos give a result for each frame.
           score_threshold: as for `predict`, like the other options.
           classes: which classes to find.
           mask_margin: how far a mask may leave its box.
           iou_threshold: overlap above which NMS acts.
+          tile: side of the tiles in which to search.
+          overlap: share of a tile that its neighbor shows too.
 
         Returns:
           An iterator of the results, in order.
@@ -123,11 +139,14 @@ class Predictor:
         Raises:
           ValueError: as for `predict`; about an image, when it is its turn.
         """
-        options = PredictOptions(score_threshold, classes, mask_margin, iou_threshold)
-        single = isinstance(images, str | Path)
-        return self._stream(
-            list_images(images) if single else images, self.choices(options)
+        options = PredictOptions(
+            score_threshold, classes, mask_margin, iou_threshold, tile, overlap
         )
+        find = functools.partial(self._stream, choices=self.choices(options))
+        if tile is None:
+            return find(read_inputs(images))
+        check_tiling(tile, overlap, self.engine.smallest_anchor_px)
+        return in_tiles(find, read_inputs(images), tile, overlap)
 
     def choices(self, options: PredictOptions) -> Choices:
         """Makes the run-time inputs of the program.
@@ -142,14 +161,15 @@ class Predictor:
             iou_threshold=self.engine.iou_threshold,
         )
 
-    def _stream(self, images: Iterable[Any], choices: Choices) -> Iterator[Instances]:
+    def _stream(
+        self, images: Iterable[tuple[np.ndarray, Path | None]], choices: Choices
+    ) -> Iterator[Instances]:
         waiting: collections.deque[tuple[np.ndarray, Path | None]] = collections.deque()
 
         def pixels() -> Iterator[np.ndarray]:
             for image in images:
-                path = Path(image) if isinstance(image, str | Path) else None
-                waiting.append((read_image(image), path))
-                yield waiting[-1][0]
+                waiting.append(image)
+                yield image[0]
 
         for found in self.engine.stream(pixels(), choices):
             yield self._instances(found, *waiting.popleft()).ranked_by_mask()

@@ -7,14 +7,20 @@ import jax
 
 from yolact_jax import build
 from yolact_jax.config import Config
-from yolact_jax.data.records.dataset import Dataset, RecordSource
+from yolact_jax.data.records.dataset import (
+    Dataset,
+    RecordSource,
+    coco_ground_truth,
+)
 from yolact_jax.results.coco_ap import format_table, write_results
 from yolact_jax.results.draw import image_grid, write_picture
 from yolact_jax.results.predictor import Predictor
+from yolact_jax.results.report.numbers import Evaluated, plain
 from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
 from yolact_jax.run.metrics import append_row
 from yolact_jax.training.multihost import exchange, processes
 from yolact_jax.training.multihost.mesh import make_layout
+from yolact_jax.training.report import Evaluation, report_evaluation
 from yolact_jax.training.step import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -26,7 +32,7 @@ _SAMPLE_SIDE_PX = 320
 def evaluate_and_report(
     config: Config,
     dataset: Dataset,
-    state: TrainState,
+    model: TrainState | Predictor,
     workdir: str | Path,
     *,
     split: str = "validation",
@@ -40,7 +46,7 @@ def evaluate_and_report(
     Args:
       config: the whole config.
       dataset: has the split to evaluate.
-      state: the state to evaluate.
+      model: the state to evaluate, or what an exported file holds, which has no step.
       workdir: folder of the run; a row with ``eval/...`` goes to its metrics.
       split: "validation" or "train".
       output: folder for the COCO result files and pictures; `workdir` if None.
@@ -54,18 +60,22 @@ def evaluate_and_report(
     """
     output = Path(workdir if output is None else output)
     predictor, source, detected = processes.on_all_processes(
-        _detect_share, config, dataset, state, split
+        _detect_share, config, dataset, model, split
     )
     gathered = exchange.gather(vars(detected), workdir)
 
     def report() -> dict[str, float | None]:
         assert gathered is not None  # In process 0, which alone reports.
         parts = [Detected(**part) for part in gathered]
-        metrics, *results = evaluate_detected(
-            source, parts, max_detections=config.eval.max_detections
+        truth = coco_ground_truth(source)
+        metrics, boxes, masks = evaluate_detected(
+            truth,
+            parts,
+            max_detections=config.eval.max_detections,
+            evaluator=config.eval.evaluator,
         )
-        write_results(output, *results)
-        step = int(state.step)
+        write_results(output, boxes, masks)
+        step = int(model.step) if isinstance(model, TrainState) else 0
         # On record under the validation keys only what is comparable over the run.
         prefix = "eval" if split == "validation" else f"eval_{split}"
         named = {f"{prefix}/{name}": value for name, value in metrics.items()}
@@ -74,6 +84,29 @@ def evaluate_and_report(
         if config.eval.sample_images:
             grid = draw_samples(predictor, source, config.eval.sample_images)
             write_picture(output / SAMPLES_FILE, grid)
+        evaluation = Evaluation(
+            step, split, [i for part in parts for i in part.image_ids], plain(metrics)
+        )
+        evaluation.write(output)
+        if config.eval.report:
+            evaluated = Evaluated(
+                truth,
+                {"box": boxes, "mask": masks},
+                evaluation.image_ids,
+                config.eval.max_detections,
+            )
+            variables = None
+            if isinstance(model, TrainState):
+                variables = jax.device_get(model.inference_variables)
+            report_evaluation(
+                output,
+                evaluation,
+                evaluated,
+                source,
+                config,
+                variables,
+                workdir=workdir,
+            )
         return row
 
     row = processes.on_first_process(report)
@@ -81,22 +114,28 @@ def evaluate_and_report(
 
 
 def _detect_share(
-    config: Config, dataset: Dataset, state: TrainState, split: str
+    config: Config, dataset: Dataset, model: TrainState | Predictor, split: str
 ) -> tuple[Predictor, RecordSource, Detected]:
     """Detects in this process's share of the images."""
     source = dataset.source(split)
+    if isinstance(model, TrainState):
+        model = _predictor_of(config, dataset, model)
+    count = min(config.eval.max_images or len(source), len(source))
+    share = processes.share_of(count)
+    return model, source, detect_images(model, source, share)
+
+
+def _predictor_of(config: Config, dataset: Dataset, state: TrainState) -> Predictor:
+    """Runs a state on all devices of this process."""
     # A replicated state has a copy in every process.
     layout = make_layout(jax.local_devices())
     variables = jax.device_get(state.inference_variables)
-    predictor = build.make_predictor(
+    return build.make_predictor(
         config,
         jax.device_put(variables, layout.replicated),
         dataset.class_names,
         sharding=layout.sharded,
     )
-    count = min(config.eval.max_images or len(source), len(source))
-    share = processes.share_of(count)
-    return predictor, source, detect_images(predictor, source, share)
 
 
 def draw_samples(predictor: Predictor, source, count: int):

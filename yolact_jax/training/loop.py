@@ -219,7 +219,10 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
     """Evaluates on all devices of all processes; every process gets the result."""
-    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
+    config = session.config
+    if int(state.step) < session.num_steps:  # A report is for the end.
+        config = config.replace({"eval.report": False})
+    row = evaluate_and_report(config, session.dataset, state, session.workdir)
     processes.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
 
 

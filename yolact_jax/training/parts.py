@@ -12,6 +12,7 @@ from yolact_jax.config import Config
 from yolact_jax.training.multihost.mesh import Layout
 from yolact_jax.training.optimizer import (
     Schedule,
+    make_cosine_schedule,
     make_optimizer,
     make_schedule,
     scale_steps,
@@ -26,6 +27,8 @@ def schedule_of(config: Config) -> tuple[Schedule, int]:
     if options.scale_with_batch:
         options = scale_to_batch(options, config.train.batch_size)
         num_steps = scale_steps(num_steps, config.train.batch_size)
+    if options.schedule == "cosine":
+        return make_cosine_schedule(options, num_steps), num_steps
     return make_schedule(options), num_steps
 
 

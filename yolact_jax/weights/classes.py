@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from yolact_jax.data.sources import sbd_files
 
@@ -50,6 +51,17 @@ def parse_class_names(text: str) -> tuple[str, ...]:
             f"names separated by commas."
         )
     return names
+
+
+def are_classes(names: Any, ids: Any) -> bool:
+    """Whether these are lists of different names and of as many different integers."""
+    return (
+        isinstance(names, list)
+        and isinstance(ids, list)
+        and all(isinstance(name, str) for name in names)
+        and all(type(number) is int for number in ids)
+        and len(names) == len(ids) == len(set(names)) == len(set(ids))
+    )
 
 
 def require_same(

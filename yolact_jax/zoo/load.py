@@ -13,6 +13,7 @@ from yolact_jax.run.array_digest import describe, require_same_shapes
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
 from yolact_jax.weights.hub import PUBLISHED, find_weights
+from yolact_jax.zoo.exported import is_exported, load_exported
 from yolact_jax.zoo.pretrained import abstract_variables, load_pretrained
 from yolact_jax.zoo.specs import load_config, spec
 
@@ -51,7 +52,8 @@ def load(
 
     Args:
       what: a published name such as "yolact_base", whose weights are downloaded once;
-        the folder of a run; or a ``.safetensors`` or ``.pth`` file.
+        the folder of a run; a ``.safetensors`` or ``.pth`` file; or a ``.stablehlo``
+        or ``.onnx`` file, which takes no other argument.
       step: which checkpoint of a run: "latest", "best" (highest mask AP on the
         validation split) or its number.
       config: the model of a file: a name, the path of a config file, or what its
@@ -66,6 +68,20 @@ def load(
       ValueError: if there is no such model, it cannot be downloaded or read, or an
         argument does not fit it.
     """
+    if is_exported(what):
+        given = {
+            "step": step != "latest",
+            "config": config is not None,
+            "nms": nms is not None,
+            "class_agnostic": class_agnostic is not None,
+            "class_names": class_names is not None,
+        }
+        for name in given:
+            if given[name]:
+                raise ValueError(
+                    f"`{name}` has no effect on {what}, which was exported as it is."
+                )
+        return load_exported(what)
     return make_predictor(
         load_parts(what, step=step, config=config, class_names=class_names),
         nms=nms,

@@ -181,8 +181,7 @@ def _named_classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]] | None
         names = json.loads(metadata["class_names"])
         default = json.dumps(list(range(1, len(names) + 1)))
         ids = json.loads(metadata.get("category_ids", default))
-        good = all(isinstance(n, str) for n in names) and len(set(names)) == len(ids)
-        if good and all(type(i) is int for i in ids) and len(set(ids)) == len(names):
+        if classes.are_classes(names, ids):
             return tuple(names), tuple(ids)
     except (ValueError, TypeError, RecursionError):
         pass

@@ -40,6 +40,16 @@ _SMALL = {
     "optimizer.clip_norm": 10.0,
 }
 
+MODERN = {
+    "anchors.aspect_ratios": (1.0,),
+    "loss.assignment": "atss",
+    "loss.overlap": "mask_aware",
+    "loss.box": "ciou",
+    "optimizer.schedule": "cosine",
+    "train.ema_decay": 0.999,
+}
+"""What `configs/modern.py` changes, for any backbone and any data."""
+
 
 def _folder(name: str, train: str, validation: str) -> dict[str, str]:
     """Returns the paths of your own dataset in ``data/``."""
@@ -90,6 +100,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "train.eval_every_steps": 500,
     },
     "yolact_base": {},
+    "modern": {"model.backbone": "resnet50", **MODERN},
     "yolact_darknet53": {"model.backbone": "darknet53"},
     # The base scales times 400 / 550 and 700 / 550, cut to whole pixels as in the
     # original.

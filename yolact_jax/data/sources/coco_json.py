@@ -112,16 +112,20 @@ def read_set(
     *,
     skip_bad: bool = False,
     is_annotated: bool = True,
+    categories: list[dict[str, Any]] | None = None,
     allow_outside_paths: bool = False,
 ) -> CocoSet:
     """Reads and validates a set like `read_coco`, also from inside zip archives.
 
-    With `is_annotated` False, the json file has no `annotations`, as for test images.
+    With `is_annotated` False, the json file has no `annotations`, as for test images;
+    `categories` are for a file that has none.
 
     Raises:
       DatasetError: with every problem found.
     """
-    content = _read_json(file, is_annotated)
+    missing = {} if is_annotated else {"annotations": []}
+    missing |= {} if categories is None else {"categories": categories}
+    content = _read_json(file, missing)
     categories = coco_checks.check_categories(content["categories"], file.name)
     images, image_problems = coco_checks.check_images(
         content["images"], file.name, folder, allow_outside_paths
@@ -152,8 +156,8 @@ def _known_ids(entries: list) -> set:
     return {image_id for image_id in ids if isinstance(image_id, int)}
 
 
-def _read_json(file: Traversable, is_annotated: bool) -> dict[str, list]:
-    """Parses the file and checks its outermost structure."""
+def _read_json(file: Traversable, missing: dict[str, list]) -> dict[str, list]:
+    """Parses the file, adds what may be missing, and checks its outermost structure."""
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_object)
     except RecursionError as error:
@@ -167,8 +171,7 @@ def _read_json(file: Traversable, is_annotated: bool) -> dict[str, list]:
             f"{file}: holds a json {type(content).__name__}, not an object with"
             " `images`, `annotations` and `categories`."
         )
-    if not is_annotated:
-        content.setdefault("annotations", [])
+    content = missing | content
     problems = [
         f"{file}: has no list `{section}`; a COCO-format file has `images`,"
         " `annotations` and `categories`."

@@ -1,5 +1,6 @@
 """Flags of the commands that use a trained model, and how they load it."""
 
+import dataclasses
 from typing import Any
 
 from absl import flags
@@ -8,14 +9,45 @@ from ml_collections import ConfigDict
 from yolact_jax.cli import require_device
 from yolact_jax.config import Config, from_config_dict, to_config_dict
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
+from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
+from yolact_jax.zoo.exported import is_exported, load_exported, read_about
+from yolact_jax.zoo.load import Loaded, make_predictor
 from yolact_jax.zoo.pretrained import load_pretrained
 from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
-# Sections in which a run may be used with other values than it was trained with.
-_FREE = ("data.", "eval.")
 _FIXED = ("data.input_size",)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Freedom:
+    """What a model may be used with other values of than it was made with.
+
+    Attributes:
+      free: how the names of such fields start; input_size is never one.
+      words: the same for a message.
+    """
+
+    free: tuple[str, ...]
+    words: str
+
+
+_RUN = _Freedom(
+    ("data.", "eval."), "--config.data.* (but for input_size) and --config.eval.*"
+)
+_EXPORTED = _Freedom(
+    (
+        "data.",
+        "eval.candidate_threshold",
+        "eval.iou_threshold",
+        "eval.batch_size",
+        "eval.max_images",
+        "eval.sample_images",
+    ),
+    "--config.data.* (but for input_size) and the thresholds, batch_size, max_images "
+    "and sample_images of --config.eval",
+)
 
 
 def define(values: flags.FlagValues) -> None:
@@ -66,6 +98,13 @@ def find_config(given: dict[str, str]) -> ConfigDict | None:
                 "--config.data.* and --config.eval.* alone to change the run's."
             )
         return to_config_dict(load_run(workdir).config)
+    if is_exported(str(weights)):
+        if "config" in given:
+            raise ValueError(
+                f"--weights {weights} has a config of its own, so --config has no "
+                f"effect; use --config.data.* to evaluate on other data."
+            )
+        return to_config_dict(read_about(str(weights)).config)
     if "config" in given:
         return load_config(given["config"])
     if weights in SPEC_NAMES:
@@ -89,13 +128,18 @@ def load(values: Any) -> tuple[Run, dict, int]:
     require_device()
     config = _with_flags(values)
     if values.weights is not None:
+        if is_exported(values.weights):
+            raise ValueError(
+                f"--weights {values.weights} holds a program, and not weights to "
+                f"export; give what it was exported from."
+            )
         if values.step is not None:
             raise ValueError("--step is for runs; --weights has no steps.")
         return *load_pretrained(config, values.weights, values.class_names), 0
     if values.class_names is not None:
         raise ValueError("--class_names is for --weights; a run knows its classes.")
     run = load_run(values.workdir)
-    _require_same_model(run.config, config)
+    _require_same_model(run.config, config, "trained", _RUN)
     step = choose_step(values.workdir, values.step)
     run = Run(config, run.class_names, run.category_ids)
     return run, load_variables(values.workdir, step), step
@@ -111,13 +155,43 @@ def _with_flags(values: Any) -> Config:
     return from_config_dict(values.config).replace(changes)
 
 
-def _require_same_model(old: Config, new: Config) -> None:
+def load_predictor(values: Any) -> Predictor:
+    """Makes a predictor of the model that the flags name, also of an exported file.
+
+    Raises:
+      ValueError: as for `load`.
+    """
+    if values.weights is not None and is_exported(values.weights):
+        return load_exported_file(values)[1]
+    return make_predictor(Loaded(*load(values)))
+
+
+def load_exported_file(values: Any) -> tuple[Config, Predictor]:
+    """Loads the exported file that --weights names, with its config.
+
+    Raises:
+      ValueError: as for `load`.
+    """
+    require_device()
+    path = values.weights
+    for name in ("step", "class_names", "nms", "class_agnostic"):
+        if values[name].value is not None:
+            raise ValueError(
+                f"--{name} has no effect on {path}, which was exported as it is."
+            )
+    config = _with_flags(values)
+    _require_same_model(read_about(path).config, config, "exported", _EXPORTED)
+    return config, load_exported(path, config)
+
+
+def _require_same_model(
+    old: Config, new: Config, maker: str, freedom: _Freedom
+) -> None:
     before, after = old.flat(), new.flat()
     for field in before:
-        free = field.startswith(_FREE) and field not in _FIXED
+        free = field.startswith(freedom.free) and field not in _FIXED
         if not free and before[field] != after[field]:
             raise ValueError(
-                f"--config.{field}={after[field]} contradicts the run, which was "
-                f"trained with {before[field]}; only --config.data.* (but for "
-                f"input_size) and --config.eval.* can change."
+                f"--config.{field}={after[field]} contradicts the model, which was "
+                f"{maker} with {before[field]}; only {freedom.words} can change."
             )

@@ -1,5 +1,6 @@
-"""Flags of what a prediction may choose at run time."""
+"""Flags of what a prediction may choose at run time, and of what it writes."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from yolact_jax.inference.options import (
     ClassKey,
     PredictOptions,
 )
+from yolact_jax.results.formats import SEGMENTATIONS
+from yolact_jax.results.takeaway import TakeAway
 
 
 def define(values: flags.FlagValues) -> None:
@@ -41,6 +44,49 @@ def define(values: flags.FlagValues) -> None:
         lower_bound=0,
         upper_bound=1,
         flag_values=values,
+    )
+
+
+def define_take_away(values: flags.FlagValues) -> None:
+    """Defines the flags of what is written beside the pictures."""
+    flags.DEFINE_enum(
+        "segmentation",
+        "rle",
+        SEGMENTATIONS,
+        "Masks in detections.json: rle is exact, polygons fill holes.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "tolerance_px",
+        0.0,
+        "How far polygons may be from the edges of pixels, to have fewer corners.",
+        lower_bound=0,
+        flag_values=values,
+    )
+    for name, text in (
+        ("disjoint", "Give each pixel to the best object only."),
+        ("connected", "Leave out parts of masks far from the middle of their box."),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=values)
+    for name, text in (
+        ("labelme", "Folder for labelme files."),
+        ("masks", "Folder for 16-bit PNG files with the number of the object."),
+        ("crops", "Folder for cut-outs of the objects."),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
+
+
+def take_away(values: Any) -> TakeAway:
+    """Reads the flags of what is written.
+
+    Raises:
+      ValueError: if they contradict each other.
+    """
+    return TakeAway(
+        **{
+            field.name: values[field.name].value
+            for field in dataclasses.fields(TakeAway)
+        }
     )
 
 

@@ -73,9 +73,9 @@ def initialize(
         jax.distributed.initialize(**given)
 
 
-def _check_address(address: str) -> None:
+def _check_address(address: str | None) -> None:
     """Refuses what would end the process within JAX."""
-    host, _, port = address.rpartition(":")
+    host, _, port = (address or "").rpartition(":")
     try:
         if not 0 < int(port) < 2**16:
             raise ValueError("the port is not in 1..65535")

@@ -1,0 +1,68 @@
+"""The network in ONNX against the network of the library."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.export.onnx.test_operators import run
+from tests.helpers import lively
+from yolact_jax import build
+from yolact_jax.export.onnx import layers, network
+
+SIDE = 97  # Odd sides on every level.
+
+
+def both(family, dtype=np.float32, **changes):
+    """Outputs of both, and the names of fields."""
+    lively_run = lively.run_of(
+        family, **{"model.mask_iou": False, "data.input_size": SIDE, **changes}
+    )
+    variables = lively.variables_of(lively_run)
+    model = build.make_model(lively_run.config, 3)
+    images = np.random.default_rng(1).normal(size=(2, SIDE, SIDE, 3))
+    images = images.astype(np.float32)
+    wanted = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
+    weights = layers.Weights(variables["params"], variables["batch_stats"], dtype)
+
+    def write(x):
+        found = network.predict(x, SIDE, weights)
+        return [*found[:3], found.prototypes.value]
+
+    *rows, prototypes = run(write, images.transpose(0, 3, 1, 2))
+    found = [*rows, prototypes.transpose(0, 2, 3, 1)]
+    fields = ("box_deltas", "class_logits", "coefficients", "prototypes")
+    return found, [np.asarray(getattr(wanted, field)) for field in fields]
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("resnet", {}),
+        ("darknet", {}),
+        ("plus", {"model.backbone": "resnet50"}),
+    ],
+)
+def test_network_computes_the_same(family, changes):
+    for found, wanted in zip(*both(family, **changes), strict=True):
+        size = np.abs(wanted).max()
+        assert size > 0.01
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * size)
+
+
+def test_float16_computes_nearly_the_same():
+    for found, wanted in zip(*both("resnet", np.float16), strict=True):
+        size = np.abs(wanted).max()
+        error = np.abs(found - wanted).max()
+        assert 1e-6 * size < error < 4e-2 * size
+
+
+def test_masks_are_scored_the_same():
+    lively_run = lively.run_of("plus")
+    variables = lively.variables_of(lively_run)
+    model = build.make_model(lively_run.config, 3)
+    soft = np.random.default_rng(2).uniform(size=(4, 64, 64)).astype(np.float32)
+    wanted = model.apply(variables, soft, method="mask_ious")
+    weights = layers.Weights(variables["params"], {}, np.float32)
+    (found,) = run(lambda x: network.mask_ious(x, 64, weights), soft[:, None])
+    assert np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -1,0 +1,190 @@
+"""Labels, masks and cut-outs of predictions: read back, and never over other files."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yolact_jax.results.files import predict_files
+from yolact_jax.results.instances import Instances
+from yolact_jax.results.takeaway import TakeAway
+from yolact_jax.tools import importers
+
+SIZE = (48, 70)
+
+
+def squares(*places, size=SIZE):
+    """Objects that are squares, (y, x, side), best first; boxes are those of masks."""
+    masks = np.zeros((len(places), *size), bool)
+    for mask, (y, x, side) in zip(masks, places, strict=True):
+        mask[y : y + side, x : x + side] = True
+    boxes = [[x, y, x + side, y + side] for y, x, side in places]
+    return Instances(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.linspace(0.9, 0.4, len(places), dtype=np.float32),
+        np.arange(len(places)) % 2,
+        masks,
+        class_names=("cat", "dog"),
+        category_ids=(3, 8),
+    )
+
+
+class Fake:
+    """Finds three squares, of which two overlap and one has no mask."""
+
+    class_names, category_ids = ("cat", "dog"), (3, 8)
+
+    def stream(self, images, **options):
+        for image in images:
+            found = squares((4, 5, 20), (0, 0, 0), (12, 15, 25), size=image.shape[:2])
+            found.image = image
+            yield found
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg", "b.png"):
+        pixels = np.random.default_rng(len(name)).integers(0, 255, (*SIZE, 3))
+        cv2.imwrite(str(folder / name), pixels.astype(np.uint8))
+    return folder
+
+
+def predict(photos, tmp_path, overwrite=False, **take_away):
+    options = TakeAway(**take_away)
+    out = tmp_path / "out"
+    predict_files(Fake(), photos, out, take_away=options, overwrite=overwrite)
+    return json.loads((out / "detections.json").read_text())
+
+
+def names(folder):
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def test_labelme_files_are_read_back(photos, tmp_path):
+    predict(photos, tmp_path, labelme=tmp_path / "labels")
+    assert names(tmp_path / "labels") == ["a.json", "b.jpg.json", "b.png.json"]
+    content = json.loads((tmp_path / "labels" / "b.jpg.json").read_text())
+    assert content["imagePath"] == "../photos/b.jpg"
+    read = importers.from_labelme(tmp_path / "labels", photos)
+    assert not read.skipped
+    entries = read.content["annotations"]
+    assert [entry["area"] for entry in entries] == [400, 625] * 3
+    assert [category["name"] for category in read.content["categories"]] == ["cat"]
+
+
+def test_mask_files_number_the_annotations(photos, tmp_path):
+    found = predict(photos, tmp_path, masks=tmp_path / "masks", segmentation="polygons")
+    for image in found["images"]:
+        path = tmp_path / "masks" / image["picture"]
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert ids.dtype == np.uint16
+        expected = np.zeros(SIZE, np.uint16)
+        expected[12:37, 15:40] = 2
+        expected[4:24, 5:25] = 1
+        np.testing.assert_array_equal(ids, expected)
+        own = [a for a in found["annotations"] if a["image_id"] == image["id"]]
+        assert [a["area"] for a in own] == [400, 625]
+
+
+def test_cut_outs_have_the_pixels_of_their_object(photos, tmp_path):
+    predict(photos, tmp_path, crops=tmp_path / "crops", disjoint=True)
+    stems = ("a", "b.jpg", "b.png")
+    expected = [f"{stem}/{number}.png" for stem in stems for number in (1, 2)]
+    assert names(tmp_path / "crops") == expected
+    image = cv2.imread(str(photos / "b.png"))
+    cut = cv2.imread(str(tmp_path / "crops/b.png/2.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(cut[..., :3], image[12:37, 15:40])
+    assert np.count_nonzero(cut[..., 3]) == 625 - 12 * 10
+    assert not cut[:12, :10, 3].any()
+
+
+def test_earlier_files_go_on_request_only(photos, tmp_path):
+    folders = {name: tmp_path / name for name in ("labelme", "masks", "crops")}
+    predict(photos, tmp_path, **folders)
+    (photos / "a.png").unlink()
+    for name, folder in folders.items():
+        with pytest.raises(ValueError, match=f"`{name}` .* has files already"):
+            predict(photos, tmp_path, **{name: folder})
+    predict(photos, tmp_path, overwrite=True, **folders)
+    assert names(folders["masks"]) == ["b.jpg.png", "b.png.png"]
+    assert "a/1.png" not in names(folders["crops"])
+
+
+@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
+def test_other_files_are_left_alone(photos, tmp_path, name):
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    for folder in (photos, tmp_path / "out"):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            predict(photos, tmp_path, overwrite=True, **{name: folder})
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"segmentation": "ring"}, "`segmentation` is 'ring'; it must be 'rle' or"),
+        ({"segmentation": "polygons", "tolerance_px": -1}, "`tolerance_px` is -1;"),
+        ({"tolerance_px": 1.0}, "`tolerance_px` is for polygons"),
+    ],
+)
+def test_what_contradicts_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TakeAway(**options)
+
+
+places = st.tuples(*[st.integers(0, 20)] * 2, st.integers(0, 12))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(places, max_size=6))
+def test_disjoint_masks_give_each_pixel_to_the_best(drawn):
+    found = squares(*drawn)
+    masks = found.disjoint().masks
+    assert (masks.sum(axis=0) <= 1).all()
+    for y, x in np.argwhere(found.masks.any(axis=0)):
+        assert masks[np.flatnonzero(found.masks[:, y, x])[0], y, x]
+    assert not (masks & ~found.masks).any()
+    ids = found.to_id_map()
+    for number, mask in enumerate(masks, start=1):
+        np.testing.assert_array_equal(ids == number, mask)
+
+
+@pytest.mark.parametrize("size", [SIZE, (900, 1100)])
+def test_only_parts_in_the_middle_of_the_box_stay(size):
+    masks = np.zeros((4, *size), bool)
+    masks[:, 20:30, 20:30] = True  # in the middle of the first box
+    masks[:, 30, 30] = True  # touches its corner
+    masks[:, 2:12, 50:60] = True  # elsewhere, as large
+    masks[3] = False
+    boxes = np.array([[15, 15, 35, 35], [45, 0, 65, 20], [0, 30, 9, 44], [0, 0, 9, 9]])
+    zeros = np.zeros(4)
+    found = Instances(boxes.astype(np.float32), zeros, zeros.astype(int), masks)
+    kept = found.connected().masks
+    middle, other = masks.copy(), masks.copy()
+    middle[:, :, 45:], other[:, :, :45] = False, False
+    np.testing.assert_array_equal(kept[0], middle[0])
+    np.testing.assert_array_equal(kept[1], other[1])
+    np.testing.assert_array_equal(kept[2], middle[2])  # 101 pixels against 100
+    assert not kept[3].any()
+
+
+@pytest.mark.parametrize("tolerance_px", [0.5, 1.5, 4.0])
+def test_smooth_polygons_stay_near_the_mask(tolerance_px):
+    mask = np.zeros((1, 90, 110), np.uint8)
+    cv2.ellipse(mask[0], (50, 45), (40, 25), 30, 0, 360, 1, -1)
+    mask[0, 2, 2] = 1  # would vanish
+    found = Instances(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), mask.astype(bool))
+    exact, smooth = (found.polygons(t)[0] for t in (0, tolerance_px))
+    assert [len(ring) for ring in smooth if len(ring) == 4] == [4]
+    assert max(map(len, smooth)) < 0.8 * max(map(len, exact))
+    outline = max(exact, key=len)
+    for corner in outline:
+        distance = cv2.pointPolygonTest(max(smooth, key=len), corner.tolist(), True)
+        assert abs(distance) <= tolerance_px + 1e-3

@@ -1,0 +1,165 @@
+"""What a source means: images, videos, folders and patterns of them, cameras."""
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from yolact_jax.data.images import IMAGE_SUFFIXES, read_image
+from yolact_jax.data.video import VIDEO_SUFFIXES, is_address, open_video
+
+Source = str | os.PathLike | int
+_SUFFIXES = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What some sources consist of.
+
+    Attributes:
+      images: files, in order.
+      videos: files, addresses of streams and numbers of cameras, in order.
+      names: of files that were found in a folder, by their path from there.
+      skipped: what lies in the folders and is neither.
+    """
+
+    images: list[Path] = dataclasses.field(default_factory=list)
+    videos: list[Path | str | int] = dataclasses.field(default_factory=list)
+    names: dict[Path, str] = dataclasses.field(default_factory=dict)
+    skipped: list[Path] = dataclasses.field(default_factory=list)
+
+
+def find_inputs(
+    sources: Source | Sequence[Source],
+    *,
+    recursive: bool = False,
+    outside: str | os.PathLike | None = None,
+) -> Inputs:
+    """Finds the images and videos that sources name.
+
+    Args:
+      sources: one or more of these: a file; a folder; a pattern such as
+        ``photos/*.jpg``, where ``**`` is any folders; the number of a camera, also as
+        text; the address of a stream such as ``rtsp://...``.
+      recursive: whether to look into the folders of a folder.
+      outside: a folder that is left out, as the output of an earlier call.
+
+    Raises:
+      ValueError: if a source does not exist or has no image or video.
+    """
+    one = isinstance(sources, str | os.PathLike | int)
+    found = Inputs()
+    apart = None if outside is None else Path(outside).resolve()
+    for source in [sources] if one else sources:
+        _add(found, source, recursive, apart)
+    images, videos = (list(dict.fromkeys(x)) for x in (found.images, found.videos))
+    return dataclasses.replace(found, images=images, videos=videos)
+
+
+def read_inputs(images: Any) -> Iterator[tuple[np.ndarray, Path | None]]:
+    """Opens what `Predictor.stream` takes; a missing source is an error at once.
+
+    Args:
+      images: a source as for `find_inputs`, or an iterable of what `read_image` takes.
+
+    Returns:
+      An iterator of [h, w, 3] uint8 RGB images, or frames, and the file of each.
+
+    Raises:
+      ValueError: as for `find_inputs`; from the iterator, if one cannot be read.
+    """
+    if not isinstance(images, Source):
+        return _read_each(images)
+    found = find_inputs(images)
+    return _read_all(found)
+
+
+def stem_of(source: str | int) -> str:
+    """Names the files of a camera or stream: ``camera-0``, ``host-path``."""
+    if isinstance(source, int):
+        return f"camera-{source}"
+    address = urlsplit(source)
+    words = re.findall(r"[\w-]+", f"{address.hostname or ''} {address.path}")
+    return "-".join(words) or "stream"
+
+
+def _read_all(found: Inputs) -> Iterator[tuple[np.ndarray, Path | None]]:
+    yield from _read_each(found.images)
+    for source in found.videos:
+        path = source if isinstance(source, Path) else None
+        with open_video(source) as video:
+            yield from ((frame.pixels, path) for frame in video.frames)
+
+
+def _read_each(images: Iterable[Any]) -> Iterator[tuple[np.ndarray, Path | None]]:
+    for image in images:
+        is_path = isinstance(image, str | os.PathLike)
+        yield read_image(image), Path(image) if is_path else None
+
+
+def _add(found: Inputs, source: Source, recursive: bool, outside: Path | None) -> None:
+    text = os.fspath(source) if not isinstance(source, int) else str(source)
+    path = Path(text)
+    if path.is_file():
+        _add_file(found, path)
+    elif path.is_dir():
+        _add_folder(found, path, recursive, outside)
+    elif text.isascii() and text.isdigit():
+        found.videos.append(int(text))
+    elif is_address(text):
+        found.videos.append(text)
+    elif glob.has_magic(text):
+        _add_pattern(found, text)
+    else:
+        raise ValueError(
+            f"`source` {path} is no image, video or folder, or does not exist."
+        )
+
+
+def _add_file(found: Inputs, path: Path) -> None:
+    """Adds a file that is named; whatever is no video is taken for an image."""
+    is_video = path.suffix.lower() in VIDEO_SUFFIXES
+    (found.videos if is_video else found.images).append(path)
+
+
+def _add_folder(found, folder: Path, recursive: bool, outside: Path | None) -> None:
+    before = len(found.images) + len(found.videos)
+    for path in _listed(folder, recursive, outside):
+        if path.suffix.lower() not in _SUFFIXES:
+            found.skipped.append(path)
+            continue
+        _add_file(found, path)
+        found.names[path] = path.relative_to(folder).as_posix()
+    if before == len(found.images) + len(found.videos):
+        raise ValueError(
+            f"`source` {folder} has no image or video; looked for "
+            f"{', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
+        )
+
+
+def _listed(folder: Path, recursive: bool, outside: Path | None) -> Iterator[Path]:
+    """Yields what lies in a folder, in order of name; links to folders are not read."""
+    for path in sorted(folder.iterdir()):
+        is_folder = path.is_dir() and path.suffix.lower() not in _SUFFIXES
+        if not (recursive and is_folder):
+            yield path
+        elif path.resolve() != outside and not path.is_symlink():
+            yield from _listed(path, recursive, outside)
+
+
+def _add_pattern(found: Inputs, pattern: str) -> None:
+    paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in paths if path.is_file()]
+    for path in files:
+        if path.suffix.lower() in _SUFFIXES:
+            _add_file(found, path)
+        else:
+            found.skipped.append(path)
+    if not any(path.suffix.lower() in _SUFFIXES for path in files):
+        raise ValueError(f"`source` {pattern} matches no image or video.")

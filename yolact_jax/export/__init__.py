@@ -1,0 +1,1 @@
+"""Writes a trained model as one file that runs without this package."""

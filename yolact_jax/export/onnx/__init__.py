@@ -1,0 +1,1 @@
+"""The whole detector as an ONNX model, written operator by operator."""

@@ -1,0 +1,173 @@
+"""Convolutions of an exported network, with the weights of a trained one."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from yolact_jax.export.onnx import ops
+from yolact_jax.export.onnx.graph import Value, apply
+from yolact_jax.models.batch_norm import FrozenBatchNorm
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """A square feature map.
+
+    Attributes:
+      value: [B, c, side, side].
+      side: cells.
+    """
+
+    value: Value
+    side: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """The variables of a module, and of the modules inside it.
+
+    Attributes:
+      params: parameters by name.
+      stats: batch statistics by name.
+      dtype: type in which convolutions run.
+    """
+
+    params: Mapping[str, Any]
+    stats: Mapping[str, Any]
+    dtype: Any
+
+    def __getitem__(self, name: str) -> "Weights":
+        stats = self.stats.get(name, {})
+        return Weights(self.params[name], stats, self.dtype)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.params
+
+    def array(self, name: str) -> np.ndarray:
+        """A parameter as float32."""
+        return np.asarray(self.params[name], np.float32)
+
+    def gain_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
+        """What batch normalization multiplies by and adds, from its variables."""
+        scale, bias = self.array("scale"), self.array("bias")
+        mean, var = (np.asarray(self.stats[n], np.float32) for n in ("mean", "var"))
+        gain = scale / np.sqrt(var + np.float32(FrozenBatchNorm.epsilon))
+        return gain, bias - mean * gain
+
+
+def relu(x: Map) -> Map:
+    """Replaces negative elements by 0."""
+    return Map(apply("Relu", x.value), x.side)
+
+
+def leaky_relu(x: Map, slope: float) -> Map:
+    """Multiplies negative elements by the slope."""
+    return Map(apply("LeakyRelu", x.value, alpha=slope), x.side)
+
+
+def add(x: Map, y: Map) -> Map:
+    """Adds two maps of the same shape."""
+    return Map(x.value + y.value, x.side)
+
+
+def resize(x: Map, side: int) -> Map:
+    """Resizes bilinearly."""
+    return Map(ops.enlarge(x.value, side, side), side)
+
+
+def max_pool(x: Map) -> Map:
+    """Takes the maximum of 3x3 windows, stride 2, padding 1."""
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    return Map(apply("MaxPool", x.value, **window), _steps(x.side, 3, 2, 1))
+
+
+def conv(
+    x: Map,
+    layer: Weights,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    norm: Weights | None = None,
+) -> Map:
+    """Convolves as `models.layers.Conv`, or a deformable one, with `norm` folded in."""
+    if "conv_offset_mask" in layer:
+        return _deform_conv(x, layer, stride, norm)
+    kernel, bias = _folded(layer, norm)
+    size = len(kernel)
+    pad = size // 2 if padding is None else padding
+    weight = kernel.transpose(3, 2, 0, 1)
+    return _convolve(x, weight, bias, stride, pad, layer.dtype)
+
+
+def _convolve(x: Map, weight, bias, stride: int, pad: int, dtype) -> Map:
+    size = weight.shape[-1]
+    value = apply(
+        "Conv",
+        x.value,
+        weight.astype(dtype),
+        bias.astype(dtype),
+        kernel_shape=[size, size],
+        strides=[stride, stride],
+        pads=[pad] * 4,
+    )
+    return Map(value, _steps(x.side, size, stride, pad))
+
+
+def _folded(layer: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndarray]:
+    kernel = layer.array("kernel")
+    bias = np.zeros(kernel.shape[-1], np.float32)
+    if "bias" in layer:
+        bias = layer.array("bias")
+    if norm is not None:
+        gain, offset = norm.gain_and_offset()
+        kernel, bias = kernel * gain, bias * gain + offset
+    return kernel, bias
+
+
+def _steps(side: int, size: int, stride: int, pad: int) -> int:
+    """How many places a kernel of a size has on an axis."""
+    return (side + 2 * pad - size) // stride + 1
+
+
+def _deform_conv(x: Map, layer: Weights, stride: int, norm: Weights | None) -> Map:
+    """Convolves as `models.deform_conv`, in float32.
+
+    ``GridSample`` reads all taps, one below the other; the kernel is then that of a
+    pointwise convolution.  The operator ``DeformConv`` is in few runtimes.
+    """
+    kernel, bias = _folded(layer, norm)
+    taps, channels = len(kernel) ** 2, kernel.shape[2]
+    x = Map(ops.cast(x.value, np.float32), x.side)
+    exact = dataclasses.replace(layer["conv_offset_mask"], dtype=np.float32)
+    steering = conv(x, exact, stride=stride)
+    side = steering.side
+    offsets = ops.part(steering.value, 0, 2 * taps, 1)
+    modulation = ops.part(steering.value, 2 * taps, 3 * taps, 1)
+    grid = _sampling_grid(offsets, x.side, side, len(kernel), stride)
+    samples = apply("GridSample", x.value, grid, mode="bilinear", padding_mode="zeros")
+    samples = ops.reshape(samples, 0, channels, taps, side, side)
+    samples = samples * ops.expand_dims(apply("Sigmoid", modulation), 1)
+    columns = Map(ops.reshape(samples, 0, channels * taps, side, side), side)
+    weight = kernel.reshape(taps, channels, -1).transpose(2, 1, 0)
+    weight = weight.reshape(*weight.shape[:1], channels * taps, 1, 1)
+    result = _convolve(columns, weight, bias, 1, 0, np.float32)
+    return Map(ops.cast(result.value, layer.dtype), side)
+
+
+def _sampling_grid(offsets: Value, in_side: int, side: int, size: int, stride: int):
+    """Where all taps read: [B, k * k * side, side, 2] (x, y), -1 to 1 over the map."""
+    place = np.arange(side)[:, None] * stride - size // 2 + np.arange(size)[None]
+    shape = (1, size, size, side, side)
+    rows = np.broadcast_to(place.T[None, :, None, :, None], shape)
+    columns = np.broadcast_to(place.T[None, None, :, None, :], shape)
+    ordinary = np.stack([rows, columns], -1).astype(np.float32)
+    ordinary = ordinary.reshape(1, size * size, side, side, 2)
+    moves = ops.reshape(offsets, 0, size * size, 2, side, side)
+    moves = apply("Transpose", moves, perm=[0, 1, 3, 4, 2])
+    # Any place two cells outside reads zero; integers would not hold a far one.
+    positions = ops.clip(moves + ordinary, -2.0, float(in_side + 1))
+    grid = (positions * 2.0 + 1.0) / float(in_side) - 1.0
+    grid = ops.take(grid, grid.graph.constant(np.array([1, 0])), -1)
+    return ops.reshape(grid, 0, size * size * side, side, 2)

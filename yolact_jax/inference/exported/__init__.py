@@ -1,0 +1,1 @@
+"""Runs models that were exported to a file."""

@@ -1,0 +1,195 @@
+"""What else becomes of the objects of an image: labels, masks and cut-outs as files."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from yolact_jax.files import replacing
+from yolact_jax.results.formats import check_segmentation, usable
+from yolact_jax.results.instances import Instances
+from yolact_jax.results.outlines import check_tolerance
+
+_LIST_FILE = ".written_by_yolact_jax"
+_Write = Callable[[Path, str, Instances], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class TakeAway:
+    """In which form predictions are written, beside the pictures.
+
+    Attributes:
+      segmentation: "rle", which is exact, or "polygons", which fills holes.
+      tolerance_px: how far polygons may be from the edges of the pixels.
+      disjoint: whether each pixel belongs to the best object only.
+      connected: whether parts of masks far from the middle of their box are left out.
+      labelme: folder for a labelme file of each image, or None.
+      masks: folder for a 16-bit PNG file of each image, in which the pixels of the n-th
+        annotation are n and others 0; or None.
+      crops: folder for a folder of each image, with the cut-out of the n-th annotation
+        in ``n.png``; or None.
+    """
+
+    segmentation: str = "rle"
+    tolerance_px: float = 0.0
+    disjoint: bool = False
+    connected: bool = False
+    labelme: Path | None = None
+    masks: Path | None = None
+    crops: Path | None = None
+
+    def __post_init__(self):
+        """Refuses values that cannot be used.
+
+        Raises:
+          ValueError: naming the field and what is allowed.
+        """
+        check_segmentation(self.segmentation)
+        check_tolerance(self.tolerance_px)
+        uses_polygons = self.segmentation == "polygons" or self.labelme is not None
+        if self.tolerance_px and not uses_polygons:
+            raise ValueError(
+                "`tolerance_px` is for polygons; ask for them with `segmentation` or "
+                "`labelme`."
+            )
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders by the names of their attributes."""
+        named = {"labelme": self.labelme, "masks": self.masks, "crops": self.crops}
+        return {name: Path(path) for name, path in named.items() if path is not None}
+
+    def refined(self, instances: Instances) -> Instances:
+        """Changes the masks, and leaves out objects that have none or no box."""
+        if self.connected:
+            instances = instances.connected()
+        if self.disjoint:
+            instances = instances.disjoint()
+        return instances[usable(instances)]
+
+    def annotations(self, instances: Instances) -> list[dict[str, Any]]:
+        """Makes the COCO annotations of an image or frame."""
+        return instances.to_coco(
+            segmentation=self.segmentation, tolerance_px=self.tolerance_px
+        )
+
+    def check_folders(self, output: Path, *, overwrite: bool = False) -> None:
+        """Checks that the folders are new, empty or from an earlier prediction.
+
+        Args:
+          output: folder of the pictures, which must be another one.
+          overwrite: whether what an earlier prediction has written may go.
+
+        Raises:
+          ValueError: naming a folder that has other files, or is named twice.
+        """
+        names = {output.resolve(): "output"}
+        for name, path in self.folders.items():
+            if (other := names.setdefault(path.resolve(), name)) != name:
+                raise ValueError(f"`{other}` and `{name}` are the same folder, {path}.")
+            _check_folder(name, path, overwrite)
+
+    @contextlib.contextmanager
+    def open_folders(self) -> Iterator[_Write]:
+        """Empties the folders, after `check_folders`.
+
+        Yields:
+          A function of the image file, the name for its files, and what `refined`
+          gives.  It writes no file that exists.
+
+        Raises:
+          OSError: if a folder cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            folders = {
+                name: stack.enter_context(_open_folder(path))
+                for name, path in self.folders.items()
+            }
+
+            def write(source: Path, name: str, instances: Instances) -> None:
+                for kind, new_file in folders.items():
+                    _WRITERS[kind](self, new_file, source, name, instances)
+
+            yield write
+
+
+def _write_labelme(options: TakeAway, new_file, source, name, instances) -> None:
+    with new_file(f"{name}.json") as (path, temporary):
+        image = Path(os.path.relpath(source, path.parent)).as_posix()
+        content = instances.to_labelme(image, tolerance_px=options.tolerance_px)
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _write_masks(options: TakeAway, new_file, source, name, instances) -> None:
+    with new_file(f"{name}.png") as (_, temporary):
+        temporary.write_bytes(_png(instances.to_id_map()))
+
+
+def _write_crops(options: TakeAway, new_file, source, name, instances) -> None:
+    for number, one in enumerate(instances, start=1):
+        with new_file(f"{name}/{number}.png") as (_, temporary):
+            picture = cv2.cvtColor(one.crops()[0], cv2.COLOR_RGBA2BGRA)
+            temporary.write_bytes(_png(picture))
+
+
+_WRITERS = {"labelme": _write_labelme, "masks": _write_masks, "crops": _write_crops}
+
+
+def _png(pixels) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def _check_folder(name: str, folder: Path, overwrite: bool) -> None:
+    """Refuses files that must stay, see `TakeAway.check_folders`."""
+    files = _files(folder)
+    listed = set(_read_lines(folder / _LIST_FILE)) | {_LIST_FILE}
+    others = [p for p in files if p.relative_to(folder).as_posix() not in listed]
+    if others:
+        raise ValueError(
+            f"`{name}` {folder} has files that no prediction wrote, such as "
+            f"{min(others).name}; choose another folder."
+        )
+    if files and not overwrite:
+        raise ValueError(
+            f"`{name}` {folder} has files already; choose another folder, or allow "
+            f"overwriting earlier results."
+        )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
+
+
+def _read_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    return path.read_text("utf-8", "surrogateescape").splitlines()
+
+
+@contextlib.contextmanager
+def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
+    """Opens a folder, without its files, for new ones of which a list is kept."""
+    for path in _files(folder):
+        path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = (folder / _LIST_FILE).open(
+        "x", encoding="utf-8", errors="surrogateescape"
+    )
+    with listing:
+
+        @contextlib.contextmanager
+        def new_file(name: str) -> Iterator[tuple[Path, Path]]:
+            path = folder / name
+            if path.exists():
+                raise ValueError(f"{path} exists already; choose another folder.")
+            listing.write(name + "\n")
+            listing.flush()
+            with replacing(path) as temporary:
+                yield path, temporary
+
+        yield new_file

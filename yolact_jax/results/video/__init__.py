@@ -1,0 +1,1 @@
+"""Objects in videos: found, drawn and written side by side."""
