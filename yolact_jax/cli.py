@@ -14,6 +14,8 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
+from yolact_jax.config import from_config_dict
+
 # Errors caused by a wrong file, disk, machine or value: no traceback for these.
 _FORESEEN = (
     ValueError,
@@ -23,6 +25,8 @@ _FORESEEN = (
     MemoryError,
     jax.errors.JaxRuntimeError,
 )
+
+_LOGGER = logging.getLogger(__name__)
 
 CHOOSING = ("config", "workdir", "weights", "data")
 """Flags that say which config a command works with."""
@@ -132,7 +136,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
     if {"--help", "-h", "-help"} & set(arguments):
         print(f"{(command.doc or '').strip()}\n\nFlags:\n{values.get_help()}")
         return None
-    words = list(arguments)
+    words, config, size_before = list(arguments), None, 0
     if command.argument and words and not words[0].startswith("-"):
         words[0] = f"--{command.argument}={words[0]}"
     if command.find_config:
@@ -141,11 +145,14 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
         given = {name: value for name, (value, _) in taken.items() if value is not None}
         config = command.find_config(given)
         if config is not None:
+            size_before = from_config_dict(config).data.input_size
             _define_config(values, config, words)
         else:
             flags.DEFINE_string("config", None, "", flag_values=values)
             _refuse_overrides(words)
     rest = values([command.name, *words])[1:]
+    if config is not None:
+        _scale_anchors(values.config, size_before, words)
     if rest:
         raise ValueError(f"unknown argument {rest[0]}; flags start with --.")
     # Loader processes read absl's own flags.
@@ -180,6 +187,22 @@ def _define_config(
             error = error.args[0]
         hint = " ".join(str(error.args[0] if error.args else error).split())
         raise ValueError(f"the config has no such field: {hint}") from None
+
+
+def _scale_anchors(config: ConfigDict, size_before: int, words: list[str]) -> None:
+    """Lets anchors grow with an input size from the flags, unless they are given."""
+    size = from_config_dict(config).data.input_size
+    is_given = any("config.anchors.scales_px" in word for word in words)
+    if size == size_before or is_given:
+        return
+    scales = from_config_dict(config).anchors.scales_px
+    grown = tuple(
+        tuple(float(f"{scale * size / size_before:.4g}") for scale in level)
+        for level in scales
+    )
+    with config.unlocked():
+        config.anchors = {**config.get("anchors", {}), "scales_px": grown}
+    _LOGGER.info("Anchors for %d pixels instead of %d: %s.", size, size_before, grown)
 
 
 def _refuse_overrides(words: Sequence[str]) -> None:

@@ -225,3 +225,42 @@ def test_closed_batches_say_so(source):
     batches.close()
     with pytest.raises(ValueError, match="were closed"):
         next(batches)
+
+
+def empty_share(source, share, seed=0):
+    chosen = pipeline.images_to_train_on(source, share, seed)
+    empty = int((source.num_objects[chosen] == 0).sum())
+    return len(chosen) - empty, empty
+
+
+class Counted:
+    """Twelve images, of which five have objects."""
+
+    num_objects = np.array([0, 2, 0, 0, 1, 0, 3, 0, 1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("share", "empty"), [(0.0, 0), (0.1, 1), (0.5, 5), (0.58, 7), (0.9, 7), (1.0, 7)]
+)
+def test_images_without_objects_are_at_most_a_share(share, empty):
+    # 1 of 6 is the nearest to a tenth.
+    assert empty_share(Counted, share) == (5, empty)
+
+
+def test_the_seed_chooses_which_images_without_objects_are_kept():
+    first, again, other = (
+        pipeline.images_to_train_on(Counted, 0.3, seed).tolist() for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_an_image_without_objects_reaches_the_batch(coco, tmp_path):
+    dataset = prepare_coco(data_dir=tmp_path / "records", **coco.arguments())
+    batches = take(dataset.source("train"), 4, negative_share=1.0)
+    rows = {
+        int(image_id): valid
+        for batch in batches
+        for image_id, valid in zip(batch["image_ids"], batch["valid"], strict=True)
+    }
+    assert rows.keys() == {9, 7, 300}
+    assert not rows[300].any()

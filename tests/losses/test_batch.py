@@ -182,3 +182,40 @@ def test_mask_subset_depends_on_the_key_and_is_right_on_average():
     assert values.std() > 0.01 * exact
     error = values.std() / np.sqrt(len(values))
     assert abs(values.mean() - exact) < 4 * error
+
+
+@pytest.mark.parametrize("images", [("------", "------"), ("oo----", "------")])
+def test_images_without_objects_teach_the_background_where_it_is_asked(images):
+    predictions, batch = make_predictions(2), make_batch(*images)
+    number = 7
+
+    def total(class_logits):
+        found = yolact.yolact_losses(
+            predictions.replace(class_logits=class_logits),
+            batch,
+            jnp.asarray(ANCHORS),
+            priority=random_priority(predictions),
+            options=dataclasses.replace(OPTIONS, empty_negatives=number),
+        )
+        return found.total, found
+
+    gradient, found = jax.jit(jax.grad(total, has_aux=True))(predictions.class_logits)
+    rows = [
+        reference_image(*jax.tree.map(lambda x, i=i: x[i], (predictions, batch)))
+        for i in range(2)
+    ]
+    expected = 0.0
+    for i, kinds in enumerate(images):
+        if "o" in kinds:
+            expected += rows[i][1][1]
+            continue
+        costs = [
+            ref.log_sum_exp(row.tolist()) - float(row[0])
+            for row in predictions.class_logits[i]
+        ]
+        expected += sum(sorted(costs)[-number:])
+        assert (np.abs(gradient[i]).sum(axis=1) > 0).sum() == number
+    expected /= max(sum(row[0] for row in rows), number)
+    np.testing.assert_allclose(found.classification, expected, rtol=1e-5)
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(as_array(found)).all()

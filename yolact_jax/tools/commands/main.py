@@ -19,6 +19,7 @@ NAMES = (
     "export",
     "convert",
     "doctor",
+    "anchors",
     "plan",
     "replay",
     "config",

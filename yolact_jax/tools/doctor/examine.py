@@ -27,6 +27,7 @@ def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
     for split, source in sources.items():
         yield from findings.annotation_findings(split, source)
         yield from findings.class_findings(split, source)
+        yield from findings.negative_findings(split, source)
         yield from findings.id_findings(split, source)
         yield from pixels.orientation_findings(split, source)
         yield from pixels.gray_findings(split, source)

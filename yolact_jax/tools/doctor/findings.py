@@ -15,6 +15,7 @@ from yolact_jax.data.rle import counts_from_string
 # Real COCO boxes overshoot by fractions of a pixel.
 _OVERSHOOT_PX = 1.0
 _RARE_FRACTION = 0.01
+_MOST_NAMED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,19 @@ def class_findings(split: str, source: RecordSource) -> Iterator[Finding]:
             text = f"{split}: class {name!r} has {count} objects, while the most common"
             text = f"{text} one has {counts.max()}."
             yield Finding("warning", "class imbalance", text)
+
+
+def negative_findings(split: str, source: RecordSource) -> Iterator[Finding]:
+    """Counts and lists images that have no object to train on."""
+    empty = np.flatnonzero(source.num_objects == 0)
+    if len(empty):
+        named = ", ".join(source[int(i)].file_name for i in empty[:_MOST_NAMED])
+        more = (
+            f" and {len(empty) - _MOST_NAMED} more" if len(empty) > _MOST_NAMED else ""
+        )
+        text = f"{split}: {len(empty)} of {len(source)} images have no object to train"
+        text = f"{text} on, which data.negatives drops or keeps: {named}{more}."
+        yield Finding("note", "images without objects", text)
 
 
 def id_findings(split: str, source: RecordSource) -> Iterator[Finding]:

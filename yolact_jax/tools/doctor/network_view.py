@@ -8,37 +8,11 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.augment import sample, targets, view, views
 from yolact_jax.data.example import Example
-from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.tools import anchor_fit
 from yolact_jax.tools.doctor.findings import Finding
 
 _LISTED = 10
 _MANY_FRACTION = 0.05
-
-
-def anchor_shapes(config: Config) -> np.ndarray:
-    """Returns [s, 2] float64, the different widths and heights of anchors."""
-    options = config.anchors
-    ones = (1,) * len(options.scales_px)
-    anchors = anchor_ops.make_anchors(
-        ones,
-        options.scales_px,
-        options.aspect_ratios,
-        config.data.input_size,
-        options.square,
-    )
-    return np.unique(anchors[:, 2:].astype(np.float64), axis=0)
-
-
-def best_overlaps(extents: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Returns [n] float64: the IoU of each box with the best anchor at its center.
-
-    Args:
-      extents: [n, 2] float64, width and height of the boxes.
-      shapes: [s, 2] float64, width and height of the anchors, in the same unit.
-    """
-    shared = np.minimum(extents[:, None], shapes[None]).prod(axis=2)
-    areas = extents.prod(axis=1)[:, None] + shapes.prod(axis=1)[None]
-    return (shared / (areas - shared)).max(axis=1)
 
 
 def network_findings(
@@ -75,7 +49,8 @@ def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
     sizes = config.data.input_size, (build.prototype_size(config),)
     (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sizes)
     boxes = whole.boxes(annotations.boxes_px[kept])
-    overlaps = best_overlaps(boxes[:, 2:] - boxes[:, :2], anchor_shapes(config))
+    shapes = anchor_fit.anchor_shapes(config.anchors)[0] / config.data.input_size
+    overlaps = anchor_fit.overlaps(boxes[:, 2:] - boxes[:, :2], shapes).max(axis=1)
     return {
         "dropped": annotations.ids[dropped],
         "invisible": annotations.ids[kept[~masks.any(axis=(1, 2))]],

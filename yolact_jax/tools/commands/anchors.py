@@ -1,0 +1,72 @@
+"""Measures how well anchors fit a dataset, and proposes better ones.
+
+    yolact-jax anchors --data my_pictures
+    yolact-jax anchors --config configs/nuclei.py --config.data.input_size=512
+
+Prints which share of the objects of the train split some anchor can match, by object
+size and level, for the anchors of the config and for proposed ones; then the flags that
+train with those.  With another input size, the anchors of the config grow in
+proportion.  Pretrained heads expect the anchors that they were trained with.
+"""
+
+import math
+from typing import Any
+
+from absl import flags
+
+from yolact_jax import build
+from yolact_jax.cli import Command
+from yolact_jax.config import Anchors
+from yolact_jax.data.errors import DatasetError
+from yolact_jax.tools import anchor_fit
+from yolact_jax.tools.commands import data_flag
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    data_flag.define(values)
+
+
+def run(values: Any) -> None:
+    """Prints both fits, and the flags."""
+    config = data_flag.config_of(values)
+    source = build.make_dataset(config, ("train",)).source("train")
+    extents = anchor_fit.object_extents(source, config.data.input_size)
+    if not len(extents):
+        raise DatasetError(f"{source!r} has no objects to fit anchors to.")
+    proposed = anchor_fit.propose(extents, config.anchors)
+    side = config.data.input_size
+    print(f"{len(extents)} objects at {side} x {side} pixels")
+    for title, anchors in (("config", config.anchors), ("proposed", proposed)):
+        fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
+        print(_table(title, anchors, fit))
+    print(f"\nTo train with the proposed anchors:\n  {_flags(proposed, side)}")
+
+
+def _table(title: str, anchors: Anchors, fit: anchor_fit.Fit) -> str:
+    shape = "square" if anchors.square else f"ratios {anchors.aspect_ratios}"
+    rows = [("all", None, fit.recall)]
+    rows += [(n, *row) for n, row in (fit.by_size | fit.by_level).items()]
+    lines = [
+        f"  {name:<8}{'' if count is None else count:>8}{_percent(recall):>9}"
+        for name, count, recall in rows
+    ]
+    head = f"\n{title}: sides {anchors.scales_px}, {shape}"
+    mean = f"  mean overlap with the best anchor {fit.mean_overlap:.3f}"
+    return "\n".join([head, mean, "             objects   recall", *lines])
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
+
+
+def _flags(anchors: Anchors, input_size: int) -> str:
+    return (
+        f"--config.data.input_size={input_size}"
+        f' --config.anchors.scales_px="{anchors.scales_px}"'
+        f' --config.anchors.aspect_ratios="{anchors.aspect_ratios}"'
+        f" --config.anchors.square={anchors.square}"
+    )
+
+
+COMMAND = Command("anchors", __doc__, define_flags, run, data_flag.find_config)
