@@ -17,7 +17,9 @@ PAGES = [
     *sorted(ROOT.glob("configs/*.py")),
     ROOT / "benchmarks" / "README.md",
 ]
-COMMAND = re.compile(r"(?:yolact-jax|(?<![\w-])python3?) ([\w./-]+)((?:[^\n`#&|\\]|\\\n)*)")
+COMMAND = re.compile(
+    r"(?:yolact-jax|(?<![\w-])python3?) ([\w./-]+)((?:[^\n`#&|\\]|\\\n)*)"
+)
 FIELDS = Config().flat()
 
 
