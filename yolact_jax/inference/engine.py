@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,30 +18,15 @@ from yolact_jax.inference.detect import (
     rescore_masks,
 )
 from yolact_jax.inference.options import Choices
+from yolact_jax.inference.outputs import Found, Outputs, fetch
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Detections, PackedMasks, Predictions
+from yolact_jax.structures import Predictions
 
 _MOST_CANVAS_PIXELS = 4096**2
 _MOST_MASK_BYTES = 2**26
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
-
-
-@flax.struct.dataclass
-class Outputs:
-    """What the device returns for a batch.
-
-    Attributes:
-      detections: [B, D], those that were chosen; the valid ones come first.
-      packed_masks: [B, M, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`: of the first
-        M of the D slots.
-      prototypes: [B, Hp, Wp, K] float32, for the masks of the other slots.
-    """
-
-    detections: Detections
-    packed_masks: jax.Array
-    prototypes: jax.Array
 
 
 def make_predict_fn(
@@ -138,10 +122,6 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
         return prepared
 
     return {**variables, **transform(variables)}
-
-
-Found = tuple[Detections, PackedMasks]
-"""Detections of one image without padding, best first, and their masks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,51 +226,7 @@ class Engine:
             jax.device_put(sizes, self.sharding),
             choices,
         )
-        detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
-        for index, image in enumerate(images):
-            count = int(detections.valid[index].sum())
-            found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
-            masks = _cut(packed[index], image, count)
-            while len(masks) < count:
-                later = _later_masks(outputs, index, found, image, choices, len(masks))
-                masks += _cut(later, image, count - len(masks))
-            yield found, masks
-
-
-def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
-    """Takes the first `count` masks, without the padding of the canvas."""
-    height, width = image.shape[:2]
-    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
-
-
-def _later_masks(
-    outputs: Outputs,
-    index: int,
-    found: Detections,
-    image: np.ndarray,
-    choices: Choices,
-    first: int,
-) -> np.ndarray:
-    """Makes the masks from slot `first` on, which the program had no room for."""
-    slots, side = outputs.packed_masks.shape[1:3]
-    group = jax.tree.map(lambda x: x[first : first + slots], found)
-    missing = slots - len(group.scores)
-    masks = _masks_of(
-        jax.tree.map(lambda x: _padded(x, missing), group),
-        outputs.prototypes[index],
-        np.array(image.shape[:2], np.int32),
-        (side, side),
-        mask_margin=choices.mask_margin,
-    )
-    return np.asarray(masks)
-
-
-_masks_of = jax.jit(full_size_masks, static_argnums=3)
-
-
-def _padded(x: np.ndarray, count: int) -> np.ndarray:
-    """Adds empty slots."""
-    return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
+        return fetch(outputs, images, choices)
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:

@@ -1,0 +1,87 @@
+"""What the compiled program returns, and how it comes to the host."""
+
+from collections.abc import Iterator, Sequence
+
+import flax.struct
+import jax
+import numpy as np
+
+from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.options import Choices
+from yolact_jax.structures import Detections, PackedMasks
+
+Found = tuple[Detections, PackedMasks]
+"""Detections of one image without padding, best first, and their masks."""
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What the device returns for a batch.
+
+    Attributes:
+      detections: [B, D], those that were chosen; the valid ones come first.
+      packed_masks: [B, M, Hc, ceil(Wc / 8)] uint8, see `full_size_masks`: of the first
+        M of the D slots.
+      prototypes: [B, Hp, Wp, K] float32, for the masks of the other slots.
+    """
+
+    detections: Detections
+    packed_masks: jax.Array
+    prototypes: jax.Array
+
+
+def fetch(
+    outputs: Outputs, images: Sequence[np.ndarray], choices: Choices
+) -> Iterator[Found]:
+    """Brings what was found to the host, an image after the other.
+
+    Args:
+      outputs: of a batch, of which the first images are used.
+      images: [h, w, 3] uint8, which it was made for.
+      choices: the same as those of the program.
+    """
+    detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
+    for index, image in enumerate(images):
+        count = int(detections.valid[index].sum())
+        found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
+        masks = _cut(packed[index], image, count)
+        while len(masks) < count:
+            later = _later_masks(outputs, index, found, image, choices, len(masks))
+            masks += _cut(later, image, count - len(masks))
+        yield found, masks
+
+
+def _cut(packed: np.ndarray, image: np.ndarray, count: int) -> PackedMasks:
+    """Takes the first `count` masks, without the padding of the canvas."""
+    height, width = image.shape[:2]
+    return PackedMasks.of_rows(packed[:count, :height, : -(-width // 8)], width)
+
+
+def _later_masks(
+    outputs: Outputs,
+    index: int,
+    found: Detections,
+    image: np.ndarray,
+    choices: Choices,
+    first: int,
+) -> np.ndarray:
+    """Makes the masks from slot `first` on, which the program had no room for."""
+    slots, side = outputs.packed_masks.shape[1:3]
+    group = jax.tree.map(lambda x: x[first : first + slots], found)
+    missing = slots - len(group.scores)
+    masks = _masks_of(
+        jax.tree.map(lambda x: _padded(x, missing), group),
+        outputs.prototypes[index],
+        np.array(image.shape[:2], np.int32),
+        (side, side),
+        mask_margin=choices.mask_margin,
+    )
+    return np.asarray(masks)
+
+
+_masks_of = jax.jit(full_size_masks, static_argnums=3)
+
+
+def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    """Adds empty slots."""
+    return np.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
