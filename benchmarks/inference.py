@@ -39,7 +39,7 @@ _WINOGRAD = flags.DEFINE_list("winograd", "auto", "auto, yes, no.")
 _STAGES = flags.DEFINE_bool("stages", True, "Whether to time the stages too.")
 _REPEATS = flags.DEFINE_integer("repeats", 9, "Timed calls.")
 _RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
-_IMAGE_SIZE = (480, 640)
+IMAGE_SIZE = (480, 640)
 _CONFIDENT = 300
 _BACKGROUND_LOGIT = 12.0
 
@@ -82,15 +82,15 @@ class Subject:
         }
 
     def canvas(self) -> jax.Array:
-        """A made-up image of `_IMAGE_SIZE` in the corner of a square."""
-        side, (height, width) = max(_IMAGE_SIZE), _IMAGE_SIZE
+        """A made-up image of `IMAGE_SIZE` in the corner of a square."""
+        side, (height, width) = max(IMAGE_SIZE), IMAGE_SIZE
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         canvas = jnp.zeros((side, side, 3), jnp.uint8)
         return canvas.at[:height, :width].set(pixels)
 
     def network_input(self) -> jax.Array:
         """What the network gets for it."""
-        image = resize_valid(self.canvas(), jnp.array(_IMAGE_SIZE), self.size)
+        image = resize_valid(self.canvas(), jnp.array(IMAGE_SIZE), self.size)
         return normalize_images(image[None], self.model.normalization)
 
     def score_threshold(self, predictions) -> jax.Array:
@@ -116,7 +116,7 @@ def measure_whole(subject: Subject, batch_size: int, threshold: jax.Array) -> di
     arguments = (
         subject.variables,
         jnp.tile(subject.canvas(), (batch_size, 1, 1, 1)),
-        jnp.tile(jnp.array([_IMAGE_SIZE]), (batch_size, 1)),
+        jnp.tile(jnp.array([IMAGE_SIZE]), (batch_size, 1)),
         Choices(
             score_thresholds=jnp.zeros(NUM_CLASSES),
             mask_margin=jnp.float32(0),
@@ -198,8 +198,8 @@ def measure_postprocessing(subject: Subject, predictions) -> list[dict]:
         )
 
     def masks(detections, prototypes):
-        size = jnp.array(_IMAGE_SIZE)
-        return full_size_masks(detections, prototypes, size, _IMAGE_SIZE)
+        size = jnp.array(IMAGE_SIZE)
+        return full_size_masks(detections, prototypes, size, IMAGE_SIZE)
 
     threshold = subject.score_threshold(predictions)
     detection = measure(

@@ -16,7 +16,7 @@ from yolact_jax.config import Config
 from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.training.multihost.mesh import make_layout, to_devices
-from yolact_jax.training.session import compile_lazily, optimizer_of
+from yolact_jax.training.parts import compile_lazily, optimizer_of
 from yolact_jax.training.step import (
     TrainState,
     create_state,

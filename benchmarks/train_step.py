@@ -19,7 +19,7 @@ from absl import app, flags
 from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, fake_batch, forward_gflops, load_config
 from yolact_jax import build
-from yolact_jax.training import session
+from yolact_jax.training import parts
 from yolact_jax.training.step import make_train_step
 
 _CONFIGS = flags.DEFINE_list("configs", "yolact_resnet50,yolact_base", "Models.")
@@ -44,11 +44,11 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
         }
     )
     key = jax.random.key(0)
-    state = jax.jit(session.initial_state_fn(config, NUM_CLASSES, key))()
+    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
     step = make_train_step(
         build.make_model(config, NUM_CLASSES),
         build.make_anchors(config),
-        session.optimizer_of(config),
+        parts.optimizer_of(config),
         config.loss,
         key=key,
         accumulate_steps=1,

@@ -15,7 +15,7 @@ import jax
 import pytest
 from absl import flags
 
-pytest_plugins = ["tests.helpers.coco_folder"]
+pytest_plugins = ["tests.helpers.coco_folder", "tests.helpers.label_folders"]
 
 _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 

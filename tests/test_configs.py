@@ -75,6 +75,13 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
         ("data.input_size", 8, "config.data.input_size is 8; .* at least 32"),
         ("eval.iou_threshold", 1.5, "iou_threshold is 1.5; .* between 0 and 1"),
         ("loss.negative_iou", 0.6, "negative_iou is 0.6; .* at most .* 0.5"),
+        (
+            "loss.overlap",
+            "mask_aware",
+            "'mask_aware'; .* 'box' unless .*'atss'",
+        ),
+        ("loss.box", "giou", "config.loss.box is 'giou'; .*ciou"),
+        ("loss.atss_candidates", 0, "atss_candidates is 0; .* greater than 0"),
         ("augment.mosaic_probability", 1.5, "mosaic_probability is 1.5; .* between 0"),
         ("train.num_steps", 0, "num_steps is 0; .* greater than 0"),
         ("train.max_bad_steps", 0, "max_bad_steps is 0; .* greater than 0"),
@@ -87,6 +94,11 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
 def test_impossible_config_is_refused_in_one_sentence(field, value, message):
     with pytest.raises(ValueError, match=message):
         check_batch(Config().replace({field: value}).train, num_devices=4)
+
+
+def test_adamw_needs_a_momentum_that_forgets():
+    with pytest.raises(ValueError, match=r"momentum is 1\.0; it must be below 1 with"):
+        Config().replace({"optimizer.name": "adamw", "optimizer.momentum": 1.0})
 
 
 def test_unknown_fields_are_named_with_what_was_meant():

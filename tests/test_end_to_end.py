@@ -1,6 +1,7 @@
 """Train, resume, evaluate and predict through the functions that users run."""
 
 import json
+import shutil
 
 import cv2
 import jax
@@ -158,6 +159,44 @@ def test_images_without_annotations_give_result_files(run, tmp_path, with_catego
                 assert tuple(entry[field]["size"]) == sizes[entry["image_id"]]
 
 
+def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path):
+    _, workdir, _ = run
+    whole, other = tmp_path / "run", tmp_path / "other"
+    for folder in (whole, other):
+        shutil.copytree(workdir, folder)
+    loaded, state = load_state(whole)
+    config = loaded.config.replace({"eval.report": True, "eval.error_images": 2})
+    dataset = build.make_dataset(config)
+    row = evaluate_and_report(config, dataset, state, whole)
+    numbers = json.loads((whole / "report" / "numbers.json").read_text())
+    assert numbers["metrics"]["mask_AP"] == row["eval/mask_AP"]
+    assert numbers["yolact"]["images"] == 2
+    assert main(["report", "--workdir", str(other)]) == 0
+    again = json.loads((other / "report" / "numbers.json").read_text())
+    assert again["mask"] == numbers["mask"]
+    assert again["yolact"]["images"] == 4
+    # Masks assembled on the host are those of the device.
+    own = again["yolact"]["budget"]["as it is"]
+    assert own == pytest.approx(row["eval/mask_AP"], abs=0.02)
+    assert main(["report", "--workdir", str(whole), "--compare", str(other)]) == 0
+    table = (whole / "report" / "comparison.csv").read_text().splitlines()
+    assert all(line.split(",")[4] in ("0.0", "") for line in table[1:])
+    (other / "mask_detections.json").unlink()
+    assert main(["report", "--workdir", str(other)]) == 1
+
+
+def test_inspect_lists_every_object(run, tmp_path):
+    config, workdir, _ = run
+    output = ["--output", str(tmp_path)]
+    assert main(["inspect", "--workdir", str(workdir), *output]) == 0
+    table = (tmp_path / "inspect" / "losses_objects.csv").read_text().splitlines()
+    source = build.make_dataset(config).source("train")
+    assert len(table) - 1 == source.num_objects.sum()
+    losses = [float(line.split(",")[3]) for line in table[1:]]
+    assert losses == sorted(losses, reverse=True)
+    assert min(losses) > 0
+
+
 QUICK = ("cluster", "matrix", "soft")
 
 
@@ -265,3 +304,22 @@ def test_missing_coco_is_explained_before_anything_is_written(tmp_path):
     with pytest.raises(DatasetError, match=r"instances_train2017.json.*shapes.py"):
         train(config, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_an_exported_run_is_evaluated_as_the_run(run, tmp_path, capsys, suffix):
+    _, workdir, _ = run
+    file = tmp_path / f"m.{suffix}"
+    assert main(["export", f"--workdir={workdir}", f"--output={file}"]) == 0
+    assert main(["evaluate", f"--weights={file}", f"--output={tmp_path}"]) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (wanted,) = [row for row in rows(workdir) if "eval/mask_AP" in row]
+    assert row["eval/mask_AP"] == pytest.approx(wanted["eval/mask_AP"], abs=1e-3)
+    name = "bbox_detections.json"
+    found, expected = (
+        json.loads((folder / name).read_text()) for folder in (tmp_path, workdir)
+    )
+    assert len(found) == len(expected) > 10
+    for one, other in zip(found, expected, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+        assert one["category_id"] == other["category_id"]

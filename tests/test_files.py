@@ -41,6 +41,17 @@ def test_file_is_left_alone_after_an_error(tmp_path):
     assert names(tmp_path) == ["file.txt"]
 
 
+@pytest.mark.parametrize("items", [[], [1], [{"a": [1, "b"]}, None, "\u00e9"]])
+def test_a_list_written_in_parts_is_the_same_file(tmp_path, items):
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    write_json(whole, items)
+    files.write_json_list(parts, iter(items))
+    assert parts.read_bytes() == whole.read_bytes()
+    with pytest.raises(ValueError, match=r"parts\.json cannot be written"):
+        files.write_json_list(parts, [1.0, float("nan")])
+    assert parts.read_bytes() == whole.read_bytes()
+
+
 def hang(path, connection):
     with replacing(path) as temporary:
         temporary.write_text("half")

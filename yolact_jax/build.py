@@ -1,9 +1,7 @@
 """Builds model, anchors, data and predictor from a config."""
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +9,12 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
-from yolact_jax.config import Config, Data, Model
-from yolact_jax.data.errors import DatasetError
+from yolact_jax.config import Config, Model, negative_share
+from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
+from yolact_jax.inference.find import make_find_fn
+from yolact_jax.inference.inspector import Inspector
+from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
@@ -23,7 +24,7 @@ from yolact_jax.results.predictor import Predictor
 # Predicting needs neither TFDS nor grain, which take seconds to import.
 if TYPE_CHECKING:
     from yolact_jax.data import pipeline
-    from yolact_jax.data.records.dataset import Dataset, RecordSource
+    from yolact_jax.data.records.dataset import RecordSource
 
 BACKBONES = {
     "resnet18": resnet.ResNet18,
@@ -31,75 +32,7 @@ BACKBONES = {
     "resnet101": resnet.ResNet101,
     "darknet53": darknet.DarkNet53,
 }
-_SPLITS = ("train", "validation")
 _MIN_BATCH_FOR_BN = 6
-
-
-def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
-    """Opens the dataset of a config, after preparing its records if necessary.
-
-    Args:
-      config: the whole config.
-      splits: "train", "validation" or both: which must exist.  The other one is left
-        out if its files are missing.
-
-    Raises:
-      DatasetError: if files are missing or bad, or a download fails.
-    """
-    from yolact_jax.data.sources import (
-        coco_builder,
-        coco_release,
-        sbd_builder,
-        shapes_builder,
-    )
-
-    data = config.data
-    official = {
-        "coco2017": functools.partial(coco_release.prepare_release, "2017"),
-        "coco2014": functools.partial(coco_release.prepare_release, "2014"),
-        "sbd": sbd_builder.prepare_sbd,
-    }
-    if data.dataset == "shapes":
-        return shapes_builder.prepare_shapes(
-            data_dir=data.records_dir,
-            num_train=data.shapes_train_images,
-            num_validation=data.shapes_validation_images,
-            image_size=data.shapes_image_size,
-            seed=data.shapes_seed,
-        )
-    if data.dataset in official:
-        return official[data.dataset](
-            data_dir=data.records_dir,
-            folder=data.source_dir or None,
-            skip_bad=data.skip_bad,
-        )
-    return coco_builder.prepare_coco(
-        data_dir=data.records_dir,
-        skip_bad=data.skip_bad,
-        allow_outside_paths=data.allow_outside_paths,
-        **_data_files(data, splits),
-    )
-
-
-def _data_files(data: Data, splits: Sequence[str]) -> dict[str, Any]:
-    """Returns files and folders of all splits; names missing ones in one sentence."""
-    files: dict[str, str | None] = {}
-    missing: dict[str, str] = {}
-    for split in _SPLITS:
-        fields = [f"{split}_annotations", f"{split}_images"]
-        paths = {field: getattr(data, field) for field in fields}
-        absent = {f: p for f, p in paths.items() if not (p and Path(p).exists())}
-        files |= dict.fromkeys(fields) if absent else paths
-        if split in splits:
-            missing |= absent
-    if missing:
-        listed = ", ".join(f"config.data.{f} ({path})" for f, path in missing.items())
-        raise DatasetError(
-            f"The dataset is missing: {listed} not found; unpack it there, or set "
-            f"these fields to where it is; --config.data.dataset coco2017 downloads "
-            f"it, and configs/shapes.py trains without any download."
-        )
-    return files
 
 
 def prototype_size(config: Config) -> int:
@@ -131,6 +64,7 @@ def make_training_batches(
         augment=config.augment,
         mask_target=config.data.mask_target,
         seed=config.train.seed,
+        negative_share=negative_share(config.data),
         start_step=start_step,
         num_workers=config.data.num_workers,
         process_index=process_index,
@@ -138,12 +72,23 @@ def make_training_batches(
     )
 
 
+def training_images(config: Config, source: "RecordSource") -> np.ndarray:
+    """Chooses the images that are trained on, [n] int64 indices of a split."""
+    from yolact_jax.data import pipeline
+
+    share = negative_share(config.data)
+    return pipeline.images_to_train_on(source, share, config.train.seed)
+
+
 def freezes_bn(config: Config) -> bool:
     """Whether batch normalization keeps its stored statistics while training.
 
     With "auto", only for small batches, whose statistics are poor, and only if there
-    are pretrained statistics to keep.
+    are pretrained statistics to keep.  Always, if parts of the backbone are frozen.
     """
+    # Only the backbone normalizes; frozen weights keep the statistics they need.
+    if any(name.split("/")[0] == "backbone" for name in config.train.freeze):
+        return True
     if config.model.freeze_bn == "auto":
         small = config.train.batch_size < _MIN_BATCH_FOR_BN
         return small and bool(config.train.init_weights)
@@ -264,4 +209,21 @@ def make_engine(
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
         smallest_anchor_px=round(anchors[:, 2:].max(axis=1).min() * input_size),
+    )
+
+
+def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:
+    """Makes what looks into a model; arguments as for `make_predictor`."""
+    model = make_model(config, num_classes)
+    input_size, anchors = config.data.input_size, make_anchors(config)
+    return Inspector(
+        jax.jit(make_find_fn(model, anchors, input_size, config.eval)),
+        prepare_variables(model, variables, input_size),
+        anchors,
+        Choices(
+            score_thresholds=np.zeros(num_classes, np.float32),
+            mask_margin=np.float32(0),
+            candidate_threshold=np.float32(config.eval.candidate_threshold),
+            iou_threshold=np.float32(config.eval.iou_threshold),
+        ),
     )

@@ -24,7 +24,7 @@ _FORESEEN = (
     jax.errors.JaxRuntimeError,
 )
 
-CHOOSING = ("config", "workdir", "weights")
+CHOOSING = ("config", "workdir", "weights", "data")
 """Flags that say which config a command works with."""
 
 

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,6 +60,29 @@ def write_json(
         raise ValueError(f"{path} cannot be written: {error}.") from error
     with replacing(path) as temporary:
         temporary.write_text(f"{text}\n")
+
+
+def write_json_list(path: str | os.PathLike, items: Iterable[Any]) -> None:
+    """Writes a JSON list as `write_json` does, a few items in memory at a time.
+
+    Args:
+      path: the file to write; its folder is created if missing.
+      items: as for `write_json`.
+
+    Raises:
+      ValueError: if a number is not finite.
+    """
+    with replacing(path) as temporary, open(temporary, "w") as file:
+        file.write("[")
+        separator = ""
+        for item in items:
+            try:
+                text = json.dumps(item, allow_nan=False)
+            except ValueError as error:
+                raise ValueError(f"{path} cannot be written: {error}.") from error
+            file.write(separator + text)
+            separator = ", "
+        file.write("]\n")
 
 
 def read_json(path: str | os.PathLike, kind: type = dict) -> Any:

@@ -215,6 +215,7 @@ OTHER_THINGS = {
     # The COCO evaluation counts 100 detections, whatever the model returns.
     ("evaluate_coco", "max_detections"),
     ("evaluate_detected", "max_detections"),
+    ("evaluate_coco", "evaluator"),
 }
 
 

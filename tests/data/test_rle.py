@@ -50,3 +50,37 @@ def test_damaged_string_is_an_error(string, message):
         rle.counts_from_string(string)
     with pytest.raises(ValueError, match=message):
         rle.counts_from_strings([string, b"52"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 25),
+    st.integers(0, 12),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    st.integers(0, 2**32 - 1),
+)
+def test_packed_masks_are_coded_as_pycocotools_does(
+    height, width, top, first_byte, share, seed
+):
+    generator = np.random.default_rng(seed)
+    top, left = min(top, height - 1), 8 * min(first_byte, (width - 1) // 8)
+    bottom = int(generator.integers(top, height + 1))
+    mask = np.zeros((height, width), bool)
+    mask[top:bottom, left:] = generator.random((bottom - top, width - left)) < share
+    rows = np.packbits(mask[top:bottom, left:], axis=-1)
+    # What lies beyond the width is not part of the mask.
+    padding = 8 * rows.shape[1] - (width - left)
+    rows[:, -1:] |= generator.integers(0, 2**padding, (len(rows), 1), np.uint8)
+    before = rows.copy()
+    code = rle.encode_packed(rows, top, left, (height, width))
+    np.testing.assert_array_equal(rows, before)
+    expected = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    assert code["size"] == expected["size"]
+    assert code["counts"].encode() == expected["counts"]
+
+
+def test_an_empty_part_is_an_empty_mask():
+    code = rle.encode_packed(np.zeros((0, 0), np.uint8), 0, 0, (4, 9))
+    assert code == rle.encode(np.zeros((4, 9), bool))

@@ -84,7 +84,7 @@ def annotations(folder: pathlib.Path) -> Attempt:
 
 
 def labels(folder: pathlib.Path) -> Attempt:
-    from tests.tools.importers.test_reader_accepts import MAKERS, check
+    from tests.data.importers.test_reader_accepts import MAKERS, check
 
     def attempt(rng: random.Random) -> None:
         if not check(folder, rng.choice(list(MAKERS)), rng.randrange(10**9))[0]:

@@ -5,6 +5,7 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 
 from yolact_jax.tools.convert import convert
 
@@ -66,3 +67,8 @@ def mask_shape(label, corner, mask, **fields):
     points = [[x, y], [x + mask.shape[1] - 1, y + mask.shape[0] - 1]]
     encoded = base64.b64encode(png(mask)).decode()
     return shape(label, points, "mask", mask=encoded, **fields)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path)

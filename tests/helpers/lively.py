@@ -74,8 +74,12 @@ def pictures(*sizes, seed: int = 0) -> list[np.ndarray]:
     return found
 
 
-def assert_same_objects(found, expected, *, atol=1e-4, mask_iou=0.999) -> None:
-    """Compares `Instances`: the same objects in order, boxes in fractions to `atol`."""
+def assert_same_objects(found, expected, *, atol=1e-4) -> None:
+    """Compares `Instances`: the same objects in order, boxes in fractions to `atol`.
+
+    Masks of random weights are flat: pixels exactly at the threshold may fall on either
+    side, but few of all.
+    """
     assert len(found) == len(expected)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.scores, expected.scores, atol=atol)
@@ -83,5 +87,7 @@ def assert_same_objects(found, expected, *, atol=1e-4, mask_iou=0.999) -> None:
     np.testing.assert_allclose(
         found.boxes_px / longest, expected.boxes_px / longest, atol=atol
     )
-    for one, other in zip(found.masks, expected.masks, strict=True):
-        assert (one & other).sum() >= mask_iou * (one | other).sum()
+    union = found.masks | expected.masks
+    differ = found.masks ^ expected.masks
+    assert differ.sum() <= 1e-3 * union.sum()
+    assert (differ.sum((1, 2)) <= np.maximum(8, 0.01 * union.sum((1, 2)))).all()

@@ -26,6 +26,7 @@ def tiny_config(folder):
             "train.checkpoint_every_steps": 2,
             "eval.batch_size": 2,
             "eval.sample_images": 3,
+            "eval.report": False,
         }
     )
 

@@ -26,11 +26,11 @@ def fast(boxes, scores, threshold):
     ]
 
 
-def greedy(boxes, scores, threshold):
+def greedy(boxes, scores, threshold, measure=overlap):
     """Dropped (None) if any better box that was kept is over it."""
     kept, result = [], []
     for box, score in zip(boxes, scores, strict=True):
-        hit = any(not overlap(other, box) <= threshold for other in kept)
+        hit = any(not measure(other, box) <= threshold for other in kept)
         result.append(None if hit else score)
         kept += [] if hit else [box]
     return result
@@ -68,9 +68,37 @@ def soft(boxes, scores, factor):
     return scores
 
 
+def diou(a, b):
+    """IoU minus the share of the squared diagonal around both between the centers."""
+    apart = [(a[k] + a[k + 2] - b[k] - b[k + 2]) / 2 for k in (0, 1)]
+    around = [max(a[k + 2], b[k + 2]) - min(a[k], b[k]) for k in (0, 1)]
+    diagonal = sum(side**2 for side in around)
+    return overlap(a, b) - (sum(x**2 for x in apart) / diagonal if diagonal else 0)
+
+
+def greedy_diou(boxes, scores, threshold):
+    """`greedy` with DIoU."""
+    return greedy(boxes, scores, threshold, measure=diou)
+
+
+def penalty(boxes, scores, threshold):
+    """Scores times a Gaussian of the DIoU with better boxes that greedy NMS keeps."""
+    kept = [score is not None for score in greedy(boxes, scores, threshold)]
+    result = []
+    for j, score in enumerate(scores):
+        for i in range(j):
+            value = float(diou(boxes[i], boxes[j]))
+            value = 1.0 if math.isnan(value) else max(value, 0.0)
+            score = float(score) * (math.exp(-(value**2) / 0.2) if kept[i] else 1.0)
+        result.append(float(score))
+    return result
+
+
 RESCORE = {
     "fast": fast,
     "cluster": greedy,
+    "cluster_diou": greedy_diou,
+    "cluster_penalty": penalty,
     "greedy_matrix": greedy,
     "greedy_loop": greedy,
     "matrix": lambda b, s, _: matrix(b, s, lambda x: math.exp(-2 * x**2)),

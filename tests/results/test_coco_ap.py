@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.helpers.coco_scenes import (
     random_scene,
     rectangle_mask,
 )
+from tests.helpers.error_scenes import random_dataset
 from tests.reference import coco_ap
 from yolact_jax.results import coco_ap as coco_ap_lib
 
@@ -82,6 +84,11 @@ def test_no_detections_give_zero_and_absent_sizes_nan():
     assert metrics["mask_AP"] == metrics["box_AP"] == metrics["box_APs"] == 0.0
     assert math.isnan(metrics["mask_APm"])
     assert math.isnan(metrics["box_APl"])
+
+
+def test_no_classes_give_nan():
+    metrics = coco_ap_lib.evaluate_coco(make_truth([], categories=()), [], [])
+    assert all(math.isnan(value) for value in metrics.values())
 
 
 def test_no_ground_truth_gives_nan():
@@ -178,6 +185,30 @@ def test_agrees_with_plain_loops_on_random_scenes(seed, max_detections):
                 max_detections=max_detections,
             )
             assert metrics[f"{kind}_AP{percent}"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("max_detections", [3, 100])
+def test_the_faster_evaluator_has_the_same_numbers(seed, max_detections):
+    pytest.importorskip("faster_coco_eval")
+    data = random_dataset(seed)
+    options = {"per_class": True, "max_detections": max_detections}
+    options["image_ids"] = [i["id"] for i in data[0]["images"][:-1]]
+    expected = coco_ap_lib.evaluate_coco(*data, **options)
+    found = coco_ap_lib.evaluate_coco(*data, evaluator="faster", **options)
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert 0.05 < expected["mask_AP"] < 0.95
+    nothing = coco_ap_lib.evaluate_coco(data[0], [], [], evaluator="faster")
+    assert nothing["mask_AP"] == 0.0
+
+
+def test_an_evaluator_that_is_unknown_or_missing_is_named(monkeypatch):
+    truth = make_truth([])
+    with pytest.raises(ValueError, match="evaluator is 'slow'"):
+        coco_ap_lib.evaluate_coco(truth, [], [], evaluator="slow")
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ValueError, match=r"yolact_jax\[faster\]"):
+        coco_ap_lib.evaluate_coco(truth, [], [], evaluator="faster")
 
 
 def test_inputs_are_not_modified_and_nothing_is_printed(capsys):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from yolact_jax.data import importers
 from yolact_jax.results import outlines
 from yolact_jax.results.instances import Instances
-from yolact_jax.tools import importers
 
 NAMES, IDS = ("cat", "dog", "cow"), (7, 8, 21)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import scenes
 from tests.helpers.processes import run_processes
 from tests.training.test_step import assert_trees_close
-from yolact_jax.training import session
+from yolact_jax.training import parts
 from yolact_jax.training.multihost.mesh import make_layout, to_devices
 
 NUM_DEVICES = 4
@@ -43,7 +43,7 @@ def run_on_mesh(**options):
     """In as many processes as there are; each brings only its rows."""
     layout = make_layout()
     state, step = scenes.tiny_step(**options)
-    step = session.compile_lazily(step, layout)
+    step = parts.compile_lazily(step, layout)
     count = len(COUNTS) // jax.process_count()
     rows = slice(jax.process_index() * count, (jax.process_index() + 1) * count)
     state = jax.device_put(jax.device_get(state), layout.replicated)

@@ -13,7 +13,7 @@ from yolact_jax import build
 from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.results.coco_ap import collect_results, evaluate_coco
 from yolact_jax.training import evaluate as evaluate_lib
-from yolact_jax.training import session
+from yolact_jax.training import parts
 from yolact_jax.training.multihost import processes
 
 NUM_IMAGES = 7
@@ -31,7 +31,7 @@ def config_in(folder):
 
 def make_state(config, dataset):
     num_classes = len(dataset.class_names)
-    return jax.jit(session.initial_state_fn(config, num_classes, jax.random.key(3)))()
+    return jax.jit(parts.initial_state_fn(config, num_classes, jax.random.key(3)))()
 
 
 def evaluate(folder) -> dict:

@@ -1,11 +1,16 @@
 """The published schedule to the digit, and SGD as its recurrence."""
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from yolact_jax.config import Optimizer
+from yolact_jax.config import Config, Optimizer
 from yolact_jax.training import optimizer as lib
+from yolact_jax.training.session import schedule_of
 
 PUBLISHED = {
     0: 1e-4,
@@ -88,6 +93,52 @@ def test_frozen_batch_norm_gets_no_update_not_even_weight_decay():
     assert not np.any(updates["bn"]["bias"])
     assert np.all(updates["conv"]["kernel"] != 0)
     assert np.all(updates["conv"]["bias"] != 0)
+
+
+def test_cosine_rises_linearly_then_falls_to_zero_at_the_end():
+    options = Optimizer(learning_rate=0.4, warmup_rate=0.2, warmup_steps=10)
+    schedule = lib.make_cosine_schedule(options, 110)
+    rates = {0: 0.2, 5: 0.3, 10: 0.4, 110: 0.0, 500: 0.0}
+    rates |= {
+        step: 0.2 * (1 + math.cos(math.pi * (step - 10) / 100)) for step in (11, 60, 99)
+    }
+    for step, rate in rates.items():
+        assert float(schedule(step)) == pytest.approx(rate, abs=1e-7)
+    np.testing.assert_allclose(jax.jit(schedule)(jnp.int32(60)), schedule(60))
+
+
+@pytest.mark.parametrize("num_steps", [1, 5])
+def test_cosine_without_room_after_the_warm_up_stays_finite(num_steps):
+    schedule = lib.make_cosine_schedule(Optimizer(warmup_steps=5), num_steps)
+    assert np.all(np.isfinite([schedule(step) for step in range(8)]))
+
+
+def test_config_chooses_the_schedule_and_scales_its_length():
+    changes = {"optimizer.schedule": "cosine", "train.batch_size": 16}
+    schedule, num_steps = schedule_of(Config().replace(changes))
+    assert num_steps == 400_000
+    assert float(schedule(200_250)) == pytest.approx(1e-3, rel=1e-3)
+    assert float(schedule(400_000)) == 0
+
+
+def test_updates_follow_the_recurrence_of_adamw():
+    options = Optimizer(name="adamw", momentum=0.8, weight_decay=0.1)
+    optimizer = lib.make_optimizer(lambda _: 0.01, options, freeze_bn=False)
+    params = {"kernel": jnp.full((1, 1), 2.0), "bias": jnp.array([-1.0])}
+    expected = {"kernel": [2.0, 0.0, 0.0], "bias": [-1.0, 0.0, 0.0]}
+    state = optimizer.init(params)
+    for t, gradient in enumerate((0.3, -0.2, 0.5), start=1):
+        grads = jax.tree.map(lambda p, g=gradient: jnp.full_like(p, g), params)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        for name, (value, mean, square) in expected.items():
+            mean = 0.8 * mean + 0.2 * gradient
+            square = 0.999 * square + 0.001 * gradient**2
+            step = mean / (1 - 0.8**t) / (math.sqrt(square / (1 - 0.999**t)) + 1e-8)
+            decay = 0.1 * value if name == "kernel" else 0.0
+            expected[name] = [value - 0.01 * (step + decay), mean, square]
+    for name, (value, *_) in expected.items():
+        assert float(params[name].squeeze()) == pytest.approx(value, rel=1e-5)
 
 
 def test_clipping_limits_the_norm_of_the_gradient():

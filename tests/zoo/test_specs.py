@@ -35,7 +35,8 @@ def test_default_config_is_the_base_model_on_coco():
         ("yolact_resnet50_pascal", {"data.dataset": "sbd", "anchors.square": False}),
         ("nuclei", {"data.max_objects": 400, "eval.max_detections": 200}),
         ("shapes", {"data.dataset": "shapes", "train.num_steps": 2400}),
-        ("custom", {"optimizer.clip_norm": 10.0, "train.num_steps": 20_000}),
+        ("custom", {"optimizer.clip_norm": 10.0, "train.num_steps": 0}),
+        ("modern", {"loss.assignment": "atss", "loss.box": "ciou"}),
     ],
 )
 def test_spec_has_what_its_name_says(name, expected):

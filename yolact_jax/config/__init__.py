@@ -1,6 +1,6 @@
 """The typed config: sections of checked fields, and the way in and out of it."""
 
-from yolact_jax.config.checks import check_batch
+from yolact_jax.config.checks import check_batch, negative_share
 from yolact_jax.config.data import Augment, Data
 from yolact_jax.config.describe import describe
 from yolact_jax.config.fields import Section
@@ -28,6 +28,7 @@ __all__ = [
     "check_batch",
     "describe",
     "from_config_dict",
+    "negative_share",
     "suggestion",
     "to_config_dict",
 ]

@@ -2,7 +2,7 @@
 
 from yolact_jax.config.data import Data
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
-from yolact_jax.config.training import Train
+from yolact_jax.config.training import Optimizer, Train
 
 # Five convolutions of stride 2 without padding need prototypes of 63 pixels.
 _MIN_MASK_IOU_INPUT_SIZE = 249
@@ -31,6 +31,39 @@ def check_model(data: Data, model: Model) -> None:
         )
 
 
+def check_data(data: Data) -> None:
+    """Refuses two sources of pictures at once.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    negative_share(data)
+    if data.dir and data.dataset != "coco":
+        raise ValueError(
+            f"config.data.dir is {data.dir!r}; it must be empty with "
+            f"config.data.dataset {data.dataset!r}, which has pictures of its own."
+        )
+
+
+def negative_share(data: Data) -> float:
+    """Largest share of images without objects: 0 for "drop", 1 for "keep".
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    words = {"drop": 0.0, "keep": 1.0}
+    try:
+        share = float(words.get(data.negatives, data.negatives))
+    except ValueError:
+        share = -1.0
+    if data.negatives not in words and not 0 < share < 1:
+        raise ValueError(
+            f"config.data.negatives is {data.negatives!r}; it must be 'drop', 'keep' "
+            f"or a number between 0 and 1, such as '0.2'."
+        )
+    return share
+
+
 def check_anchors(anchors: Anchors) -> None:
     """Refuses levels with different numbers of anchors, or without any.
 
@@ -52,7 +85,7 @@ def check_anchors(anchors: Anchors) -> None:
 
 
 def check_loss(loss: Loss) -> None:
-    """Refuses overlaps that make an anchor both positive and background.
+    """Refuses overlaps that make an anchor two things, or that nothing measures.
 
     Raises:
       ValueError: as for `check_model`.
@@ -61,6 +94,61 @@ def check_loss(loss: Loss) -> None:
         raise ValueError(
             f"config.loss.negative_iou is {loss.negative_iou}; it must be at most "
             f"config.loss.positive_iou, {loss.positive_iou}."
+        )
+    if loss.overlap == "mask_aware" and loss.assignment != "atss":
+        raise ValueError(
+            "config.loss.overlap is 'mask_aware'; it must be 'box' unless "
+            "config.loss.assignment is 'atss'."
+        )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuses an average that AdamW could never correct for its start at 0.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if optimizer.name == "adamw" and optimizer.momentum == 1:
+        raise ValueError(
+            "config.optimizer.momentum is 1.0; it must be below 1 with "
+            "config.optimizer.name 'adamw'."
+        )
+
+
+def check_length(optimizer: Optimizer, train: Train) -> None:
+    """Refuses a length of the run that is said twice, and patience without AP.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if train.epochs and train.num_steps:
+        raise ValueError(
+            f"config.train.epochs is {train.epochs:g} and config.train.num_steps "
+            f"{train.num_steps}; one of them must be 0."
+        )
+    if optimizer.decay_fractions and optimizer.decay_steps:
+        raise ValueError(
+            f"config.optimizer.decay_fractions is {optimizer.decay_fractions} and "
+            f"config.optimizer.decay_steps {optimizer.decay_steps}; one must be ()."
+        )
+    if train.patience and not train.eval_every_steps:
+        raise ValueError(
+            f"config.train.patience is {train.patience}; it must be 0 without "
+            f"evaluations, which config.train.eval_every_steps sets."
+        )
+
+
+def check_negatives(loss: Loss, train: Train) -> None:
+    """Refuses hard negatives of empty images where parts of a batch are weighted.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if loss.empty_negatives and train.accumulate_steps > 1:
+        raise ValueError(
+            f"config.loss.empty_negatives is {loss.empty_negatives}; it must be 0 with "
+            f"config.train.accumulate_steps {train.accumulate_steps}, which weights "
+            f"parts of a batch by their objects."
         )
 
 

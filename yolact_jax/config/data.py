@@ -15,6 +15,18 @@ class Data(Section):
         "an official dataset, from source_dir; or generated pictures (shapes).",
         choices=("coco", "coco2017", "coco2014", "sbd", "shapes"),
     )
+    dir: str = field(
+        "",
+        "Folder of labeled pictures in any usual layout, which is recognized: COCO, "
+        'Roboflow, YOLO, labelme or masks; "": the four paths below.',
+    )
+    validation_fraction: float = field(
+        0.1,
+        "Share of the images of dir to validate on, if it has no such part.",
+        above=0,
+        most=0.5,
+    )
+    split_seed: int = field(0, "Seed that chooses them.")
     source_dir: str = field(
         "", 'Where the archives of the dataset were unpacked; "": download them.'
     )
@@ -43,6 +55,11 @@ class Data(Section):
         "Ground-truth slots per image; the largest objects stay.",
         above=0,
         most=100_000,
+    )
+    negatives: str = field(
+        "drop",
+        "Images without objects: drop them, as the original; keep them all; or the "
+        'largest share of the images trained on that they may be, such as "0.2".',
     )
     mask_target: str = field(
         "original",

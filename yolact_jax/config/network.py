@@ -81,6 +81,29 @@ class Anchors(Section):
 class Loss(Section):
     """Weights and limits of the losses."""
 
+    box: str = field(
+        "smooth_l1",
+        "Loss of the boxes: of each side by itself, as published; or of their overlap, "
+        "distance (diou) and shape (ciou).",
+        choices=("smooth_l1", "diou", "ciou"),
+    )
+    assignment: str = field(
+        "max_iou",
+        "How anchors get objects: by the thresholds below, as published; or by one "
+        "that adapts to each object (atss).",
+        choices=("max_iou", "atss"),
+    )
+    overlap: str = field(
+        "box",
+        "What atss measures: the overlap of boxes, or also that with the mask.",
+        choices=("box", "mask_aware"),
+    )
+    atss_candidates: int = field(
+        9,
+        "Anchors of each level near an object that atss considers.",
+        above=0,
+        most=1000,
+    )
     class_weight: float = field(1.0, "Weight of the classification loss.")
     box_weight: float = field(1.5, "Weight of the box loss.")
     mask_weight: float = field(6.125, "Weight of the mask loss.")
@@ -97,12 +120,20 @@ class Loss(Section):
         25, "Area above which masks teach that network.", unit="prototype pixels"
     )
     negative_ratio: int = field(3, "Hard negatives per positive anchor.", most=100_000)
+    empty_negatives: int = field(
+        0,
+        "Hard negatives in an image without objects, which else have no class loss; "
+        "not in the original.",
+        most=100_000,
+    )
     max_masks: int = field(
         100, "Positive anchors per image in the mask loss.", above=0, most=100_000
     )
-    positive_iou: float = field(0.5, "Least overlap of a positive anchor.", most=1)
+    positive_iou: float = field(
+        0.5, "Least overlap of a positive anchor, with max_iou.", most=1
+    )
     negative_iou: float = field(
-        0.4, "Overlap below which an anchor is background.", most=1
+        0.4, "Overlap below which an anchor is background, with max_iou.", most=1
     )
     crowd_iou: float = field(
         0.7, "Share inside a crowd above which an anchor is neutral.", most=1

@@ -11,8 +11,19 @@ _MOST_STEPS = 100_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(Section):
-    """SGD with momentum, and its learning rate by step."""
+    """The optimizer, and its learning rate by step."""
 
+    name: str = field(
+        "sgd",
+        "SGD with momentum, as published; or AdamW, whose beta1 is the momentum.",
+        choices=("sgd", "adamw"),
+    )
+    schedule: str = field(
+        "steps",
+        "The rate after the warm-up: falls in steps, or as half a cosine to 0 at the "
+        "end of the run, without decay_steps.",
+        choices=("steps", "cosine"),
+    )
     learning_rate: float = field(
         1e-3, "Rate after the warm-up, for batches of 8; see scale_with_batch.", above=0
     )
@@ -29,10 +40,15 @@ class Optimizer(Section):
         unit="steps",
         most=_MOST_STEPS,
     )
+    decay_fractions: tuple[float, ...] = field(
+        (), "The same as fractions of the run, instead of decay_steps.", most=1
+    )
     decay_factor: float = field(0.1, "What the rate is multiplied by.")
     momentum: float = field(0.9, "Share of the velocity kept at each step.", most=1)
     weight_decay: float = field(
-        5e-4, "Multiple of each parameter that is added to its gradient."
+        5e-4,
+        "Multiple of each parameter that is added to its gradient; with adamw, that "
+        "each kernel loses, times the rate.",
     )
     clip_norm: float = field(0.0, "Largest norm of the gradient; 0: no limit.")
     scale_with_batch: bool = field(
@@ -45,7 +61,10 @@ class Train(Section):
     """The run."""
 
     batch_size: int = field(
-        8, "Images per step over all devices.", unit="images", above=0, most=1_000_000
+        8,
+        "Images per step over all devices; 0: as many as the memory holds, at most 64.",
+        unit="images",
+        most=1_000_000,
     )
     accumulate_steps: int = field(
         1,
@@ -62,10 +81,24 @@ class Train(Section):
     )
     num_steps: int = field(
         800_000,
-        "Length of the run, for batches of 8; see scale_with_batch.",
+        "Length of the run, for batches of 8; see scale_with_batch; 0: epochs.",
         unit="steps",
-        above=0,
         most=_MOST_STEPS,
+    )
+    epochs: float = field(
+        0.0,
+        "Length of the run if num_steps is 0: how often each image is seen; 0: chosen "
+        "from their number.",
+        unit="epochs",
+        most=1_000_000,
+    )
+    patience: int = field(
+        0,
+        "Evaluations in a row without a higher mask AP that end the run; 0: never.",
+        unit="evaluations",
+    )
+    freeze: tuple[str, ...] = field(
+        (), 'Modules that do not learn, such as ("backbone", "fpn").'
     )
     seed: int = field(0, "Seed of initial weights, data order and augmentation.")
     init_weights: str = field(
@@ -112,11 +145,14 @@ class Eval(Section):
     )
     nms: str = field(
         "fast",
-        "Fast NMS; exact greedy NMS (cluster, greedy_*); Matrix NMS and Soft-NMS, "
-        "which lower scores; the original's alternatives (cross_class, sequential).",
+        "Fast NMS; exact greedy NMS (cluster, greedy_*), and that by DIoU "
+        "(cluster_diou); Matrix NMS, Soft-NMS and cluster_penalty, which lower scores; "
+        "the original's alternatives (cross_class, sequential).",
         choices=(
             "fast",
             "cluster",
+            "cluster_diou",
+            "cluster_penalty",
             "greedy_matrix",
             "greedy_loop",
             "matrix",
@@ -144,4 +180,17 @@ class Eval(Section):
     max_images: int = field(0, "Images to evaluate; 0: all.", unit="images")
     sample_images: int = field(
         12, "Pictures in the grid samples.png; 0: no grid.", unit="images", most=10_000
+    )
+    evaluator: str = field(
+        "pycocotools",
+        "What measures AP; faster: the same numbers by faster-coco-eval, an extra.",
+        choices=("pycocotools", "faster"),
+    )
+    report: bool = field(
+        True, "Whether to write report/, a page with all numbers, at the end."
+    )
+    error_images: int = field(
+        100,
+        "Images on which the report measures what each step of YOLACT costs; 0: none.",
+        unit="images",
     )

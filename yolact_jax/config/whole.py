@@ -37,9 +37,13 @@ class Config:
     eval: Eval = dataclasses.field(default_factory=Eval)
 
     def __post_init__(self) -> None:
+        checks.check_data(self.data)
         checks.check_model(self.data, self.model)
         checks.check_anchors(self.anchors)
         checks.check_loss(self.loss)
+        checks.check_optimizer(self.optimizer)
+        checks.check_length(self.optimizer, self.train)
+        checks.check_negatives(self.loss, self.train)
         checks.check_batch(self.train, num_devices=1)
 
     def replace(self, changes: Mapping[str, Any]) -> "Config":

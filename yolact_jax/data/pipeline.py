@@ -86,7 +86,34 @@ class Selected(Sequence[Example]):
         return self._source[int(self._indices[index])]
 
     def __repr__(self) -> str:
-        return f"{self._source!r} with objects"
+        return f"{len(self)} images of {self._source!r}"
+
+
+def images_to_train_on(
+    source: RecordSource, negative_share: float, seed: int
+) -> np.ndarray:
+    """Chooses the images with objects, and some or all of the others.
+
+    Args:
+      source: the split.
+      negative_share: how much of the result images without objects may be; 0: nothing,
+        1: all of them, below 1 a random choice.
+      seed: of that choice.
+
+    Returns:
+      [n] int64, indices in ascending order.
+
+    Raises:
+      DatasetError: if no image has an object.
+    """
+    positive = np.flatnonzero(source.num_objects)
+    if not len(positive):
+        raise DatasetError(f"No image of {source!r} has an object to train on.")
+    negative = np.flatnonzero(source.num_objects == 0)
+    if negative_share < 1:
+        most = round(len(positive) * negative_share / (1 - negative_share))
+        negative = np.random.default_rng(seed).permutation(negative)[:most]
+    return np.sort(np.concatenate([positive, negative]))
 
 
 def training_batches(
@@ -99,6 +126,7 @@ def training_batches(
     augment: Augment,
     mask_target: str,
     seed: int,
+    negative_share: float = 0.0,
     start_step: int = 0,
     num_workers: int,
     num_threads: int | None = None,
@@ -108,8 +136,7 @@ def training_batches(
     """Starts loading shuffled, augmented, padded batches.
 
     Batch i depends on `seed` and i only, not on `start_step`, workers, threads or
-    processes.  Each process loads a block of its rows.  Images without any object are
-    left out.
+    processes.  Each process loads a block of its rows.
 
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
@@ -120,6 +147,7 @@ def training_batches(
       augment: which random changes to make.
       mask_target: see `config.Data`.
       seed: of shuffling and augmentation, in [0, 2**31).
+      negative_share: see `images_to_train_on`.
       start_step: the first batch to return, to resume a run.
       num_workers: processes that load; 0 to load in threads of this process.  A script
         with workers needs the usual `if __name__ == "__main__":`.
@@ -144,13 +172,11 @@ def training_batches(
     _require_at_least(1, input_size=input_size, mask_size=mask_size)
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     _check_processes(batch_size, process_index, process_count)
-    indices = np.flatnonzero(source.num_objects)
-    if not len(indices):
-        raise DatasetError(f"No image of {source!r} has an object to train on.")
+    indices = images_to_train_on(source, negative_share, seed)
     selected = Selected(source, indices)
     make_sample = functools.partial(
         _sample,
-        others=selected,
+        others=Selected(source, np.flatnonzero(source.num_objects)),
         options=augment,
         input_size=input_size,
         mask_size=mask_size,

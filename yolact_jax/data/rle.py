@@ -76,6 +76,36 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in code["size"]], "counts": counts}
 
 
+def encode_packed(
+    rows: np.ndarray, top: int, left: int, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Codes a mask as `encode` does, from eight pixels a byte and without unpacking.
+
+    Only bytes in which a pixel differs from the one above are looked into.
+
+    Args:
+      rows: [h, w] uint8, packed rows of the part of the mask that is not 0; what the
+        last byte holds beyond the mask does not matter.
+      top: first row of the part.
+      left: first column of the part.
+      size: height and width of the mask, pixels.
+    """
+    height, width = size
+    none = np.zeros_like(rows[:1], shape=(1, rows.shape[1]))
+    changes = np.concatenate([none, rows]) ^ np.concatenate([rows, none])
+    beyond = left + 8 * rows.shape[1] - width
+    if beyond > 0:
+        changes[:, -1] &= 0xFF << beyond & 0xFF
+    row, byte = np.divmod(np.flatnonzero(changes.ravel() != 0), max(rows.shape[1], 1))
+    which, bit = np.nonzero(np.unpackbits(changes[row, byte][:, None], axis=1))
+    places = (left + 8 * byte[which] + bit) * height + top + row[which]
+    # A run that goes on at the top of the next column neither ends nor starts there.
+    places, times = np.unique(places, return_counts=True)
+    places = places[(times == 1) & (places < height * width)]
+    counts = np.diff(np.concatenate([[0], places, [height * width]])).tolist()
+    return {"size": [*size], "counts": string_from_counts(counts, size).decode("ascii")}
+
+
 def string_from_counts(counts: Sequence[int], size: tuple[int, int]) -> bytes:
     """Compresses run lengths that add up to height * width of a mask of that size."""
     # The stubs know no counts but compressed ones.

@@ -154,7 +154,9 @@ class _Programs:
         return prepare_variables(self._model, variables, self._side)["prepared"]
 
     def _choice_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        shapes = {field.name: () for field in dataclasses.fields(Choices)}
+        shapes: dict[str, tuple[int, ...]] = {
+            field.name: () for field in dataclasses.fields(Choices)
+        }
         shapes["score_thresholds"] = (self._num_classes,)
         return {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
 

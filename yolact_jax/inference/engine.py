@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +11,10 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from yolact_jax.config import Eval
-from yolact_jax.inference.detect import (
-    detect,
-    full_size_masks,
-    keep_chosen,
-    rescore_masks,
-)
+from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.options import Choices
-from yolact_jax.inference.outputs import Found, Outputs, fetch
-from yolact_jax.models.normalize import normalize_images
-from yolact_jax.models.yolact import mask_iou_fn_of
-from yolact_jax.ops.resize import resize_valid
-from yolact_jax.structures import Predictions
+from yolact_jax.inference.outputs import Found, Outputs, found_in
 
 _MOST_CANVAS_PIXELS = 4096**2
 _MOST_MASK_BYTES = 2**26
@@ -58,27 +50,10 @@ def make_predict_fn(
       top-left corner; ``choices`` are `Choices`.  Changing sizes and choices does not
       recompile.
     """
+    find = make_find_fn(model, anchors_cxcywh, input_size, options)
 
     def predict(variables, canvases, sizes, choices: Choices) -> Outputs:
-        resize = jax.vmap(lambda image, size: resize_valid(image, size, input_size))
-        images = normalize_images(resize(canvases, sizes), model.normalization)
-        predictions = cast("Predictions", model.apply(variables, images, train=False))
-        detections = detect(
-            predictions,
-            jnp.asarray(anchors_cxcywh),
-            score_threshold=choices.candidate_threshold,
-            iou_threshold=choices.iou_threshold,
-            options=options,
-            input_size=input_size,
-        )
-        mask_iou_fn = mask_iou_fn_of(model, variables)
-        if mask_iou_fn is not None:
-            detections = jax.vmap(
-                lambda *image: rescore_masks(*image, mask_iou_fn=mask_iou_fn)
-            )(detections, predictions.prototypes)
-        detections = jax.vmap(keep_chosen, (0, None))(
-            detections, choices.score_thresholds
-        )
+        detections, predictions = find(variables, canvases, sizes, choices)
         canvas_size = canvases.shape[1:3]
         slots = mask_slots or _slots_that_fit(canvas_size)
         with_mask = jax.tree.map(lambda x: x[:, :slots], detections)
@@ -186,6 +161,18 @@ class Engine:
         Raises:
           ValueError: if an image has another type or shape.
         """
+        # The device works on the next batch while the caller uses the last.
+        waiting: tuple[Sequence[int], Iterator[Found]] = (), iter(())
+        for group in self._full_batches(images):
+            indices, pixels = zip(*group, strict=True)
+            last, waiting = waiting, (indices, self._run(pixels, choices))
+            yield from zip(*last, strict=True)
+        yield from zip(*waiting, strict=True)
+
+    def _full_batches(
+        self, images: Iterable[np.ndarray]
+    ) -> Iterator[list[tuple[int, np.ndarray]]]:
+        """Yields images of one canvas size with their indices, the last few as well."""
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
             check_image(image)
@@ -193,18 +180,11 @@ class Engine:
             group = groups.setdefault(side, [])
             group.append((index, image))
             if len(group) == self._batch_size(side):
-                yield from self._run_group(groups.pop(side), choices)
-        for group in groups.values():
-            yield from self._run_group(group, choices)
+                yield groups.pop(side)
+        yield from groups.values()
 
     def _canvas_side(self, image: np.ndarray) -> int:
-        return max(self.least_side, _canvas_side(image))
-
-    def _run_group(
-        self, group: Sequence[tuple[int, np.ndarray]], choices: Choices
-    ) -> Iterator[tuple[int, Found]]:
-        indices, images = zip(*group, strict=True)
-        return zip(indices, self._run(images, choices), strict=True)
+        return max(self.least_side, canvas_side(image))
 
     def _batch_size(self, side: int) -> int:
         """Images of a call: fewer of large ones, as each has a mask for each slot."""
@@ -213,6 +193,7 @@ class Engine:
         return max(devices, min(self.batch_size, fitting))
 
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
+        """Starts the device at once, and waits for it when the first is asked for."""
         side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
         canvases = np.zeros((batch_size, side, side, 3), np.uint8)
@@ -226,7 +207,7 @@ class Engine:
             jax.device_put(sizes, self.sharding),
             choices,
         )
-        return fetch(outputs, images, choices)
+        return found_in(outputs, images, choices)
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
@@ -244,8 +225,11 @@ def check_image(image: np.ndarray) -> None:
         )
 
 
-def _canvas_side(image: np.ndarray) -> int:
-    """Few distinct canvases mean few compilations."""
+def canvas_side(image: np.ndarray) -> int:
+    """Side of the square canvas that an image lies on.
+
+    Few distinct canvases mean few compilations.
+    """
     longest = max(image.shape[:2])
     for side in _CANVAS_SIDES:
         if longest <= side:

@@ -1,4 +1,4 @@
-"""What the compiled program returns, and how it comes to the host."""
+"""What the compiled program returns, and how it becomes what was found in an image."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,9 +9,6 @@ import numpy as np
 from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.inference.options import Choices
 from yolact_jax.structures import Detections, PackedMasks
-
-Found = tuple[Detections, PackedMasks]
-"""Detections of one image without padding, best first, and their masks."""
 
 
 @flax.struct.dataclass
@@ -30,15 +27,19 @@ class Outputs:
     prototypes: jax.Array
 
 
-def fetch(
+Found = tuple[Detections, PackedMasks]
+"""Detections of one image without padding, best first, and their masks."""
+
+
+def found_in(
     outputs: Outputs, images: Sequence[np.ndarray], choices: Choices
 ) -> Iterator[Found]:
-    """Brings what was found to the host, an image after the other.
+    """Yields what was found in each image of a batch, which it waits for.
 
     Args:
-      outputs: of a batch, of which the first images are used.
-      images: [h, w, 3] uint8, which it was made for.
-      choices: the same as those of the program.
+      outputs: of the program.
+      images: [h, w, 3] uint8 RGB, those of the batch.
+      choices: of the call.
     """
     detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
     for index, image in enumerate(images):

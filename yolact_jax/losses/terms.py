@@ -22,7 +22,11 @@ def box_loss(
 
 
 def class_loss(
-    class_logits: jax.Array, class_target: jax.Array, *, negative_ratio: int
+    class_logits: jax.Array,
+    class_target: jax.Array,
+    *,
+    negative_ratio: int,
+    empty_negatives: int = 0,
 ) -> jax.Array:
     """Softmax cross entropy with hard example mining (OHEM), summed over anchors.
 
@@ -33,10 +37,11 @@ def class_loss(
       class_logits: [A, C + 1] float32, channel 0 is the background.
       class_target: [A] int32, as in `Matches.class_target`.
       negative_ratio: negatives per positive.
+      empty_negatives: see `hard_negatives`.
     """
     log_probability = jax.nn.log_softmax(class_logits)
     selected = (class_target > 0) | hard_negatives(
-        log_probability[:, 0], class_target, negative_ratio
+        log_probability[:, 0], class_target, negative_ratio, empty_negatives
     )
     channel = jnp.maximum(class_target, 0)
     picked = jnp.take_along_axis(log_probability, channel[:, None], axis=-1)[:, 0]
@@ -44,7 +49,10 @@ def class_loss(
 
 
 def hard_negatives(
-    background_log_probability: jax.Array, class_target: jax.Array, ratio: int
+    background_log_probability: jax.Array,
+    class_target: jax.Array,
+    ratio: int,
+    empty_negatives: int = 0,
 ) -> jax.Array:
     """Chooses the background anchors that are most mistaken for objects.
 
@@ -52,6 +60,7 @@ def hard_negatives(
       background_log_probability: [A] float32.
       class_target: [A] int32, as in `Matches.class_target`.
       ratio: negatives per positive.
+      empty_negatives: negatives where nothing is positive.
 
     Returns:
       [A] bool.
@@ -59,7 +68,11 @@ def hard_negatives(
     is_background = class_target == matching.BACKGROUND
     hardness = jnp.where(is_background, -background_log_probability, 0.0)
     hardness = jax.lax.stop_gradient(hardness)
-    count = jnp.minimum(ratio * jnp.sum(class_target > 0), class_target.size - 1)
+    num_positive = jnp.sum(class_target > 0)
+    wanted = ratio * num_positive
+    if empty_negatives:
+        wanted = jnp.where(num_positive > 0, wanted, empty_negatives)
+    count = jnp.minimum(wanted, class_target.size - 1)
     rank = jnp.argsort(jnp.argsort(-hardness, stable=True))
     return is_background & (rank < count)
 

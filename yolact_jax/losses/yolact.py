@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.config import Loss
+from yolact_jax.losses.assignment import match_batch
+from yolact_jax.losses.boxes import overlap_loss
 from yolact_jax.losses.masks import (
     binary_cross_entropy,
     mask_iou_loss,
@@ -26,7 +28,6 @@ from yolact_jax.losses.terms import (
     semantic_target,
 )
 from yolact_jax.ops import boxes as box_ops
-from yolact_jax.ops import matching
 from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Array, Batch, Predictions
 
@@ -99,15 +100,7 @@ def yolact_losses(
       image_share: the same of the images.
     """
     num_images = predictions.box_deltas.shape[0]
-    matches = jax.vmap(
-        lambda *image: matching.match_anchors(
-            *image,
-            anchors_cxcywh=anchors_cxcywh,
-            positive_iou=options.positive_iou,
-            negative_iou=options.negative_iou,
-            crowd_iou=options.crowd_iou,
-        )
-    )(batch.boxes, batch.labels, batch.is_object, batch.valid & batch.crowd)
+    matches = match_batch(batch, anchors_cxcywh, options)
     sums = jax.vmap(
         lambda *image: _image_losses(
             *image,
@@ -120,8 +113,9 @@ def yolact_losses(
     if axis_name is not None:
         num_positive = jax.lax.psum(num_positive, axis_name)
         num_images = num_images * jax.lax.axis_size(axis_name)
-    # Without any object there is nothing to divide by, and the sums are 0.
-    per_positive = 1.0 / jnp.maximum(num_positive, 1)
+    # Without any object there is nothing to divide by, and the sums are 0, but for
+    # `empty_negatives` hard negatives in each image.
+    per_positive = 1.0 / jnp.maximum(num_positive, max(options.empty_negatives, 1))
     sums = jax.tree.map(jnp.sum, sums)
 
     def weighted(weight: float, term: jax.Array) -> jax.Array:
@@ -143,7 +137,6 @@ def _image_losses(
     predictions, batch, matches, priority, anchors_cxcywh, options, mask_iou_fn
 ) -> Losses:
     """Unweighted, unnormalized terms of one image (no leading B axis)."""
-    target_deltas = box_ops.encode(batch.boxes[matches.object_index], anchors_cxcywh)
     selection = select_masks(
         predictions.prototypes,
         predictions.coefficients,
@@ -154,17 +147,26 @@ def _image_losses(
         max_masks=options.max_masks,
     )
     return Losses(
-        box=box_loss(predictions.box_deltas, target_deltas, matches.positive),
+        box=_box_term(predictions, batch, matches, anchors_cxcywh, options.box),
         classification=class_loss(
             predictions.class_logits,
             matches.class_target,
             negative_ratio=options.negative_ratio,
+            empty_negatives=options.empty_negatives,
         ),
         mask=mask_pixel_loss(selection, min_cells=options.min_mask_cells),
         semantic=_semantic_term(predictions.semantic_logits, batch),
         mask_iou=mask_iou_fn
         and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
     )
+
+
+def _box_term(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.Array:
+    boxes, positive = batch.boxes[matches.object_index], matches.positive
+    deltas = predictions.box_deltas
+    if kind != "smooth_l1":
+        return overlap_loss(deltas, boxes, anchors_cxcywh, positive, kind=kind)
+    return box_loss(deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:

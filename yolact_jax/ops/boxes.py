@@ -64,6 +64,25 @@ def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
     return intersection / union
 
 
+def pairwise_diou(a: jax.Array, b: jax.Array) -> jax.Array:
+    """IoU less the distance of centers, of boxes [N, 4] with [M, 4] (DIoU).
+
+    ``IoU - rho^2 / c^2``, with the distance rho of the two centers and the diagonal c
+    of the smallest box around both (Zheng et al. 2020, equation 7).
+
+    Returns:
+      [N, M] float32 in [-1, 1]; nan where both boxes have no area.
+    """
+    a_sides, b_sides = a[:, None], b[None]
+    apart = (
+        a_sides[..., :2] + a_sides[..., 2:] - b_sides[..., :2] - b_sides[..., 2:]
+    ) / 2
+    outer = jnp.maximum(a_sides[..., 2:], b_sides[..., 2:])
+    outer = outer - jnp.minimum(a_sides[..., :2], b_sides[..., :2])
+    distance, diagonal = jnp.sum(apart**2, axis=-1), jnp.sum(outer**2, axis=-1)
+    return pairwise_iou(a, b) - distance / jnp.where(diagonal > 0, diagonal, 1.0)
+
+
 def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:
     """Share of every box of ``b``, [M, 4], inside every box of ``a``, [N, 4], float32.
 

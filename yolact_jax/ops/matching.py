@@ -73,10 +73,32 @@ def match_anchors(
     class_target = jnp.where(best_overlap < positive_iou, NEUTRAL, class_target)
     class_target = jnp.where(best_overlap < negative_iou, BACKGROUND, class_target)
 
+    class_target = ignore_crowds(class_target, boxes, is_crowd, anchors, crowd_iou)
+    return Matches(class_target.astype(jnp.int32), object_index)
+
+
+def ignore_crowds(
+    class_target: jax.Array,
+    boxes: jax.Array,
+    is_crowd: jax.Array,
+    anchors: jax.Array,
+    crowd_iou: float,
+) -> jax.Array:
+    """Makes background anchors mostly inside a crowd region neutral.
+
+    Args:
+      class_target: [A] int, as in `Matches`.
+      boxes: [G, 4] float32.
+      is_crowd: [G] bool, slots that hold a crowd region.
+      anchors: [A, 4] float32.
+      crowd_iou: share of an anchor inside a crowd above which it is neutral.
+
+    Returns:
+      [A] int.
+    """
     coverage = _masked(box_ops.pairwise_coverage(boxes, anchors), is_crowd)
     in_crowd = jnp.max(coverage, axis=0) > crowd_iou
-    class_target = jnp.where((class_target <= 0) & in_crowd, NEUTRAL, class_target)
-    return Matches(class_target.astype(jnp.int32), object_index)
+    return jnp.where((class_target <= 0) & in_crowd, NEUTRAL, class_target)
 
 
 def _masked(overlaps: jax.Array, rows: jax.Array) -> jax.Array:

@@ -6,11 +6,11 @@ Format: https://cocodataset.org/#format-results.
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
-from yolact_jax.data import rle
-from yolact_jax.files import write_json
+from yolact_jax.files import read_json, write_json_list
 from yolact_jax.results.instances import Instances
 
 
@@ -46,15 +46,14 @@ def coco_results(
     if mask_scores is None:
         mask_scores = instances.scores
     boxes, masks = [], []
-    pairs = zip(instances.boxes_px, instances.packed, strict=True)
-    for i, (box, mask) in enumerate(pairs):
+    pairs = zip(instances.boxes_px, instances.rles(), strict=True)
+    for i, (box, segmentation) in enumerate(pairs):
         x1, y1, x2, y2 = (float(v) for v in box)
         if x2 <= x1 or y2 <= y1:
             continue
         category_id = int(category_ids[int(instances.labels[i])])
         entry = {"image_id": int(image_id), "category_id": category_id}
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        segmentation = rle.encode(mask)
         boxes.append(entry | {"bbox": bbox, "score": float(instances.scores[i])})
         masks.append(
             entry | {"segmentation": segmentation, "score": float(mask_scores[i])}
@@ -98,11 +97,28 @@ def write_results(
     Returns:
       The paths of the box file and of the mask file.
     """
-    directory = pathlib.Path(directory)
-    paths = directory / "bbox_detections.json", directory / "mask_detections.json"
+    paths = _paths(directory)
     for path, results in zip(paths, (box_results, mask_results), strict=True):
-        write_json(path, list(results))
+        write_json_list(path, results)
     return paths
+
+
+def read_results(directory: str | os.PathLike) -> dict[Literal["box", "mask"], list]:
+    """Reads what `write_results` wrote: the entries of boxes and of masks.
+
+    Raises:
+      ValueError: if a file is missing or damaged.
+    """
+    for path in _paths(directory):
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; run yolact-jax evaluate first.")
+    box, mask = (read_json(path, list) for path in _paths(directory))
+    return {"box": box, "mask": mask}
+
+
+def _paths(directory: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
+    directory = pathlib.Path(directory)
+    return directory / "bbox_detections.json", directory / "mask_detections.json"
 
 
 def _check_labels(labels: np.ndarray, num_classes: int, image_id: int) -> None:

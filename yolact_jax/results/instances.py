@@ -62,7 +62,10 @@ class Instances(Objects):
         Returns:
           For every object ``{"size": [height, width], "counts": str}``.
         """
-        return [rle.encode(mask) for mask in self.packed]
+        return [
+            rle.encode_packed(window.rows, window.top, window.left, self.packed.size)
+            for window in self.packed.windows
+        ]
 
     def to_id_map(self) -> np.ndarray:
         """Numbers the pixels by object: 1 for the first, 0 for none.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from yolact_jax.data.records.dataset import RecordSource, coco_ground_truth
+from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.results.coco_ap import evaluate_coco
 from yolact_jax.results.coco_entries import collect_results
 from yolact_jax.results.predictor import Predictor
@@ -53,20 +53,24 @@ def detect_images(
 
 
 def evaluate_detected(
-    source: RecordSource, parts: Sequence[Detected], *, max_detections: int = 100
+    truth: dict,
+    parts: Sequence[Detected],
+    *,
+    max_detections: int = 100,
+    evaluator: str,
 ) -> tuple[dict[str, float], list[dict], list[dict]]:
     """Measures the average precision of what was found in some images of a split.
 
     Args:
-      source: Images and annotations.
+      truth: Annotations of the split, from `coco_ground_truth`.
       parts: From `detect_images`; each image is in one of them.
       max_detections: How many detections per image and class are counted.
+      evaluator: As for `evaluate_coco`.
 
     Returns:
       The metrics of `evaluate_coco`, the box entries and the mask entries, in the order
-      of the source however the images were divided.
+      of its images however the images were divided.
     """
-    truth = coco_ground_truth(source)
     place = {image["id"]: index for index, image in enumerate(truth["images"])}
 
     def in_order(entries: Iterable[dict]) -> list[dict]:
@@ -79,6 +83,7 @@ def evaluate_detected(
         boxes,
         masks,
         max_detections=max_detections,
+        evaluator=evaluator,
         image_ids=[image_id for part in parts for image_id in part.image_ids],
     )
     return metrics, boxes, masks

@@ -51,6 +51,13 @@ class Evaluations:
         }
         return max(measured, key=measured.__getitem__, default=None)
 
+    def without_gain(self) -> int:
+        """Counts the evaluations after the best one, while that one is above 0."""
+        best = self.best()
+        if best is None or not self._mask_ap[best]:
+            return 0
+        return sum(step > best for step in self._mask_ap)
+
     def _write(self) -> None:
         if self._writes:
             write_json(self._path, self._mask_ap, indent=2)

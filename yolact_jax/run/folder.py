@@ -32,6 +32,8 @@ _LIBRARIES = (
     "tensorflow-datasets",
     "pycocotools",
 )
+# Fields that the arrays of a checkpoint, the optimizer's included, may depend on.
+_MODEL_FIELDS = ("model.", "anchors.", "train.freeze")
 # Fields that neither the arrays of a checkpoint nor their meaning depend on.
 _FREE_FIELDS = {
     "model.compute_dtype",
@@ -77,6 +79,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def is_run(workdir: str | Path) -> bool:
+    """Whether a run was started in a folder."""
+    return (Path(workdir) / _CONFIG_FILE).is_file()
 
 
 def load_run(workdir: str | Path) -> Run:
@@ -151,7 +158,7 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
     old = load_run(workdir).config.flat()
     for field in (f for f in new if old[f] != new[f]):
         change = f"config.{field} was {old[field]!r} and is {new[field]!r}"
-        if field.startswith(("model.", "anchors.")) and field not in _FREE_FIELDS:
+        if field.startswith(_MODEL_FIELDS) and field not in _FREE_FIELDS:
             raise ValueError(
                 f"{folder} holds the run of another model: {change}; use another "
                 f"workdir, or the config that it was started with."

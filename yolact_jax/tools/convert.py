@@ -5,12 +5,12 @@ import pathlib
 import tempfile
 from typing import Any
 
+from yolact_jax.data import importers
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.importers import content
 from yolact_jax.data.records.dataset import coco_ground_truth
 from yolact_jax.data.sources.sbd_builder import prepare_sbd
 from yolact_jax.files import write_json
-from yolact_jax.tools import importers
-from yolact_jax.tools.importers import content
 
 _SBD_FILES = {"train": "pascal_sbd_train.json", "validation": "pascal_sbd_val.json"}
 # First in the files, to know them again.

@@ -2,20 +2,16 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
-from typing import Any, cast
 
 import jax
-from jax.sharding import Sharding
 
 from yolact_jax import build
 from yolact_jax.config import Config, check_batch
 from yolact_jax.data.sources import shapes
-from yolact_jax.structures import Batch
 from yolact_jax.tools.flops import count_flops
-from yolact_jax.training import session
-from yolact_jax.training.multihost.mesh import Layout, make_layout
+from yolact_jax.training import memory, parts
+from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.zoo.pretrained import abstract_variables
 
 _COCO_CLASSES = 80
@@ -68,6 +64,9 @@ def make_plan(config: Config) -> Plan:
     """
     check_batch(config.train, jax.device_count())
     layout, num_classes = make_layout(), count_classes(config)
+    if not config.train.batch_size:
+        found = memory.largest_batch(config, num_classes)
+        config = config.replace({"train.batch_size": found})
     num_devices = jax.device_count()
     batch_size = config.train.batch_size
     other = _other_batch(batch_size, num_devices * config.train.accumulate_steps)
@@ -75,7 +74,7 @@ def make_plan(config: Config) -> Plan:
     # Checks come before what takes minutes.
     forward_flops = _forward_flops(config, num_classes, variables)
     here, there = (
-        _step_bytes(_lower(config, num_classes, size, layout))
+        memory.step_bytes(config, num_classes, size, layout)
         for size in (batch_size, other)
     )
     return Plan(
@@ -85,10 +84,10 @@ def make_plan(config: Config) -> Plan:
         num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
         forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
-        state_bytes=_num_bytes(_abstract_state(config, num_classes, layout)),
+        state_bytes=_num_bytes(memory.abstract_state(config, num_classes, layout)),
         step_bytes=here,
         image_bytes=(there - here) / (other - batch_size) * num_devices,
-        device_bytes=device_bytes(),
+        device_bytes=memory.device_bytes(),
     )
 
 
@@ -104,20 +103,13 @@ def count_classes(config: Config) -> int:
     """Counts the classes of a config; 80, as in COCO, if its data are missing."""
     if config.data.dataset == "shapes":
         return len(shapes.CLASS_NAMES)
+    if config.data.dir:
+        return len(build.make_dataset(config).class_names)
     # That of the validation split, which is the smaller file.
     path = Path(config.data.validation_annotations)
     if not path.is_file():
         return _COCO_CLASSES
     return len(json.loads(path.read_bytes())["categories"])
-
-
-def device_bytes() -> int:
-    """Memory that a device may use; for CPU devices their share of the machine's."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return machine // jax.local_device_count()
 
 
 def format_plan(plan: Plan) -> str:
@@ -138,62 +130,12 @@ def format_plan(plan: Plan) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _lower(
-    config: Config, num_classes: int, batch_size: int, layout: Layout
-) -> jax.stages.Lowered:
-    """Traces the step for another batch size, with everything else equal."""
-    config = config.replace(
-        {"model.freeze_bn": _frozen(config), "train.batch_size": batch_size}
-    )
-    step = session.train_step_fn(config, num_classes, jax.random.key(0))
-    state = _abstract_state(config, num_classes, layout)
-    batch = _abstract_batch(config, batch_size, layout.sharded)
-    return session.compile_lazily(step, layout).lower(state, batch)
-
-
-def _abstract_state(config: Config, num_classes: int, layout: Layout):
-    make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
-    return session.abstract_state(make_state, layout.replicated)
-
-
-def _abstract_batch(
-    config: Config, batch_size: int, sharding: Sharding | None
-) -> Batch:
-    size, slots = config.data.input_size, config.data.max_objects
-    side = build.prototype_size(config)
-    pixels = "uint8" if config.augment.clip_colors else "int16"
-
-    def array(shape, dtype) -> Any:
-        shape = (batch_size, *shape)
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
-    return Batch(
-        images=array((size, size, 3), pixels),
-        boxes=array((slots, 4), "float32"),
-        labels=array((slots,), "int32"),
-        masks=array((slots, side, side), "uint8"),
-        semantic_masks=array((slots, side // 2, side // 2), "uint8"),
-        valid=array((slots,), "bool"),
-        crowd=array((slots,), "bool"),
-    )
-
-
-def _step_bytes(lowered: jax.stages.Lowered) -> int:
-    memory = cast("Any", lowered.compile().memory_analysis())
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
-
-
 def _step_flops(config: Config, num_classes: int) -> float:
     # The body of a loop over parts of the batch would count once.
     config = _plain(config).replace({"train.accumulate_steps": 1})
-    step = session.train_step_fn(config, num_classes, jax.random.key(0))
-    make_state = session.initial_state_fn(config, num_classes, jax.random.key(0))
-    batch = _abstract_batch(config, config.train.batch_size, sharding=None)
+    step = parts.train_step_fn(config, num_classes, jax.random.key(0))
+    make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
+    batch = memory.abstract_batch(config, config.train.batch_size, sharding=None)
     return count_flops(step, jax.eval_shape(make_state), batch)
 
 
@@ -205,12 +147,9 @@ def _forward_flops(config: Config, num_classes: int, variables) -> float:
 
 def _plain(config: Config) -> Config:
     """Winograd's algorithm needs fewer operations than the published counts."""
-    return config.replace({"model.freeze_bn": _frozen(config), "model.winograd": "no"})
-
-
-def _frozen(config: Config) -> str:
-    """Replaces "auto", which may mean something else for another batch size."""
-    return "yes" if build.freezes_bn(config) else "no"
+    return config.replace(
+        {"model.freeze_bn": memory.freeze_bn_of(config), "model.winograd": "no"}
+    )
 
 
 def _num_bytes(tree) -> int:

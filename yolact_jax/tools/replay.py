@@ -98,7 +98,8 @@ def _newest_state(session: Session, at_most: int, nearest: bool) -> TrainState:
             steps,
             steps[0],
         )
-    return with_init_weights(session.config, session.initial_state())
+    names = session.dataset.class_names
+    return with_init_weights(session.config, session.initial_state(), names)
 
 
 def _batches(session: Session, start_step: int) -> Iterator[dict]:

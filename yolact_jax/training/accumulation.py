@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.config import Loss
-from yolact_jax.ops.matching import match_anchors
+from yolact_jax.losses.assignment import match_batch
 from yolact_jax.structures import Array, Batch
 
 PartGradients = Callable[[dict, "Part"], tuple[Any, dict]]
@@ -106,16 +106,5 @@ def split(
 
 def _count_positives(batch: Batch, anchors_cxcywh, options: Loss) -> jax.Array:
     """Counts the positive anchors of each image, [B] int32."""
-
-    def count(*image):
-        matches = match_anchors(
-            *image,
-            anchors_cxcywh=anchors_cxcywh,
-            positive_iou=options.positive_iou,
-            negative_iou=options.negative_iou,
-            crowd_iou=options.crowd_iou,
-        )
-        return jnp.sum(matches.positive)
-
-    crowd = batch.valid & batch.crowd
-    return jax.vmap(count)(batch.boxes, batch.labels, batch.is_object, crowd)
+    matches = match_batch(batch, anchors_cxcywh, options)
+    return jnp.sum(matches.positive, axis=1)

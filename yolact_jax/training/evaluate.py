@@ -7,14 +7,20 @@ import jax
 
 from yolact_jax import build
 from yolact_jax.config import Config
-from yolact_jax.data.records.dataset import Dataset, RecordSource
+from yolact_jax.data.records.dataset import (
+    Dataset,
+    RecordSource,
+    coco_ground_truth,
+)
 from yolact_jax.results.coco_ap import format_table, write_results
 from yolact_jax.results.draw import image_grid, write_picture
 from yolact_jax.results.predictor import Predictor
+from yolact_jax.results.report.numbers import Evaluated, plain
 from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
 from yolact_jax.run.metrics import append_row
 from yolact_jax.training.multihost import exchange, processes
 from yolact_jax.training.multihost.mesh import make_layout
+from yolact_jax.training.report import Evaluation, report_evaluation
 from yolact_jax.training.step import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,10 +67,14 @@ def evaluate_and_report(
     def report() -> dict[str, float | None]:
         assert gathered is not None  # In process 0, which alone reports.
         parts = [Detected(**part) for part in gathered]
-        metrics, *results = evaluate_detected(
-            source, parts, max_detections=config.eval.max_detections
+        truth = coco_ground_truth(source)
+        metrics, boxes, masks = evaluate_detected(
+            truth,
+            parts,
+            max_detections=config.eval.max_detections,
+            evaluator=config.eval.evaluator,
         )
-        write_results(output, *results)
+        write_results(output, boxes, masks)
         step = int(model.step) if isinstance(model, TrainState) else 0
         # On record under the validation keys only what is comparable over the run.
         prefix = "eval" if split == "validation" else f"eval_{split}"
@@ -74,6 +84,29 @@ def evaluate_and_report(
         if config.eval.sample_images:
             grid = draw_samples(predictor, source, config.eval.sample_images)
             write_picture(output / SAMPLES_FILE, grid)
+        evaluation = Evaluation(
+            step, split, [i for part in parts for i in part.image_ids], plain(metrics)
+        )
+        evaluation.write(output)
+        if config.eval.report:
+            evaluated = Evaluated(
+                truth,
+                {"box": boxes, "mask": masks},
+                evaluation.image_ids,
+                config.eval.max_detections,
+            )
+            variables = None
+            if isinstance(model, TrainState):
+                variables = jax.device_get(model.inference_variables)
+            report_evaluation(
+                output,
+                evaluation,
+                evaluated,
+                source,
+                config,
+                variables,
+                workdir=workdir,
+            )
         return row
 
     row = processes.on_first_process(report)

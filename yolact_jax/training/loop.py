@@ -64,6 +64,7 @@ def train(config: Config, workdir: str | Path) -> TrainState:
     """
     check_batch(config.train, jax.device_count())
     session = make_session(config, Path(workdir))
+    config = session.config
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))
         # One process writes, so one holds the folder for all of this run.
@@ -95,7 +96,9 @@ def _start(
     # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
     # with the weights of config.train.init_weights in it.
     if manager.latest_step() is None:
-        state, notes = with_init_weights(config, session.initial_state()), {}
+        names = session.dataset.class_names
+        state = with_init_weights(config, session.initial_state(), names)
+        notes = {}
     else:
         run_folder.check_same_run(workdir, config, session.dataset)
         like = abstract_state(session.initial_state, session.layout.replicated)
@@ -137,6 +140,8 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
     ):
         for step in range(start_step, session.num_steps):
             _save_and_evaluate_if_due(session, state, keeper, step, interruption)
+            if _gains_no_more(config.train.patience, keeper.evaluations):
+                return state
             try:
                 arrays = keeper.recorder.next_of(batches)
             except Exception:
@@ -183,6 +188,20 @@ def _save_and_evaluate_if_due(
             _evaluate(session, state, keeper)
 
 
+def _gains_no_more(patience: int, evaluations: Evaluations) -> bool:
+    """Whether the AP has not risen for so many evaluations that the run ends."""
+    waited = evaluations.without_gain()
+    if not patience or waited < patience:
+        return False
+    _LOGGER.info(
+        "The run ends early: no higher mask AP in %d evaluations; the best checkpoint "
+        "is that of step %d.",
+        waited,
+        evaluations.best(),
+    )
+    return True
+
+
 def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> bool:
     """Whether a signal came; several processes ask each other only now and then."""
     if jax.process_count() > 1:
@@ -200,7 +219,10 @@ def _is_due(step: int, every_steps: int, last_step: int) -> bool:
 
 def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
     """Evaluates on all devices of all processes; every process gets the result."""
-    row = evaluate_and_report(session.config, session.dataset, state, session.workdir)
+    config = session.config
+    if int(state.step) < session.num_steps:  # A report is for the end.
+        config = config.replace({"eval.report": False})
+    row = evaluate_and_report(config, session.dataset, state, session.workdir)
     processes.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
 
 

@@ -1,6 +1,7 @@
-"""Learning-rate schedule and optimizer: SGD with momentum, as published."""
+"""Learning-rate schedules and optimizers: SGD with momentum, as published, or AdamW."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from yolact_jax.config import Optimizer
+from yolact_jax.training import freezing
 
 BASE_BATCH_SIZE = 8
 """Batch size for which the published learning rate and steps are meant."""
@@ -34,6 +36,26 @@ def make_schedule(options: Optimizer) -> Schedule:
     return schedule
 
 
+def make_cosine_schedule(options: Optimizer, num_steps: int) -> Schedule:
+    """Makes ``schedule(step)``: float32, a linear warm-up, then half a cosine to 0.
+
+    After the warm-up of w steps, of s steps in all, the rate is
+    ``r (1 + cos(pi (step - w) / (s - w))) / 2`` (Loshchilov & Hutter 2017, equation 5,
+    without restarts), and 0 from s on.
+    """
+    warmup = options.warmup_steps
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        rise = options.learning_rate - options.warmup_rate
+        warm = options.warmup_rate + rise * step / max(warmup, 1)
+        progress = jnp.clip((step - warmup) / max(num_steps - warmup, 1), 0.0, 1.0)
+        rate = options.learning_rate * (1.0 + jnp.cos(jnp.pi * progress)) / 2
+        return jnp.where(step < warmup, warm, rate)
+
+    return schedule
+
+
 def scale_to_batch(options: Optimizer, batch_size: int) -> Optimizer:
     """Scales a learning rate meant for batches of 8 to another batch size.
 
@@ -53,37 +75,44 @@ def scale_steps(steps: int, batch_size: int) -> int:
 
 
 def make_optimizer(
-    schedule: Schedule, options: Optimizer, *, freeze_bn: bool
+    schedule: Schedule,
+    options: Optimizer,
+    *,
+    freeze_bn: bool,
+    frozen: tuple[str, ...] = (),
 ) -> optax.GradientTransformation:
-    """Builds SGD with momentum and weight decay on every trained parameter.
+    """Builds the optimizer of the trained parameters.
 
-    Weight decay reaches biases and batch normalization too, as in the original.
-    With `freeze_bn`, scale and bias of batch normalization stay as they are.
+    SGD with momentum decays every parameter, biases and batch normalization too, as in
+    the original.  AdamW (Loshchilov & Hutter 2019) decays kernels only.  With
+    `freeze_bn`, scale and bias of batch normalization stay as they are, and so do the
+    modules that `frozen` names.
     """
     clip = options.clip_norm
-    sgd = optax.chain(
+    trained = optax.chain(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
-        optax.add_decayed_weights(options.weight_decay),
-        optax.sgd(schedule, momentum=options.momentum),
+        *(_adamw if options.name == "adamw" else _sgd)(schedule, options),
     )
-    if not freeze_bn:
-        return sgd
+    if not freeze_bn and not frozen:
+        return trained
     return optax.multi_transform(
-        {"train": sgd, "freeze": optax.set_to_zero()}, label_frozen
+        {freezing.TRAIN: trained, freezing.FREEZE: optax.set_to_zero()},
+        functools.partial(freezing.labels, modules=frozen, freeze_bn=freeze_bn),
     )
 
 
-def label_frozen(params) -> dict:
-    """Labels the parameters of batch normalization 'freeze', all others 'train'."""
+def _sgd(schedule: Schedule, options: Optimizer):
+    yield optax.add_decayed_weights(options.weight_decay)
+    yield optax.sgd(schedule, momentum=options.momentum)
 
-    def label(path, _) -> str:
-        # Only batch normalization has a parameter called `scale`, next to its `bias`.
-        parent = params
-        for entry in path[:-1]:
-            parent = parent[entry.key]
-        return "freeze" if "scale" in parent else "train"
 
-    return jax.tree_util.tree_map_with_path(label, params)
+def _adamw(schedule: Schedule, options: Optimizer):
+    yield optax.adamw(
+        schedule,
+        b1=options.momentum,
+        weight_decay=options.weight_decay,
+        mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+    )
 
 
 def update_average(average: dict, variables: dict, step: jax.Array, decay: float):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -12,11 +13,13 @@ from yolact_jax.config import Config
 from yolact_jax.data.sources.coco_checks import check_categories
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
+from yolact_jax.weights.class_rows import with_rows_by_name
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
 from yolact_jax.weights.hub import find_weights
 from yolact_jax.weights.state_dict import load_state_dict, num_classes_of, to_state_dict
 
 _LOGGER = logging.getLogger(__name__)
+_MOST_NAMED = 20
 _KNOWN_CLASSES = {
     80: ("COCO", classes.COCO_NAMES, classes.COCO_IDS),
     20: ("Pascal VOC", classes.PASCAL_NAMES, classes.PASCAL_IDS),
@@ -60,26 +63,53 @@ def load_pretrained(
     return run, variables
 
 
-def initialize_from(variables: dict, name_or_path: str) -> dict:
+def initialize_from(
+    variables: dict, name_or_path: str, class_names: Sequence[str] = ()
+) -> dict:
     """Replaces initial variables by pretrained ones, as far as there are any.
 
     What was not loaded is in the log.
 
     Args:
       variables: of a new model.
-      name_or_path: a published name or a file: a backbone, or a whole model, without
-      its
-        class-dependent layers if it was trained on other classes.
+      name_or_path: a published name or a file: a backbone, or a whole model, of whose
+        class-dependent layers the rows of classes with the same name are taken.
+      class_names: of the new model; without them, those layers are taken whole if they
+        are for as many classes, and else not.
 
     Raises:
       ValueError: as for `load_pretrained`.
     """
     path = find_weights(name_or_path)
-    variables, report = load_state_dict(
-        read_weights(path), variables, source=str(path), reset_class_heads=True
+    tensors = read_weights(path)
+    loaded, report = load_state_dict(
+        tensors, variables, source=str(path), reset_class_heads=True
     )
     _LOGGER.info("%s", report)
-    return variables
+    there = _names_in(path, num_classes_of(tensors))
+    if not there or not class_names or tuple(there) == tuple(class_names):
+        return loaded
+    shared = [name for name in class_names if name in there]
+    _LOGGER.info(
+        "%s has %d of the %d classes by name%s; the others start anew.",
+        path,
+        len(shared),
+        len(class_names),
+        f" ({', '.join(shared[:_MOST_NAMED])}{', ...' * (len(shared) > _MOST_NAMED)})"
+        if shared
+        else "",
+    )
+    return with_rows_by_name(loaded, variables, tensors, there, class_names)
+
+
+def _names_in(path: Path, num_classes: int | None) -> Sequence[str]:
+    """Names of the classes of a whole model, if the file or their number tells."""
+    if num_classes is None:
+        return ()
+    named = _named_classes(path)
+    known = _KNOWN_CLASSES.get(num_classes)
+    names = named[0] if named else known[1] if known else ()
+    return names if len(names) == num_classes else ()
 
 
 def export_weights(run: Run, variables: dict, path: str | Path) -> None:

@@ -40,6 +40,16 @@ _SMALL = {
     "optimizer.clip_norm": 10.0,
 }
 
+MODERN = {
+    "anchors.aspect_ratios": (1.0,),
+    "loss.assignment": "atss",
+    "loss.overlap": "mask_aware",
+    "loss.box": "ciou",
+    "optimizer.schedule": "cosine",
+    "train.ema_decay": 0.999,
+}
+"""What `configs/modern.py` changes, for any backbone and any data."""
+
 
 def _folder(name: str, train: str, validation: str) -> dict[str, str]:
     """Returns the paths of your own dataset in ``data/``."""
@@ -81,14 +91,16 @@ _CHANGES: dict[str, dict[str, Any]] = {
         **_folder("custom", "train", "val"),
         "model.backbone": "resnet50",
         "optimizer.warmup_steps": 200,
-        "optimizer.decay_steps": (14_000, 18_000),
+        "optimizer.decay_steps": (),
+        "optimizer.decay_fractions": (0.7, 0.9),
         # The first steps of a new model may be wild.
         "optimizer.clip_norm": 10.0,
-        "train.num_steps": 20_000,
-        "train.checkpoint_every_steps": 2_000,
-        "train.eval_every_steps": 4_000,
+        "train.num_steps": 0,
+        "train.checkpoint_every_steps": 500,
+        "train.eval_every_steps": 500,
     },
     "yolact_base": {},
+    "modern": {"model.backbone": "resnet50", **MODERN},
     "yolact_darknet53": {"model.backbone": "darknet53"},
     # The base scales times 400 / 550 and 700 / 550, cut to whole pixels as in the
     # original.

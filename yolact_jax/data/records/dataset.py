@@ -167,7 +167,7 @@ def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
     Returns:
       A dict with `images`, `annotations` and `categories`, ids as in the original.
     """
-    image_entries, annotation_entries = [], []
+    image_entries, entries = [], []
     for example in source:
         image_entries.append(
             {
@@ -177,7 +177,7 @@ def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
                 "width": example.width,
             }
         )
-        annotation_entries += _annotation_entries(example, source.category_ids)
+        entries += annotation_entries(example, source.category_ids)
     categories = [
         {"id": category_id, "name": name}
         for category_id, name in zip(
@@ -186,15 +186,20 @@ def coco_ground_truth(source: RecordSource) -> dict[str, list[dict[str, Any]]]:
     ]
     return {
         "images": image_entries,
-        "annotations": annotation_entries,
+        "annotations": entries,
         "categories": categories,
     }
 
 
-def _annotation_entries(
+def annotation_entries(
     example: Example, category_ids: tuple[int, ...]
 ) -> list[dict[str, Any]]:
-    """Annotation entries of one image."""
+    """Annotation entries of one image, as in the json file.
+
+    Args:
+      example: the image.
+      category_ids: id of each label in the json file.
+    """
     annotations: Annotations = example.annotations
     segmentations = _segmentation_entries(annotations.segmentations)
     return [

@@ -27,6 +27,8 @@ class Detector:
       options: which NMS, its sizes, and the default thresholds.
       default_score: least score of an object where no other is given.
       dtype: type in which convolutions run.
+      without_default: inputs that must be given, since some runtimes ignore those that
+        may be left out.
     """
 
     input_size: int
@@ -36,6 +38,7 @@ class Detector:
     options: Eval
     default_score: float
     dtype: Any = np.float32
+    without_default: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:
@@ -92,7 +95,12 @@ def _choices(graph: Graph, detector: Detector) -> dict[str, Value]:
         "mask_margin": np.asarray(0.0),
     }
     return {
-        name: graph.input(name, np.float32, default.shape, default)
+        name: graph.input(
+            name,
+            np.float32,
+            default.shape,
+            None if name in detector.without_default else default,
+        )
         for name, default in defaults.items()
     }
 
@@ -148,7 +156,10 @@ def _chosen(
     ranking = found.get("mask_scores", found["scores"])
     least = ops.take(score_thresholds, found["labels"], 0)
     keep = (found["scores"] > 0.0) & (ranking >= least)
-    valid, order = ops.top_k(ops.cast(keep, np.float32), slots)
+    # All different: not every runtime puts the first of equals first.
+    places = np.arange(slots, dtype=np.float32)
+    keys, order = ops.top_k(ops.cast(keep, np.float32) * float(slots) - places, slots)
+    valid = ops.cast(keys > 0.0, np.float32)
     moved = {name: ops.rows(value, order) for name, value in found.items()}
     for name in ("boxes", "scores", "labels", "mask_scores"):
         if name in moved:

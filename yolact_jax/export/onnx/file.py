@@ -18,7 +18,12 @@ DTYPES = ("float32", "float16")
 
 
 def export_onnx(
-    run: Run, variables: dict, path: str | Path, *, dtype: str = "float32"
+    run: Run,
+    variables: dict,
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    without_default: tuple[str, ...] = (),
 ) -> None:
     """Writes weights and program, from pixels to masks; see `write_detector`.
 
@@ -27,6 +32,7 @@ def export_onnx(
       variables: parameters and batch statistics, on the host.
       path: the file to write.
       dtype: one of `DTYPES`; with float16 the file has half the size.
+      without_default: as in `Detector`.
 
     Raises:
       ValueError: if the kind of NMS has no form in ONNX, a weight does not fit the
@@ -43,6 +49,7 @@ def export_onnx(
         options=run.config.eval,
         default_score=DEFAULT_SCORE,
         dtype=np.dtype(dtype),
+        without_default=without_default,
     )
     about = About(
         run.config,

@@ -45,9 +45,9 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return name in self.params
 
-    def array(self, name: str) -> np.ndarray | None:
-        """A parameter as float32, None if there is none of that name."""
-        return np.asarray(self.params[name], np.float32) if name in self else None
+    def array(self, name: str) -> np.ndarray:
+        """A parameter as float32."""
+        return np.asarray(self.params[name], np.float32)
 
     def gain_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
         """What batch normalization multiplies by and adds, from its variables."""
@@ -116,10 +116,10 @@ def _convolve(x: Map, weight, bias, stride: int, pad: int, dtype) -> Map:
 
 
 def _folded(layer: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndarray]:
-    kernel, bias = layer.array("kernel"), layer.array("bias")
-    assert kernel is not None
-    if bias is None:
-        bias = np.zeros(kernel.shape[-1], np.float32)
+    kernel = layer.array("kernel")
+    bias = np.zeros(kernel.shape[-1], np.float32)
+    if "bias" in layer:
+        bias = layer.array("bias")
     if norm is not None:
         gain, offset = norm.gain_and_offset()
         kernel, bias = kernel * gain, bias * gain + offset

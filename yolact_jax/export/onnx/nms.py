@@ -72,8 +72,8 @@ def suppress(
     missing = count - min(count, lists * length)
     # Slots without an entry get a score of -1.
     best = ops.pad_end(best + 1.0, missing, 1, 2) - 1.0 if missing else best
-    padded = (ops.pad_end(x, missing, 1, 2) for x in (kept_anchors, labels))
-    return Kept(*padded, best)
+    kept_anchors = ops.pad_end(kept_anchors, missing, 1, 2)
+    return Kept(kept_anchors, ops.pad_end(labels, missing, 1, 2), best)
 
 
 Rule = Callable[[Value, Value, Value, int], Value]
@@ -86,8 +86,29 @@ def _fast(boxes, scores, iou_threshold, length) -> Value:
 
 
 def _cluster(boxes, scores, iou_threshold, length) -> Value:
-    """Repeats Fast NMS among the survivors until nothing changes: greedy NMS."""
-    over = ops.cast(_over(boxes, iou_threshold, length), np.float32)
+    over = _over(boxes, iou_threshold, length)
+    return ops.where(_survivors(over, scores, length) > 0.0, scores, -1.0)
+
+
+def _cluster_diou(boxes, scores, iou_threshold, length) -> Value:
+    over = ~(_pairwise_diou(boxes) <= iou_threshold) & _upper_triangle(length)
+    return ops.where(_survivors(over, scores, length) > 0.0, scores, -1.0)
+
+
+def _cluster_penalty(boxes, scores, iou_threshold, length) -> Value:
+    """Lowers scores as `ops.nms.soft_rules.cluster_penalty`."""
+    kept = _survivors(_over(boxes, iou_threshold, length), scores, length)
+    overlaps = _pairwise_diou(boxes)
+    overlaps = ops.where(apply("IsNaN", overlaps), 1.0, apply("Relu", overlaps))
+    weights = ops.expand_dims(kept, -1) * _upper_triangle(length).astype(np.float32)
+    exponent = ops.total(overlaps * overlaps * weights, -2)
+    factors = apply("Exp", exponent * (-1 / soft_rules.PENALTY_SIGMA))
+    return ops.where(scores < 0.0, -1.0, scores * factors)
+
+
+def _survivors(over: Value, scores: Value, length: int) -> Value:
+    """Repeats Fast NMS until nothing changes: what greedy NMS keeps, 0.0 or 1.0."""
+    over = ops.cast(over, np.float32)
 
     def refine(kept: Value) -> tuple[Value, Value]:
         dropped = ops.largest(over * ops.expand_dims(kept, -1), -2)
@@ -96,9 +117,7 @@ def _cluster(boxes, scores, iou_threshold, length) -> Value:
             kept > survivors
         )
 
-    everything = scores * 0.0 + 1.0
-    kept = scores.graph.loop(length, everything, refine)
-    return ops.where(kept > 0.0, scores, -1.0)
+    return scores.graph.loop(length, scores * 0.0 + 1.0, refine)
 
 
 def _matrix(boxes, scores, iou_threshold, length, *, linear: bool = False) -> Value:
@@ -126,6 +145,8 @@ RULES: dict[str, Rule] = {
     "fast": _fast,
     "cross_class": _fast,
     "cluster": _cluster,
+    "cluster_diou": _cluster_diou,
+    "cluster_penalty": _cluster_penalty,
     # Other ways to what Cluster NMS finds.
     "greedy_matrix": _cluster,
     "greedy_loop": _cluster,
@@ -157,12 +178,24 @@ def _upper_triangle(length: int) -> np.ndarray:
 def _pairwise_iou(boxes: Value) -> Value:
     """[B, L, N, N] overlaps of [B, L, N, 4] boxes; nan of two without area."""
     x1, y1, x2, y2 = ops.columns(boxes, 4)
-
-    def pairs(kind: str, side: Value) -> Value:
-        return apply(kind, side, apply("Transpose", side, perm=[0, 1, 3, 2]))
-
-    width = pairs("Min", x2) - pairs("Max", x1)
-    height = pairs("Min", y2) - pairs("Max", y1)
+    width = _pairs("Min", x2) - _pairs("Max", x1)
+    height = _pairs("Min", y2) - _pairs("Max", y1)
     intersection = apply("Relu", width) * apply("Relu", height)
     area = (x2 - x1) * (y2 - y1)
-    return intersection / (pairs("Add", area) - intersection)
+    return intersection / (_pairs("Add", area) - intersection)
+
+
+def _pairwise_diou(boxes: Value) -> Value:
+    """[B, L, N, N], as `ops.boxes.pairwise_diou`."""
+    x1, y1, x2, y2 = ops.columns(boxes, 4)
+    width = _pairs("Max", x2) - _pairs("Min", x1)
+    height = _pairs("Max", y2) - _pairs("Min", y1)
+    across, down = _pairs("Sub", x1 + x2) * 0.5, _pairs("Sub", y1 + y2) * 0.5
+    # Where all four corners are one point, so are the centers.
+    diagonal = apply("Max", width * width + height * height, 1e-30)
+    return _pairwise_iou(boxes) - (across * across + down * down) / diagonal
+
+
+def _pairs(kind: str, side: Value) -> Value:
+    """An operator on all pairs of [B, L, N, 1], [B, L, N, N]."""
+    return apply(kind, side, apply("Transpose", side, perm=[0, 1, 3, 2]))

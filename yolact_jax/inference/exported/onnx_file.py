@@ -75,21 +75,18 @@ class OnnxEngine:
 
 def _found(outputs: dict[str, np.ndarray]) -> Found:
     count = int(outputs.pop("count"))
-    found = {name: values[:count] for name, values in outputs.items()}
+    found: dict[str, Any] = {name: values[:count] for name, values in outputs.items()}
     masks = found.pop("masks")
     height, width = masks.shape[1:]
     sides = np.array([width, height, width, height], np.float32)
-    detections = Detections(
-        boxes=found["boxes"] / sides,
-        scores=found["scores"],
-        labels=found["labels"],
+    found |= {
+        "boxes": found["boxes"] / sides,
         # The file does not return what only its own masks need.
-        coefficients=np.zeros((count, 0), np.float32),
-        anchor_index=np.zeros(count, np.int32),
-        valid=np.ones(count, bool),
-        mask_scores=found.get("mask_scores"),
-    )
-    return detections, PackedMasks.pack(masks)
+        "coefficients": np.zeros((count, 0), np.float32),
+        "anchor_index": np.zeros(count, np.int32),
+        "valid": np.ones(count, bool),
+    }
+    return Detections(**found), PackedMasks.pack(masks)
 
 
 def read_about(path: str | Path) -> About:

@@ -90,7 +90,7 @@ def read_engine(path: str | Path, config: Config) -> Engine:
 
 def _predict_fn(program: jax.export.Exported) -> Callable[..., Outputs]:
     def predict(weights, canvases, sizes, choices: Choices) -> Outputs:
-        found = program.call(weights, canvases, sizes, vars(choices))
+        found: Any = program.call(weights, canvases, sizes, vars(choices))
         masks, prototypes = found.pop("packed_masks"), found.pop("prototypes")
         return Outputs(Detections(**found), masks, prototypes)
 

@@ -10,7 +10,7 @@ or is nan, as for two equal points.
 
 `fast` is YOLACT's rule.  The others are exact forms of greedy NMS, in which a dropped
 box drops nothing any more: `cluster`, `greedy_matrix` and `greedy_loop` return the
-same and differ in speed only.
+same and differ in speed only; `cluster_diou` measures overlap otherwise.
 
 In every rule here the fate of a box depends on better boxes alone, so that cutting a
 sorted list short changes nothing about its head.  `pairs` relies on it.
@@ -68,7 +68,26 @@ def cluster(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     Fast NMS.  After at most N rounds, the length of the longest chain of overlaps,
     nothing changes any more, and the survivors are those of greedy NMS.
     """
-    over = _over(boxes, iou_threshold, labels)
+    kept = survivors(_over(boxes, iou_threshold, labels))
+    return jnp.where(kept, scores, -1.0)
+
+
+def cluster_diou(boxes, scores, iou_threshold, labels=None) -> jax.Array:
+    """Cluster-NMS that spares boxes whose centers are apart (Zheng et al. 2021).
+
+    As `cluster`, with `pairwise_diou`, IoU - rho^2 / c^2, in the place of the IoU.
+    """
+    overlaps = box_ops.pairwise_diou(boxes, boxes)
+    kept = survivors(better_and_over(overlaps, iou_threshold, labels))
+    return jnp.where(kept, scores, -1.0)
+
+
+def survivors(over: jax.Array) -> jax.Array:
+    """What greedy NMS keeps, [N] bool.
+
+    Args:
+      over: [N, N] bool, whether box i is better than box j and over it.
+    """
 
     def changed(carry):
         kept, previous = carry
@@ -80,7 +99,15 @@ def cluster(boxes, scores, iou_threshold, labels=None) -> jax.Array:
 
     everything = jnp.ones(over.shape[0], bool)
     kept, _ = jax.lax.while_loop(changed, refine, refine((everything, everything)))
-    return jnp.where(kept, scores, -1.0)
+    return kept
+
+
+def better_and_over(overlaps, iou_threshold, labels=None) -> jax.Array:
+    """[N, N] bool: is box i better than box j, of its label, and over it?"""
+    over = ~(overlaps <= iou_threshold)
+    if labels is not None:
+        over &= labels[:, None] == labels[None]
+    return jnp.triu(over, k=1)
 
 
 def greedy_matrix(boxes, scores, iou_threshold, labels=None) -> jax.Array:

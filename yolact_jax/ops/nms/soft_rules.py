@@ -8,12 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops.nms.rules import better_and_over, survivors
 
 MATRIX_SIGMA = 2.0
 """Of the Gaussian in Matrix NMS, as in its paper and in SOLOv2."""
 
 SOFT_SIGMA = 0.5
 """Of the Gaussian in Soft-NMS, as in its paper."""
+
+PENALTY_SIGMA = 0.2
+"""Of the Gaussian in Cluster-NMS with the score penalty, as in its code."""
 
 
 def matrix(boxes, scores, iou_threshold, labels=None) -> jax.Array:
@@ -41,6 +45,20 @@ def soft_linear(boxes, scores, iou_threshold, labels=None) -> jax.Array:
         return jnp.where(iou >= iou_threshold, 1 - iou, 1.0)
 
     return _soft(boxes, scores, labels, factor)
+
+
+def cluster_penalty(boxes, scores, iou_threshold, labels=None) -> jax.Array:
+    """Cluster-NMS with the score penalty and distance (Zheng et al. 2021, SPM and D).
+
+    Box j keeps its score times ``prod_i exp(-max(DIoU(i, j), 0)^2 / sigma)`` over the
+    better boxes i that `rules.cluster`, by the IoU and its threshold, keeps.
+    """
+    over = better_and_over(box_ops.pairwise_iou(boxes, boxes), iou_threshold, labels)
+    better = jnp.triu(_same(labels, len(boxes)), k=1) & survivors(over)[:, None]
+    overlaps = box_ops.pairwise_diou(boxes, boxes)
+    overlaps = jnp.where(jnp.isnan(overlaps), 1.0, jnp.maximum(overlaps, 0.0))
+    exponent = jnp.sum(jnp.where(better, overlaps**2, 0.0), axis=0)
+    return _decayed(scores, jnp.exp(-exponent / PENALTY_SIGMA))
 
 
 def matrix_decay(

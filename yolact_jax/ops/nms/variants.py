@@ -11,6 +11,7 @@ from yolact_jax.ops.nms.sequential import sequential_nms
 DROPPING_RULES: dict[str, rules.Rule] = {
     "fast": rules.fast,
     "cluster": rules.cluster,
+    "cluster_diou": rules.cluster_diou,
     "greedy_matrix": rules.greedy_matrix,
     "greedy_loop": rules.greedy_loop,
 }
@@ -19,6 +20,7 @@ DROPPING_RULES: dict[str, rules.Rule] = {
 RULES: dict[str, rules.Rule] = DROPPING_RULES | {
     "matrix": soft_rules.matrix,
     "matrix_linear": soft_rules.matrix_linear,
+    "cluster_penalty": soft_rules.cluster_penalty,
     "soft": soft_rules.soft,
     "soft_linear": soft_rules.soft_linear,
 }
@@ -42,9 +44,8 @@ def run_nms(
 ) -> Kept:
     """Suppresses the boxes of one image with a named variant.
 
-    "fast", "cluster", "greedy_matrix", "greedy_loop", "matrix", "matrix_linear",
-    "soft" and "soft_linear" are `per_class_nms` with that rule; "cross_class" is
-    "fast" over all classes at once, which `top_k` alone limits, as in the original;
+    The names of `RULES` are `per_class_nms` with that rule; "cross_class" is "fast"
+    over all classes at once, which `top_k` alone limits, as in the original;
     "sequential" is `sequential_nms`, which has no ``top_k``.
 
     Args:

@@ -1,5 +1,6 @@
 r"""Examines a dataset: every fault with its ids, and what the network sees.
 
+    yolact-jax doctor --data my_pictures --sheet sheet.png
     yolact-jax doctor --config configs/custom.py --sheet sheet.png
     yolact-jax doctor --annotations train.json --images train --sheet sheet.png \
         --validation_annotations val.json --validation_images val
@@ -16,7 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from yolact_jax.cli import Command
-from yolact_jax.config import from_config_dict
+from yolact_jax.tools.commands import data_flag
 from yolact_jax.tools.doctor.examine import diagnose, report
 from yolact_jax.zoo.specs import load_config
 
@@ -33,8 +34,8 @@ _FIELDS = {
 
 
 def find_config(given: dict[str, str]) -> ConfigDict:
-    """Returns the config of ``--config``, coco by default."""
-    return load_config(given.get("config", "coco"))
+    """Returns the config of ``--config`` or for ``--data``, coco by default."""
+    return data_flag.find_config(given) or load_config("coco")
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -55,6 +56,7 @@ def define_flags(values: flags.FlagValues) -> None:
         ("most", "Findings of a kind to print.", 20, 1),
     ):
         flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=values)
+    data_flag.define(values)
     flags.DEFINE_bool("strict", False, "Whether warnings fail.", flag_values=values)
 
 
@@ -66,8 +68,10 @@ def run(values: Any) -> int:
         if values[flag].value is not None
     }
     if values.annotations is not None:
+        if values.data is not None:
+            raise ValueError("--data and --annotations both name data; give one.")
         changes = _only_given_data(values) | changes
-    config = from_config_dict(values.config)
+    config = data_flag.config_of(values)
     with tempfile.TemporaryDirectory() as temporary:
         changes = {"data.records_dir": temporary, "data.skip_bad": True} | changes
         found = diagnose(
@@ -85,6 +89,7 @@ def _only_given_data(values: Any) -> dict[str, Any]:
     validation = values.images if values.validation_annotations else ""
     return {
         "data.dataset": "coco",
+        "data.dir": "",
         "data.validation_annotations": "",
         "data.validation_images": validation,
     }

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 NAMES = (
     "train",
     "evaluate",
+    "report",
+    "inspect",
     "predict",
     "export",
     "convert",

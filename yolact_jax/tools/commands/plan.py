@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from yolact_jax.cli import Command, keep_compiled_programs, require_device
-from yolact_jax.config import from_config_dict
+from yolact_jax.config import Config, from_config_dict
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.zoo.specs import load_config
 
@@ -29,9 +29,14 @@ def run(values: Any) -> None:
     """Prints the plan."""
     if values.config is None:
         raise ValueError("--config is missing: a name such as yolact_base, or a file.")
+    show(from_config_dict(values.config))
+
+
+def show(config: Config) -> None:
+    """Prints the plan of a config."""
     keep_compiled_programs()
     require_device()
-    print(format_plan(make_plan(from_config_dict(values.config))))
+    print(format_plan(make_plan(config)))
 
 
 COMMAND = Command("plan", __doc__, define_flags, run, find_config)

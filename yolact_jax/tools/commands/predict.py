@@ -10,6 +10,11 @@ Draws every image and video with its masks into the output folder, and writes al
 detections to detections.json there, in COCO annotation format with scores, as they
 come.  Images that cannot be read are skipped and named, videos end at the frame that
 cannot be read; the exit status is then 1.
+
+    yolact-jax predict --workdir runs/shapes --source photo.jpg --explore page.html
+
+writes one page instead, in which one picks a detection, moves its coefficients and
+watches the mask, and sees what NMS dropped.
 """
 
 import dataclasses
@@ -24,6 +29,7 @@ from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.tiles import MOST_OVERLAP
 from yolact_jax.tools.commands import model_flags, option_flags
+from yolact_jax.tools.explore import write_explorer
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -72,6 +78,9 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "explore", None, "A page for one image instead.", flag_values=values
+    )
 
 
 def run(values: Any) -> None:
@@ -80,6 +89,9 @@ def run(values: Any) -> None:
         raise ValueError("--source is missing: an image, a video, or a folder.")
     take_away = option_flags.take_away(values)
     keep_compiled_programs()
+    if values.explore is not None:
+        print(write_explorer(values))
+        return
     predictor = model_flags.load_predictor(values)
     problems = predict_files(
         predictor,

@@ -1,8 +1,10 @@
 """Trains a model, or continues a run that was stopped.
 
+    yolact-jax train --data my_pictures --workdir runs/mine
     yolact-jax train --config shapes --workdir runs/shapes
     python train.py --config configs/shapes.py --workdir runs/shapes
 
+--data takes a folder of labeled pictures, and says what it recognizes there.
 --config takes a name or a file; any field of it can be set, for example
 --config.train.batch_size=16.  A stopped run continues from its newest checkpoint.
 SIGTERM and Ctrl-C end it after the running step, saved.
@@ -25,8 +27,7 @@ from yolact_jax.cli import (
     require_device,
     start_logging,
 )
-from yolact_jax.config import from_config_dict
-from yolact_jax.tools.commands import plan
+from yolact_jax.tools.commands import data_flag, plan
 from yolact_jax.training.loop import train
 from yolact_jax.training.multihost import processes
 
@@ -34,6 +35,7 @@ from yolact_jax.training.multihost import processes
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    data_flag.define(values)
     flags.DEFINE_bool(
         "plan", False, "Print cost and memory; do not train.", flag_values=values
     )
@@ -56,10 +58,9 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def run(values: Any) -> int | None:
     """Plans or trains, alone or with other processes."""
-    if values.config is None:
-        raise ValueError("--config is missing: a name such as shapes, or a file.")
+    config = data_flag.config_of(values)
     if values.plan:
-        return plan.run(values)
+        return plan.show(config)
     if values.workdir is None:
         raise ValueError("--workdir is missing: the folder to keep the run in.")
     keep_compiled_programs()
@@ -72,8 +73,8 @@ def run(values: Any) -> int | None:
     require_device()
     if not processes.is_first_process():
         start_logging(quiet=True)
-    train(from_config_dict(values.config), values.workdir)
+    train(config, values.workdir)
     return 0
 
 
-COMMAND = Command("train", __doc__, define_flags, run, plan.find_config)
+COMMAND = Command("train", __doc__, define_flags, run, data_flag.find_config)

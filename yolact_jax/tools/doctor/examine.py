@@ -67,7 +67,8 @@ def diagnose(
     """
     found: list[Finding] = []
     try:
-        given = [s for s in _SPLITS if getattr(config.data, f"{s}_annotations")]
+        data = config.data
+        given = [s for s in _SPLITS if data.dir or getattr(data, f"{s}_annotations")]
         dataset = build.make_dataset(config, given)
         found.extend(examine(dataset, config))
         if sheet:

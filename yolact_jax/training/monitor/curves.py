@@ -1,5 +1,6 @@
 """Losses and AP of a run as a picture."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,13 @@ _MOST_MARKED, _MOST_POINTS = 50, 300
 
 
 def write_curves(workdir: str | Path) -> None:
-    """Draws losses and AP over steps, from the run's metrics, to ``curves.png``.
+    """Draws losses and AP over steps, from the run's metrics, to ``curves.png``."""
+    with replacing(Path(workdir) / CURVES_FILE) as temporary:
+        temporary.write_bytes(curves_png(workdir))
+
+
+def curves_png(workdir: str | Path) -> bytes:
+    """Draws losses and AP over steps, from the run's metrics.
 
     A value that was not finite leaves a gap; AP is drawn if there is any.
     """
@@ -51,8 +58,9 @@ def write_curves(workdir: str | Path) -> None:
     every_axes[0].set_yscale("log", nonpositive="mask")
     every_axes[0].yaxis.set_major_formatter("{x:g}")
     every_axes[-1].set_xlabel("step")
-    with replacing(Path(workdir) / CURVES_FILE) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+    return file.getvalue()
 
 
 def _lines(rows: Sequence[dict], names: dict[str, str], factor: float = 1) -> dict:

@@ -4,6 +4,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+_FIRST_ESTIMATE_SECONDS = 30.0
+
 
 class Progress:
     """Measures the speed between two progress lines, and writes the line."""
@@ -13,10 +15,26 @@ class Progress:
         self._batch_size = batch_size
         self._last: tuple[int, float] | None = None
         self._waited = 0.0
+        self._is_estimated = False
 
     def restart(self, step: int) -> None:
         """Restarts the clock after compilation or another pause."""
         self._last, self._waited = (step, time.perf_counter()), 0.0
+
+    def first_estimate(self, step: int) -> str | None:
+        """Estimates once, before the first line, how long a slow run will take.
+
+        Returns None unless half a minute has passed since the restart.
+        """
+        if self._last is None or self._is_estimated:
+            return None
+        first, start = self._last
+        seconds = time.perf_counter() - start
+        if step <= first or seconds < _FIRST_ESTIMATE_SECONDS:
+            return None
+        self._is_estimated = True
+        left = (self._num_steps - step) * seconds / (step - first)
+        return f"step {step}/{self._num_steps}  ETA {_duration(left)}"
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
@@ -36,6 +54,7 @@ class Progress:
         last_step, last_time = self._last or (step, time.perf_counter())
         seconds = time.perf_counter() - last_time
         done = step - last_step
+        self._is_estimated |= done > 0
         per_step = seconds / done if done else float("nan")
         values = {
             "train/images_per_second": self._batch_size / per_step,

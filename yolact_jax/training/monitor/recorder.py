@@ -124,6 +124,8 @@ class Recorder:
             _LOGGER.info("step %d compiled, loss %.3f", done.step, values["train/loss"])
         if done.step == 1 or done.step % self._log_every == 0:
             self._log(done.step)
+        elif estimate := self._progress.first_estimate(done.step):
+            _LOGGER.info("%s", estimate)
         if done.step == self._first_step:
             self._progress.restart(done.step)
 

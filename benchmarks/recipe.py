@@ -1,0 +1,224 @@
+"""What each modern option gives: trains from the same seeds, with and without it.
+
+    python benchmarks/recipe.py --data data/nuclei --seeds 0,1,2 --steps 1000
+
+Each variant changes one thing of the faithful recipe of `configs/nuclei.py` (with
+`--data`, the folder of nuclei) or of `configs/shapes.py` (without), or all things at
+once.  Each seed is a run of its own.  Its row goes to a file in `--results` as it ends,
+and rows that are there are not run again, so the same command goes on after an
+interruption.  One process at a time.
+"""
+
+import argparse
+import csv
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.divergence import append
+from benchmarks.timing import device_name, time_program
+from yolact_jax import build
+from yolact_jax.cli import start_logging
+from yolact_jax.config import Config
+from yolact_jax.data.records.dataset import Dataset
+from yolact_jax.results.splits import detect_images, evaluate_detected
+from yolact_jax.training.multihost.mesh import to_devices
+from yolact_jax.training.session import Session, make_session
+from yolact_jax.training.step import TrainState
+from yolact_jax.zoo.specs import MODERN, spec
+
+_ATSS = {"loss.assignment": "atss"}
+_MASK_AWARE = _ATSS | {"loss.overlap": "mask_aware"}
+_ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
+VARIANTS = {
+    "faithful": {},
+    "ciou": {"loss.box": "ciou"},
+    "diou": {"loss.box": "diou"},
+    "one anchor": _ONE_ANCHOR,
+    "atss": _ATSS,
+    "atss, one anchor": _ATSS | _ONE_ANCHOR,
+    "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
+    "cosine": {"optimizer.schedule": "cosine"},
+    "adamw": {
+        "optimizer.name": "adamw",
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.warmup_rate": 1e-5,
+        "optimizer.weight_decay": 0.05,
+    },
+    "average": {"train.ema_decay": 0.999},
+    "modern": MODERN,
+}
+"""Name -> fields of the config that differ from the faithful one."""
+_MEASURES = {"ap": "mask_AP", "ap50": "mask_AP50", "ap_small": "mask_APs"}
+_SETTLED = 10  # Steps before the rate of training is measured.
+_REPEATS = 20
+
+
+def make_config(options: argparse.Namespace, variant: str, seed: int) -> Config:
+    """Makes the config of one run, whose schedule ends with it.
+
+    Args:
+      options: the command line.
+      variant: one of `VARIANTS`.
+      seed: of weights, order and augmentation of the data.
+    """
+    config = spec("nuclei" if options.data else "shapes")
+    ratio = options.steps / config.train.num_steps
+    decay = tuple(round(step * ratio) for step in config.optimizer.decay_steps)
+    common = {
+        "data.records_dir": str(options.records),
+        "data.num_workers": options.workers,
+        "optimizer.decay_steps": decay,
+        "train.num_steps": options.steps,
+        "train.seed": seed,
+    }
+    return config.replace(common | _places(options.data) | VARIANTS[variant])
+
+
+def _places(data: Path | None) -> dict[str, str]:
+    if data is None:
+        return {}
+    return {
+        f"data.{split}_{kind}": f"{data}/{place.format(name)}"
+        for split, name in (("train", "train"), ("validation", "val"))
+        for kind, place in (
+            ("annotations", "annotations/instances_{}.json"),
+            ("images", "{}"),
+        )
+    }
+
+
+def run(config: Config) -> dict[str, object]:
+    """Trains once; measures mask AP on the validation split, in percent, and times."""
+    started = time.perf_counter()
+    session = make_session(config, Path())
+    state, rate = _train(session)
+    trained = time.perf_counter() - started
+    return {
+        **_evaluate(config, session.dataset, state),
+        "images_per_s": rate,
+        "inference_ms": _inference_ms(config, session.dataset, state),
+        "train_s": round(trained, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _train(session: Session) -> tuple[TrainState, float]:
+    """Trains to the end; returns the state, and images a second after the start."""
+    state, settled = session.initial_state(), time.perf_counter()
+    for step, batch in enumerate(_batches(session), start=1):
+        state, _ = session.step_fn(state, batch)
+        if step == _SETTLED:
+            jax.block_until_ready(state)
+            settled = time.perf_counter()
+    jax.block_until_ready(state)
+    images = max(session.num_steps - _SETTLED, 0) * session.config.train.batch_size
+    return state, round(images / (time.perf_counter() - settled), 1)
+
+
+def _batches(session: Session) -> Iterator:
+    source = session.dataset.source("train")
+    with build.make_training_batches(session.config, source, 0) as batches:
+        for batch in itertools.islice(batches, session.num_steps):
+            yield to_devices(batch, session.layout.sharded)
+
+
+def _evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, float]:
+    source = dataset.source("validation")
+    predictor = build.make_predictor(
+        config, state.inference_variables, dataset.class_names
+    )
+    found = detect_images(predictor, source, range(len(source)))
+    metrics, *_ = evaluate_detected(
+        source, [found], max_detections=config.eval.max_detections
+    )
+    return {name: round(100 * metrics[key], 2) for name, key in _MEASURES.items()}
+
+
+def _inference_ms(config: Config, dataset: Dataset, state: TrainState) -> float:
+    """Median time of the network for one picture, without its detections."""
+    model = build.make_model(config, len(dataset.class_names))
+    size = config.data.input_size
+    picture = jax.random.normal(jax.random.key(0), (1, size, size, 3))
+    program = jax.jit(lambda v, x: model.apply(v, x, train=False))
+    variables = state.inference_variables
+    return round(time_program(program, variables, picture, repeats=_REPEATS)[0], 2)
+
+
+def done(file: Path) -> set[tuple[str, str, str]]:
+    """The (variant, seed, steps) of the rows in a file."""
+    return {(row["variant"], row["seed"], row["steps"]) for row in _rows(file)}
+
+
+def summary(file: Path) -> list[str]:
+    """Lines with the mean and the spread over seeds of each variant's measures."""
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in _rows(file):
+        groups.setdefault((row["variant"], row["steps"]), []).append(row)
+    return [_summarized(*key, rows) for key, rows in groups.items()]
+
+
+def _summarized(variant: str, steps: str, rows: list[dict[str, str]]) -> str:
+    parts = []
+    for name in (*_MEASURES, "images_per_s", "inference_ms"):
+        values = [float(row[name]) for row in rows]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        parts.append(f"{name} {statistics.mean(values):.2f} ± {spread:.2f}")
+    return f"{variant}, {steps} steps, {len(rows)} seeds: {', '.join(parts)}"
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    results = Path(__file__).parent / "results"
+    parser.add_argument("--data", type=Path, help="folder of nuclei; none: shapes")
+    parser.add_argument("--records", type=Path, default=Path("data/records"))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="a;b;c")
+    parser.add_argument("--steps", type=int, default=1000, help="updates of each run")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument("--limit_s", type=float, default=1e9, help="no run after it")
+    parser.add_argument("--results", type=Path, default=results)
+    options = parser.parse_args(arguments)
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    options.variants = options.variants.split(";")
+    for name in options.variants:
+        if name not in VARIANTS:
+            parser.error(f"there is no variant {name!r}, only {'; '.join(VARIANTS)}.")
+    return options
+
+
+def main() -> None:
+    """Runs what is missing, seed by seed, then prints the summary."""
+    options, started, longest = parse(), time.perf_counter(), 0.0
+    start_logging()
+    name = "nuclei" if options.data else "shapes"
+    file = options.results / f"recipe-{name}-{device_name()}-jax{jax.__version__}.csv"
+    for seed, variant in itertools.product(options.seeds, options.variants):
+        key = {"variant": variant, "seed": str(seed), "steps": str(options.steps)}
+        over = time.perf_counter() - started + longest > options.limit_s
+        if over or tuple(key.values()) in done(file):
+            continue
+        row = key | run(make_config(options, variant, seed))
+        longest = max(longest, float(row["seconds"]))
+        append(file, row)
+        print(row, flush=True)
+    print("\n".join([*summary(file), str(file)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""YOLACT-550 with ResNet-50 and newer ways to train it, none of them in the original.
+
+    python train.py --config configs/modern.py --workdir runs/modern
+
+One anchor a cell, assigned by ATSS with mask-aware overlap; CIoU loss of the boxes; a
+cosine schedule; the moving average of the weights. `docs/modern.md` explains each and
+what it gives.
+"""
+
+from yolact_jax.zoo.specs import load_config
+
+
+def get_config():
+    return load_config("modern")

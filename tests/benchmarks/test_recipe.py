@@ -1,0 +1,57 @@
+"""The configs that the recipe benchmark compares, and how it goes on."""
+
+import csv
+
+import pytest
+
+from benchmarks import recipe
+from benchmarks.divergence import append
+
+
+@pytest.mark.parametrize("data", [[], ["--data=nuclei"]], ids=["shapes", "nuclei"])
+@pytest.mark.parametrize("variant", recipe.VARIANTS)
+def test_variant_changes_its_fields_alone_and_fits_the_length(data, variant):
+    options = recipe.parse([*data, "--steps=500"])
+    faithful = recipe.make_config(options, "faithful", 3).flat()
+    changed = recipe.make_config(options, variant, 3).flat()
+    fields = {name for name in changed if changed[name] != faithful[name]}
+    assert fields == set(recipe.VARIANTS[variant])
+    assert changed["train.num_steps"] == 500
+    assert changed["train.seed"] == 3
+    assert max(faithful["optimizer.decay_steps"]) < 500
+
+
+def test_rows_are_not_run_again_and_are_summarized(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    def run(config):
+        ran.append(config.train.seed)
+        seed = config.train.seed
+        measures = dict.fromkeys(("ap50", "ap_small", "images_per_s"), 1.0)
+        return {"ap": 10.0 + 2 * seed, **measures, "inference_ms": 2.0, "seconds": 3.0}
+
+    monkeypatch.setattr(recipe, "run", run)
+    monkeypatch.setattr(recipe, "start_logging", lambda: None)
+    options = [f"--results={tmp_path}", "--variants=faithful", "--steps=9"]
+    for seeds in ("0", "0,1,2"):
+        arguments = recipe.parse([*options, f"--seeds={seeds}"])
+        monkeypatch.setattr(recipe, "parse", lambda found=arguments: found)
+        recipe.main()
+        monkeypatch.undo()
+        monkeypatch.setattr(recipe, "run", run)
+        monkeypatch.setattr(recipe, "start_logging", lambda: None)
+    assert ran == [0, 1, 2]
+    assert "faithful, 9 steps, 3 seeds: ap 12.00 ± 2.00" in capsys.readouterr().out
+
+
+def test_unknown_variant_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        recipe.parse(["--variants=faithful;zzz"])
+    assert "there is no variant 'zzz', only faithful; ciou" in capsys.readouterr().err
+
+
+def test_row_of_a_run_has_its_key(tmp_path):
+    file = tmp_path / "rows.csv"
+    append(file, {"variant": "ciou", "seed": "1", "steps": "9", "ap": 1.0})
+    assert recipe.done(file) == {("ciou", "1", "9")}
+    assert next(csv.reader(file.open()))[:3] == ["variant", "seed", "steps"]

@@ -1,0 +1,56 @@
+"""The config chooses the rule; levels are read off the shapes."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers import scenes
+from yolact_jax.config import Loss
+from yolact_jax.losses.assignment import level_counts, match_batch
+from yolact_jax.losses.yolact import yolact_losses
+from yolact_jax.ops import anchors as anchor_ops
+
+OPTIONS = [
+    Loss(assignment="atss", overlap="mask_aware", box="ciou"),
+    Loss(assignment="atss", box="diou"),
+]
+
+
+@pytest.mark.parametrize("input_size", [64, 256, 400, 550, 700])
+@pytest.mark.parametrize("per_cell", [1, 3, 9])
+def test_levels_have_the_counts_of_the_anchors(input_size, per_cell):
+    sizes = anchor_ops.level_sizes(input_size)
+    side = anchor_ops.prototype_side(input_size)
+    expected = tuple(per_cell * size**2 for size in sizes)
+    assert level_counts(sum(expected), side) == expected
+
+
+@pytest.mark.parametrize("num_anchors", [0, 100])
+def test_anchors_of_other_levels_are_refused(num_anchors):
+    with pytest.raises(ValueError, match=f"{num_anchors} anchors; .* multiple of the"):
+        level_counts(num_anchors, scenes.MASK_SIZE)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: o.overlap)
+def test_losses_and_gradients_are_finite_with_and_without_objects(options):
+    batch, anchors = scenes.rectangles([0, 1, 4]), scenes.tiny_anchors()
+    model = scenes.tiny_model()
+    images = batch.images.astype(np.float32)
+    predictions = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), images, train=True)[0]
+    )
+    key = jax.random.key(1)
+    predictions = jax.tree.map(lambda x: jax.random.uniform(key, x.shape), predictions)
+
+    def total(predictions, batch):
+        priority = scenes.random_priority(predictions)
+        return yolact_losses(
+            predictions, batch, anchors, priority=priority, options=options
+        ).total
+
+    graded = jax.jit(jax.value_and_grad(total))
+    for part in (batch, jax.tree.map(lambda x: x.at[:].set(x[:1]), batch)):
+        for leaf in jax.tree.leaves(graded(predictions, part)):
+            assert np.all(np.isfinite(leaf))
+    positive = match_batch(batch, anchors, options).positive
+    assert positive.any(axis=1).tolist() == [False, True, True]

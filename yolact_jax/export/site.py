@@ -1,0 +1,89 @@
+"""Writes a static page that finds objects in pictures, inside the browser."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from yolact_jax.export.onnx.file import export_onnx
+from yolact_jax.files import replacing, write_json
+from yolact_jax.run.folder import Run
+
+_LOGGER = logging.getLogger(__name__)
+_PAGE = Path(__file__).with_name("page") / "index.html"
+_RUNTIME = Path("node_modules", "onnxruntime-web", "dist")
+RUNTIME_FILES = (
+    "ort.wasm.min.js",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+)
+"""The files of the npm package onnxruntime-web that the page loads."""
+
+
+def export_site(
+    run: Run,
+    variables: dict,
+    folder: str | Path,
+    *,
+    dtype: str = "float32",
+    runtime_files: str | Path | None = None,
+) -> None:
+    """Writes ``index.html``, ``model.onnx`` and ``about.json`` into a folder.
+
+    Args:
+      run: config and classes.
+      variables: parameters and batch statistics, on the host.
+      folder: where to write; it is empty, or an earlier page.
+      dtype: as for `export_onnx`.
+      runtime_files: folder with `RUNTIME_FILES`; None looks where ``npm install
+        onnxruntime-web`` puts them, and if they are not there, says so in the log.
+
+    Raises:
+      ValueError: if the folder has other files, or `runtime_files` lacks one; or as for
+        `export_onnx`.
+    """
+    folder = Path(folder)
+    _require_own(folder)
+    runtime = _runtime(runtime_files)
+    export_onnx(
+        run,
+        variables,
+        folder / "model.onnx",
+        dtype=dtype,
+        without_default=("score_thresholds",),
+    )
+    write_json(folder / "about.json", {"class_names": list(run.class_names)})
+    _copy(_PAGE, folder)
+    if runtime is not None:
+        for name in RUNTIME_FILES:
+            _copy(runtime / name, folder)
+
+
+def _copy(file: Path, folder: Path) -> None:
+    with replacing(folder / file.name) as temporary:
+        shutil.copyfile(file, temporary)
+
+
+def _require_own(folder: Path) -> None:
+    own = {"index.html", "model.onnx", "about.json", *RUNTIME_FILES}
+    others = sorted({path.name for path in folder.glob("*")} - own)
+    if others or (folder.exists() and not folder.is_dir()):
+        what = f"it has {others[0]}" if others else "it is a file"
+        raise ValueError(
+            f"`output` {folder} is no folder of a page: {what}; give a new one."
+        )
+
+
+def _runtime(given: str | Path | None) -> Path | None:
+    folder = _RUNTIME if given is None else Path(given)
+    missing = [name for name in RUNTIME_FILES if not (folder / name).is_file()]
+    if not missing:
+        return folder
+    if given is not None:
+        raise ValueError(f"`runtime_files` {given} has no {missing[0]}.")
+    _LOGGER.warning(
+        "%s has no onnxruntime-web: copy %s beside index.html, or npm install "
+        "onnxruntime-web here and export again.",
+        folder.parent.parent,
+        ", ".join(RUNTIME_FILES),
+    )
+    return None

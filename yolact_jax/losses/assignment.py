@@ -1,0 +1,62 @@
+"""Which anchors learn which objects, by the rule that the config names."""
+
+import functools
+
+import jax
+
+from yolact_jax.config import Loss
+from yolact_jax.ops.anchors import level_sizes
+from yolact_jax.ops.atss import match_atss
+from yolact_jax.ops.matching import Matches, match_anchors
+from yolact_jax.structures import Array, Batch
+
+
+def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
+    """Matches the objects of every image to anchors.
+
+    Args:
+      batch: ground truth.
+      anchors_cxcywh: [A, 4] float32.
+      options: the rule, its thresholds and its measure of overlap.
+
+    Returns:
+      Matches with a leading axis B.
+
+    Raises:
+      ValueError: if ATSS gets anchors that are not those of the masks' input size.
+    """
+    crowd = batch.valid & batch.crowd
+    image = (batch.boxes, batch.labels, batch.is_object, crowd)
+    if options.assignment == "atss":
+        match = functools.partial(
+            match_atss,
+            level_counts=level_counts(len(anchors_cxcywh), batch.masks.shape[-1]),
+            candidates=options.atss_candidates,
+            crowd_iou=options.crowd_iou,
+        )
+        masks = batch.masks if options.overlap == "mask_aware" else None
+        return jax.vmap(lambda *x: match(*x, anchors_cxcywh))(*image, masks)
+    match = functools.partial(
+        match_anchors,
+        anchors_cxcywh=anchors_cxcywh,
+        positive_iou=options.positive_iou,
+        negative_iou=options.negative_iou,
+        crowd_iou=options.crowd_iou,
+    )
+    return jax.vmap(lambda *x: match(*x))(*image)
+
+
+def level_counts(num_anchors: int, mask_side: int) -> tuple[int, ...]:
+    """Anchors of each pyramid level, whose maps start at half the side of the masks.
+
+    Raises:
+      ValueError: if the cells of all levels cannot share the anchors equally.
+    """
+    cells = [side**2 for side in level_sizes(4 * mask_side)]
+    per_cell, rest = divmod(num_anchors, sum(cells))
+    if rest or not per_cell:
+        raise ValueError(
+            f"There are {num_anchors} anchors; with masks of {mask_side} pixels their "
+            f"number must be a multiple of the {sum(cells)} cells of all levels."
+        )
+    return tuple(per_cell * count for count in cells)

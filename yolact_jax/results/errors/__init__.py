@@ -1,0 +1,1 @@
+"""Where a model loses: matches of detections with objects, and what errors cost."""

@@ -1,0 +1,1 @@
+"""A page in which one assembles the masks of an image by hand."""

@@ -1,0 +1,1 @@
+"""One page, and tables, of everything that an evaluation measures."""

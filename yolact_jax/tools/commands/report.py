@@ -1,0 +1,97 @@
+"""Makes the report of an evaluation again, or compares two runs.
+
+    yolact-jax report --workdir runs/shapes
+    yolact-jax report --workdir runs/shapes --compare runs/other
+
+Reads the detections that yolact-jax evaluate left in the folder, and writes report/:
+index.html, numbers.json and CSV files.  With --compare, it writes comparison.html and
+comparison.csv instead: the AP of each class in both runs, and how sure the difference
+is.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from yolact_jax import build
+from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.data.records.dataset import RecordSource, coco_ground_truth
+from yolact_jax.results.coco_entries import read_results
+from yolact_jax.results.report.compare import write_comparison
+from yolact_jax.results.report.numbers import Evaluated
+from yolact_jax.results.report.write import REPORT_FOLDER
+from yolact_jax.run.folder import Run, load_run
+from yolact_jax.run.variables import choose_step, load_variables
+from yolact_jax.training.report import Evaluation, report_evaluation
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    flags.DEFINE_string(
+        "compare", None, "Folder of another run on the same data.", flag_values=values
+    )
+
+
+def run(values: Any) -> None:
+    """Writes the report or the comparison, and prints where."""
+    if values.workdir is None:
+        raise ValueError("--workdir is missing: the folder of a run.")
+    run = load_run(values.workdir)
+    folder = Path(values.workdir)
+    evaluation = Evaluation.read(folder)
+    source = _source(run, evaluation)
+    truth = coco_ground_truth(source)
+    evaluated = _evaluated(folder, run, evaluation, truth)
+    if values.compare is None:
+        keep_compiled_programs()
+        page = report_evaluation(
+            folder,
+            evaluation,
+            evaluated,
+            source,
+            run.config,
+            _variables(folder, evaluation.step),
+            workdir=folder,
+        )
+    else:
+        other = Path(values.compare)
+        second = _evaluated(other, load_run(other), Evaluation.read(other), truth)
+        names = (str(folder), str(other))
+        page = write_comparison(folder / REPORT_FOLDER, (evaluated, second), names)
+    print(page)
+
+
+def _source(run: Run, evaluation: Evaluation) -> RecordSource:
+    dataset = build.make_dataset(run.config, splits=(evaluation.split,))
+    return dataset.source(evaluation.split)
+
+
+def _evaluated(folder: Path, run: Run, evaluation: Evaluation, truth: dict):
+    """What a folder says of the images of a ground truth."""
+    known = {image["id"] for image in truth["images"]}
+    strange = [i for i in evaluation.image_ids if i not in known]
+    if strange:
+        raise ValueError(
+            f"{folder} was evaluated on image {strange[0]}, which the data do not have "
+            f"any more; evaluate again."
+        )
+    results = read_results(folder)
+    most = run.config.eval.max_detections
+    return Evaluated(truth, results, evaluation.image_ids, most)
+
+
+def _variables(folder: Path, step: int) -> dict | None:
+    """The weights that were evaluated, or None if their checkpoint is gone."""
+    try:
+        return load_variables(folder, choose_step(folder, step))
+    except ValueError as error:
+        _LOGGER.warning("%s The report leaves out what needs the network.", error)
+        return None
+
+
+COMMAND = Command("report", __doc__, define_flags, run)

@@ -1,0 +1,1 @@
+"""Which images and objects a trained model finds hardest: label errors show here."""

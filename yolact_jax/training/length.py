@@ -1,0 +1,88 @@
+"""How long a run is and how large its batches are, where the config leaves it open."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from yolact_jax.config import Config
+from yolact_jax.run.folder import is_run, load_run
+from yolact_jax.training import memory
+from yolact_jax.training.optimizer import BASE_BATCH_SIZE, scale_steps
+
+_LOGGER = logging.getLogger(__name__)
+# The default length: a hundred looks at each image of a small set, between what a new
+# head needs and what takes a day; at images of a large set at least COCO's dozen.
+_EPOCHS, _LEAST_STEPS, _MOST_STEPS, _LEAST_EPOCHS = 100, 2_000, 20_000, 12
+
+
+def resolve(
+    config: Config, num_images: int, num_classes: int, workdir: str | Path
+) -> Config:
+    """Puts numbers for what a config leaves open, and logs them.
+
+    These are ``train.batch_size`` 0, ``train.num_steps`` 0 and
+    ``optimizer.decay_fractions``.  A run that continues keeps its batch size.
+
+    Args:
+      config: the whole config.
+      num_images: to train on.
+      num_classes: foreground classes.
+      workdir: folder of the run, which may be new.
+
+    Returns:
+      A config of which nothing is open; resolving it again changes nothing.
+    """
+    config = config.replace(
+        {"train.batch_size": _batch_size(config, num_classes, workdir)}
+    )
+    if not config.train.num_steps:
+        config = config.replace(_length(config, num_images))
+    fractions = config.optimizer.decay_fractions
+    if fractions:
+        steps = tuple(round(f * config.train.num_steps) for f in fractions)
+        config = config.replace(
+            {"optimizer.decay_steps": steps, "optimizer.decay_fractions": ()}
+        )
+    return config
+
+
+def default_epochs(num_images: int) -> float:
+    """Chooses how often each image is seen.
+
+    >>> default_epochs(1000)
+    100.0
+    """
+    per_epoch = num_images / BASE_BATCH_SIZE
+    steps = min(max(_EPOCHS * per_epoch, _LEAST_STEPS), _MOST_STEPS)
+    return max(steps / per_epoch, _LEAST_EPOCHS)
+
+
+def _batch_size(config: Config, num_classes: int, workdir: str | Path) -> int:
+    if config.train.batch_size:
+        return config.train.batch_size
+    if is_run(workdir):
+        return load_run(workdir).config.train.batch_size
+    return memory.largest_batch(config, num_classes)
+
+
+def _length(config: Config, num_images: int) -> dict[str, Any]:
+    """Turns epochs into steps, in the unit of ``train.num_steps``."""
+    epochs, batch_size = config.train.epochs, config.train.batch_size
+    chosen = "" if epochs else ", chosen from their number"
+    epochs = epochs or default_epochs(num_images)
+    scaled = config.optimizer.scale_with_batch
+    unit = BASE_BATCH_SIZE if scaled else batch_size
+    # At least one update is left after scaling.
+    least = math.ceil(batch_size / unit)
+    num_steps = max(math.ceil(num_images * epochs / unit), least)
+    updates = scale_steps(num_steps, batch_size) if scaled else num_steps
+    _LOGGER.info(
+        "%d images, each seen %.4g times%s: %d steps of %d images.",
+        num_images,
+        epochs,
+        chosen,
+        updates,
+        batch_size,
+    )
+    return {"train.num_steps": num_steps, "train.epochs": 0.0}

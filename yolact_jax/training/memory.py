@@ -1,0 +1,120 @@
+"""What a training step needs of the memory of a device, according to the compiler."""
+
+import logging
+import os
+from typing import Any, cast
+
+import jax
+from jax.sharding import Sharding
+
+from yolact_jax import build
+from yolact_jax.config import Config
+from yolact_jax.structures import Batch
+from yolact_jax.training import parts
+from yolact_jax.training.multihost.mesh import Layout, make_layout
+
+_LOGGER = logging.getLogger(__name__)
+_LARGEST_BATCH = 64
+"""Beyond it, a rate in proportion to the batch soon diverges."""
+_PROBED_IMAGES = 2  # On each device; XLA for GPUs fails at some steps of one.
+_USABLE = 0.8  # Of the memory; the rest is for fragments and the libraries.
+
+
+def largest_batch(config: Config, num_classes: int) -> int:
+    """Finds a batch that the memory of all devices holds, a power of two per device.
+
+    Compiles the step for two sizes, whose difference is what an image needs.
+
+    Raises:
+      ValueError: if several processes train, whose devices may differ.
+    """
+    if jax.process_count() > 1:
+        raise ValueError(
+            "config.train.batch_size is 0, which is for one process; it must be "
+            "greater with several."
+        )
+    layout = make_layout()
+    unit = jax.device_count() * config.train.accumulate_steps
+    sizes = _PROBED_IMAGES * unit, 2 * _PROBED_IMAGES * unit
+    small, large = (step_bytes(config, num_classes, size, layout) for size in sizes)
+    per_unit = max(large - small, 1) / _PROBED_IMAGES
+    fixed = small - _PROBED_IMAGES * per_unit
+    fitting = (_USABLE * device_bytes() - fixed) / per_unit
+    units = 1
+    while 2 * units <= fitting and 2 * units * unit <= _LARGEST_BATCH:
+        units *= 2
+    _LOGGER.info(
+        "Batches of %d: a step needs %.2f GiB of the %.2f GiB of a device.",
+        units * unit,
+        (fixed + units * per_unit) / 2**30,
+        device_bytes() / 2**30,
+    )
+    return units * unit
+
+
+def device_bytes() -> int:
+    """Memory that a device may use; for CPU devices their share of the machine's."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine // jax.local_device_count()
+
+
+def step_bytes(
+    config: Config, num_classes: int, batch_size: int, layout: Layout
+) -> int:
+    """Compiles the step for a batch size, and returns its memory on a device."""
+    lowered = _lower(config, num_classes, batch_size, layout)
+    memory = cast("Any", lowered.compile().memory_analysis())
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+
+
+def _lower(
+    config: Config, num_classes: int, batch_size: int, layout: Layout
+) -> jax.stages.Lowered:
+    """Traces the step for another batch size, with everything else equal."""
+    config = config.replace(
+        {"model.freeze_bn": freeze_bn_of(config), "train.batch_size": batch_size}
+    )
+    step = parts.train_step_fn(config, num_classes, jax.random.key(0))
+    state = abstract_state(config, num_classes, layout)
+    batch = abstract_batch(config, batch_size, layout.sharded)
+    return parts.compile_lazily(step, layout).lower(state, batch)
+
+
+def abstract_state(config: Config, num_classes: int, layout: Layout) -> Any:
+    """Returns the shapes of the state of a run, on all devices."""
+    make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
+    return parts.abstract_state(make_state, layout.replicated)
+
+
+def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -> Batch:
+    """Returns the shapes of a batch."""
+    size, slots = config.data.input_size, config.data.max_objects
+    side = build.prototype_size(config)
+    pixels = "uint8" if config.augment.clip_colors else "int16"
+
+    def array(shape, dtype) -> Any:
+        shape = (batch_size, *shape)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+    return Batch(
+        images=array((size, size, 3), pixels),
+        boxes=array((slots, 4), "float32"),
+        labels=array((slots,), "int32"),
+        masks=array((slots, side, side), "uint8"),
+        semantic_masks=array((slots, side // 2, side // 2), "uint8"),
+        valid=array((slots,), "bool"),
+        crowd=array((slots,), "bool"),
+    )
+
+
+def freeze_bn_of(config: Config) -> str:
+    """Replaces "auto", which may mean something else for another batch size."""
+    return "yes" if build.freezes_bn(config) else "no"

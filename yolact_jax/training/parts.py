@@ -1,0 +1,82 @@
+"""From a config to the parts of a run: schedule, optimizer, state and step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Sharding
+
+from yolact_jax import build
+from yolact_jax.config import Config
+from yolact_jax.training.multihost.mesh import Layout
+from yolact_jax.training.optimizer import (
+    Schedule,
+    make_cosine_schedule,
+    make_optimizer,
+    make_schedule,
+    scale_steps,
+    scale_to_batch,
+)
+from yolact_jax.training.step import TrainState, create_state, make_train_step
+
+
+def schedule_of(config: Config) -> tuple[Schedule, int]:
+    """Returns the learning-rate schedule of a config, and the steps of its run."""
+    options, num_steps = config.optimizer, config.train.num_steps
+    if options.scale_with_batch:
+        options = scale_to_batch(options, config.train.batch_size)
+        num_steps = scale_steps(num_steps, config.train.batch_size)
+    if options.schedule == "cosine":
+        return make_cosine_schedule(options, num_steps), num_steps
+    return make_schedule(options), num_steps
+
+
+def optimizer_of(config: Config) -> optax.GradientTransformation:
+    """Makes the optimizer of a config."""
+    return make_optimizer(
+        schedule_of(config)[0],
+        config.optimizer,
+        freeze_bn=build.freezes_bn(config),
+        frozen=config.train.freeze,
+    )
+
+
+def initial_state_fn(
+    config: Config, num_classes: int, key: jax.Array
+) -> Callable[[], TrainState]:
+    """Returns a function that makes the state before the first step."""
+    model = build.make_model(config, num_classes)
+    optimizer = optimizer_of(config)
+    size = config.data.input_size
+    averaged = config.train.ema_decay > 0
+    return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
+
+
+def train_step_fn(
+    config: Config, num_classes: int, key: jax.Array
+) -> Callable[..., Any]:
+    """Makes the training step of a config, see `make_train_step`."""
+    return make_train_step(
+        build.make_model(config, num_classes),
+        build.make_anchors(config),
+        optimizer_of(config),
+        config.loss,
+        key=key,
+        accumulate_steps=config.train.accumulate_steps,
+        average_decay=config.train.ema_decay,
+    )
+
+
+def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+    """Jits a training step that overwrites the state it is given."""
+    replicated = (layout.replicated, layout.replicated)
+    return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
+
+
+def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
+    """Returns the shapes of what `make_state` makes, for `checkpoint.restore`."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(make_state),
+    )
