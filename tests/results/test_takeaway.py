@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolact_jax.data import importers
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.takeaway import TakeAway
-from yolact_jax.tools import importers
 
 SIZE = (48, 70)
 
