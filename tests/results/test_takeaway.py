@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolact_jax.data import importers
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.takeaway import TakeAway
-from yolact_jax.tools import importers
 
 SIZE = (48, 70)
 
@@ -162,6 +162,7 @@ def test_only_parts_in_the_middle_of_the_box_stay(size):
     masks[:, 20:30, 20:30] = True  # in the middle of the first box
     masks[:, 30, 30] = True  # touches its corner
     masks[:, 2:12, 50:60] = True  # elsewhere, as large
+    masks[:, 16, 16] = True  # at the rim of the first box
     masks[3] = False
     boxes = np.array([[15, 15, 35, 35], [45, 0, 65, 20], [0, 30, 9, 44], [0, 0, 9, 9]])
     zeros = np.zeros(4)
@@ -169,6 +170,7 @@ def test_only_parts_in_the_middle_of_the_box_stay(size):
     kept = found.connected().masks
     middle, other = masks.copy(), masks.copy()
     middle[:, :, 45:], other[:, :, :45] = False, False
+    middle[:, 16, 16] = False
     np.testing.assert_array_equal(kept[0], middle[0])
     np.testing.assert_array_equal(kept[1], other[1])
     np.testing.assert_array_equal(kept[2], middle[2])  # 101 pixels against 100

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from yolact_jax.data.inputs import read_inputs
-from yolact_jax.inference.engine import Engine, Found
+from yolact_jax.inference.engine import Engine
 from yolact_jax.inference.options import Choices, ClassKey, PredictOptions
+from yolact_jax.inference.outputs import Found
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.tiles import check_tiling, in_tiles
 

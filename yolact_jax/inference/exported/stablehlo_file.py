@@ -28,9 +28,10 @@ import jax.export
 import numpy as np
 
 from yolact_jax.config import Config
-from yolact_jax.inference.engine import Engine, Outputs
+from yolact_jax.inference.engine import Engine
 from yolact_jax.inference.exported.about import About, parse_about
 from yolact_jax.inference.options import Choices
+from yolact_jax.inference.outputs import Outputs
 from yolact_jax.ops.masks import LEAST_SYMBOLIC_SIDE
 from yolact_jax.structures import Detections
 
