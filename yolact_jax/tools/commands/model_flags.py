@@ -1,6 +1,5 @@
 """Flags of the commands that use a trained model, and how they load it."""
 
-import dataclasses
 from typing import Any
 
 from absl import flags
@@ -17,36 +16,15 @@ from yolact_jax.zoo.load import Loaded, make_predictor
 from yolact_jax.zoo.pretrained import load_pretrained
 from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
+# Sections in which a model may be used with other values than it was made with.
+_FREE = ("data.", "eval.")
 _FIXED = ("data.input_size",)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Freedom:
-    """What a model may be used with other values of than it was made with.
-
-    Attributes:
-      free: how the names of such fields start; input_size is never one.
-      words: the same for a message.
-    """
-
-    free: tuple[str, ...]
-    words: str
-
-
-_RUN = _Freedom(
-    ("data.", "eval."), "--config.data.* (but for input_size) and --config.eval.*"
-)
-_EXPORTED = _Freedom(
-    (
-        "data.",
-        "eval.candidate_threshold",
-        "eval.iou_threshold",
-        "eval.batch_size",
-        "eval.max_images",
-        "eval.sample_images",
-    ),
-    "--config.data.* (but for input_size) and the thresholds, batch_size, max_images "
-    "and sample_images of --config.eval",
+# What an exported program has inside, too.
+_FIXED_BY_EXPORT = (
+    "eval.nms",
+    "eval.class_agnostic",
+    "eval.top_k",
+    "eval.max_detections",
 )
 
 
@@ -139,7 +117,7 @@ def load(values: Any) -> tuple[Run, dict, int]:
     if values.class_names is not None:
         raise ValueError("--class_names is for --weights; a run knows its classes.")
     run = load_run(values.workdir)
-    _require_same_model(run.config, config, "trained", _RUN)
+    _require_same_model(run.config, config, "trained", _FIXED)
     step = choose_step(values.workdir, values.step)
     run = Run(config, run.class_names, run.category_ids)
     return run, load_variables(values.workdir, step), step
@@ -180,18 +158,21 @@ def load_exported_file(values: Any) -> tuple[Config, Predictor]:
                 f"--{name} has no effect on {path}, which was exported as it is."
             )
     config = _with_flags(values)
-    _require_same_model(read_about(path).config, config, "exported", _EXPORTED)
+    fixed = (*_FIXED, *_FIXED_BY_EXPORT)
+    _require_same_model(read_about(path).config, config, "exported", fixed)
     return config, load_exported(path, config)
 
 
 def _require_same_model(
-    old: Config, new: Config, maker: str, freedom: _Freedom
+    old: Config, new: Config, maker: str, fixed: tuple[str, ...]
 ) -> None:
     before, after = old.flat(), new.flat()
     for field in before:
-        free = field.startswith(freedom.free) and field not in _FIXED
+        free = field.startswith(_FREE) and field not in fixed
         if not free and before[field] != after[field]:
+            names = ", ".join(name.partition(".")[2] for name in fixed)
             raise ValueError(
                 f"--config.{field}={after[field]} contradicts the model, which was "
-                f"{maker} with {before[field]}; only {freedom.words} can change."
+                f"{maker} with {before[field]}; only --config.data.* and "
+                f"--config.eval.* can change, but for {names}."
             )
