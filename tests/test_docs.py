@@ -18,7 +18,8 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
 ]
 COMMAND = re.compile(
-    r"(?:yolact-jax|(?<![\w-])python3?) ([\w./-]+)((?:[^\n`#&|\\]|\\\n)*)"
+    r"(?:yolact-jax|(?<![\w-])python3?) ([\w./-]+)"
+    r"((?:[^\n`#&|\\]|\\\n)*)"
 )
 FIELDS = Config().flat()
 
