@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 from absl import flags
@@ -201,7 +201,8 @@ def _scale_anchors(config: ConfigDict, size_before: int, words: list[str]) -> No
         for level in scales
     )
     with config.unlocked():
-        config.anchors = {**config.get("anchors", {}), "scales_px": grown}
+        anchors = cast("ConfigDict", config.get("anchors", ConfigDict()))
+        config.anchors = {**anchors, "scales_px": grown}
     _LOGGER.info("Anchors for %d pixels instead of %d: %s.", size, size_before, grown)
 
 
@@ -245,9 +246,10 @@ def require_device() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # JAX has no type of its own.
         reason = " ".join(str(error).split())[:300] or "it is not installed or has none"
+        name = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
-            f"JAX finds no device of the platform {jax.config.jax_platforms}, which "
-            f"JAX_PLATFORMS sets ({reason})."
+            f"JAX finds no device of the platform {name}, which JAX_PLATFORMS sets "
+            f"({reason})."
         ) from error
 
 

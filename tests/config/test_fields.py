@@ -38,7 +38,7 @@ def leaf_of(kind):
 def with_leaf(value, leaf):
     """The same tuples with another number in the last place."""
     if isinstance(value, tuple):
-        return (*value[:-1], with_leaf(value[-1], leaf))
+        return (*value[:-1], with_leaf(value[-1] if value else leaf, leaf))
     return leaf
 
 
@@ -216,6 +216,10 @@ OTHER_THINGS = {
     ("evaluate_coco", "max_detections"),
     ("evaluate_detected", "max_detections"),
     ("evaluate_coco", "evaluator"),
+    # The overlap of tiles, not the kind of overlap that assigns anchors.
+    ("PredictOptions", "overlap"),
+    ("predict", "overlap"),
+    ("stream", "overlap"),
 }
 
 

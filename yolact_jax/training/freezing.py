@@ -1,8 +1,10 @@
 """Which parameters of a network learn."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 from flax.traverse_util import flatten_dict, path_aware_map
 
 from yolact_jax.config import suggestion
@@ -21,11 +23,11 @@ def labels(params: dict, modules: Collection[str], *, freeze_bn: bool) -> dict:
     # Only batch normalization has a parameter called `scale`, next to its `bias`.
     flat = flatten_dict(params)
 
-    def label(path: tuple[str, ...], _: Any) -> str:
+    def label(path: Any, _: Any) -> str:
         is_bn = freeze_bn and (*path[:-1], "scale") in flat
         return FREEZE if is_bn or _is_inside(path, modules) else TRAIN
 
-    return path_aware_map(label, params)
+    return dict(path_aware_map(label, params))
 
 
 def report(params: dict, modules: Sequence[str]) -> str:
@@ -46,7 +48,7 @@ def report(params: dict, modules: Sequence[str]) -> str:
             close = suggestion(name, sorted(known))
             hint = close if close.startswith("did") else f"there are {', '.join(top)}."
             raise ValueError(f"config.train.freeze names no module {name!r}; {hint}")
-    sizes = {path: leaf.size for path, leaf in flat.items()}
+    sizes = {path: math.prod(np.shape(leaf)) for path, leaf in flat.items()}
     frozen = {
         name: sum(n for path, n in sizes.items() if _is_inside(path, [name]))
         for name in modules

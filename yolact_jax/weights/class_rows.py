@@ -1,6 +1,7 @@
 """Weights of the layers that depend on classes, taken over by the names of classes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -30,7 +31,8 @@ def with_rows_by_name(
       there: names of the classes of the file.
       here: names of the classes of the model.
     """
-    flat, before = flatten_dict(variables), flatten_dict(initial)
+    flat: dict[Any, Any] = flatten_dict(variables)
+    before = flatten_dict(initial)
     for path in flat:
         key = torch_names.torch_key(path)
         if torch_names.depends_on_classes(path) and key in tensors:

@@ -169,7 +169,8 @@ def _unpacked(
         columns[slot[start:stop] * size + (cell[start:stop] - first)] = packed[
             start:stop
         ]
-        rows = (cv2.transpose(columns)[:, None] & _BITS) != 0
+        across = np.asarray(cv2.transpose(columns), np.uint8)
+        rows = (across[:, None] & _BITS) != 0
         rows = rows.reshape(-1, count, size)[:size].view(np.uint8)
         results.append(rows.swapaxes(0, 1))
         start, first = stop, first + size

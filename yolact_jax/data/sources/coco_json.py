@@ -126,7 +126,7 @@ def read_set(
     missing = {} if is_annotated else {"annotations": []}
     missing |= {} if categories is None else {"categories": categories}
     content = _read_json(file, missing)
-    categories = coco_checks.check_categories(content["categories"], file.name)
+    checked = coco_checks.check_categories(content["categories"], file.name)
     images, image_problems = coco_checks.check_images(
         content["images"], file.name, folder, allow_outside_paths
     )
@@ -135,7 +135,7 @@ def read_set(
         file.name,
         sizes={entry["id"]: (entry["height"], entry["width"]) for entry in images},
         known_image_ids=_known_ids(content["images"]),
-        category_ids={category_id for category_id, _ in categories},
+        category_ids={category_id for category_id, _ in checked},
     )
     problems = image_problems + annotation_problems
     if not images:
@@ -146,7 +146,7 @@ def read_set(
     for annotation in annotations:
         by_image[annotation["image_id"]].append(annotation)
     return CocoSet(
-        file, folder, tuple(images), dict(by_image), categories, tuple(problems)
+        file, folder, tuple(images), dict(by_image), checked, tuple(problems)
     )
 
 

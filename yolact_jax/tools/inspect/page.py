@@ -52,7 +52,7 @@ def object_rows(
                 {
                     "image_id": image.image_id,
                     "annotation_id": int(annotations.ids[index]),
-                    "class": names.class_names[annotations.labels[index]],
+                    "class": names.class_names[int(annotations.labels[index])],
                     "loss": float(terms.sum()),
                     **{t: float(v) for t, v in zip(_TERMS, terms, strict=True)},
                     "disagreement": float(disagreement),
