@@ -32,7 +32,7 @@ def check_tiling(tile: Any, overlap: Any, least_tile: int) -> None:
             f"`tile` is {tile} pixels, smaller than the smallest anchor of the model; "
             f"it must be at least {least_tile}."
         )
-    if not isinstance(overlap, numbers.Real) or not 0 <= overlap <= MOST_OVERLAP:
+    if not isinstance(overlap, int | float) or not 0 <= overlap <= MOST_OVERLAP:
         raise ValueError(f"`overlap` is {overlap!r}; it must be from 0 to 0.9.")
 
 
