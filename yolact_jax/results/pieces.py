@@ -40,7 +40,7 @@ def pieces_of(found: Instances, number: int, window: Place) -> Iterator[Piece]:
     top, left = window[0].start, window[1].start
     shift = np.array([left, top, left, top], np.float32)
     for index, (y, x, mask) in enumerate(found.packed.parts()):
-        rows, columns = (_extent(mask.any(axis)) for axis in (1, 0))
+        rows, columns = (_extent(np.asarray(mask.any(axis))) for axis in (1, 0))
         yield Piece(
             found.boxes_px[index] + shift,
             float(found.scores[index]),
