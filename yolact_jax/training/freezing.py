@@ -1,10 +1,8 @@
 """Which parameters of a network learn."""
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 from flax.traverse_util import flatten_dict, path_aware_map
 
 from yolact_jax.config import suggestion
@@ -40,7 +38,7 @@ def report(params: dict, modules: Sequence[str]) -> str:
     Raises:
       ValueError: if the network has no such module, or nothing is left to train.
     """
-    flat = flatten_dict(params)
+    flat: dict[Any, Any] = flatten_dict(params)
     known = {"/".join(path[:end]) for path in flat for end in range(1, len(path))}
     for name in modules:
         if name not in known:
@@ -48,7 +46,7 @@ def report(params: dict, modules: Sequence[str]) -> str:
             close = suggestion(name, sorted(known))
             hint = close if close.startswith("did") else f"there are {', '.join(top)}."
             raise ValueError(f"config.train.freeze names no module {name!r}; {hint}")
-    sizes = {path: math.prod(np.shape(leaf)) for path, leaf in flat.items()}
+    sizes = {path: leaf.size for path, leaf in flat.items()}
     frozen = {
         name: sum(n for path, n in sizes.items() if _is_inside(path, [name]))
         for name in modules
