@@ -83,7 +83,7 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
         ("loss.box", "giou", "config.loss.box is 'giou'; .*ciou"),
         ("loss.atss_candidates", 0, "atss_candidates is 0; .* greater than 0"),
         ("augment.mosaic_probability", 1.5, "mosaic_probability is 1.5; .* between 0"),
-        ("train.num_steps", 0, "num_steps is 0; .* greater than 0"),
+        ("train.num_steps", -1, "num_steps is -1; .* 0 or greater"),
         ("train.max_bad_steps", 0, "max_bad_steps is 0; .* greater than 0"),
         ("train.tensorboard", "on", "tensorboard is 'on'; .*'auto', 'yes', 'no'"),
         ("train.profile_steps", -1, "profile_steps is -1; .* 0 or greater"),
