@@ -7,6 +7,8 @@ import jax
 import pytest
 
 from yolact_jax.tools import plan as lib
+from yolact_jax.training import memory
+from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.zoo.specs import spec
 
 
@@ -42,8 +44,8 @@ def test_memory_of_another_batch_is_predicted(plan):
     config = tiny_config().replace({"train.batch_size": 16})
     more = (16 - plan.batch_size) / plan.num_devices
     predicted = plan.step_bytes + more * plan.image_bytes
-    lowered = lib._lower(config, plan.num_classes, 16, lib.make_layout())
-    assert lib._step_bytes(lowered) == pytest.approx(predicted, rel=0.1)
+    found = memory.step_bytes(config, plan.num_classes, 16, make_layout())
+    assert found == pytest.approx(predicted, rel=0.1)
 
 
 def test_largest_batch_fills_the_device():

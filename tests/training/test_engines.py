@@ -84,6 +84,7 @@ def test_pmap_over_four_devices_equals_one():
     assert_equal_runs(run_under_pmap(), on_one_device())
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_equal_one(tmp_path):
     run_processes("steps", tmp_path)
     result = pickle.loads((tmp_path / "steps.pickle").read_bytes())

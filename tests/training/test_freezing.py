@@ -50,6 +50,7 @@ def test_other_names_are_refused(names, words):
         freezing.report(PARAMS, names)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_frozen_modules_and_their_statistics(tmp_path, caplog):
     caplog.set_level("INFO")
     config = tiny_config(tmp_path).replace(

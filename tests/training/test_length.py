@@ -99,6 +99,7 @@ def test_the_batch_fills_the_memory_but_not_all(monkeypatch, device, batch):
     assert memory.largest_batch(Config(), 3) == batch
 
 
+@pytest.mark.slow
 def test_the_compiler_is_asked_for_the_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_LARGEST_BATCH", 8)
     config = tiny_config(tmp_path).replace({"train.batch_size": 0})

@@ -79,7 +79,7 @@ def test_a_failed_picture_leaves_the_one_before(tmp_path, monkeypatch):
     before = draw(tmp_path, losses([1.0]))
 
     def fail(self, file, **options):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
