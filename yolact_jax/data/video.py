@@ -21,6 +21,7 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
 )
 _ADDRESS = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", re.IGNORECASE)
+_SILENT = 0  # OpenCV's LOG_LEVEL_SILENT.
 _USUAL_RATE = Fraction(30)
 _CAMERA_CLOCK = Fraction(1, 90_000)
 _TIMEOUT_S = 10.0  # of a network stream, to open and between two frames
@@ -136,12 +137,14 @@ def _open_camera(number: int, name: str) -> Iterator[Video]:
 @contextlib.contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keeps OpenCV from naming every interface that it tries."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4 has it at its top.
+    log: Any = getattr(cv2.utils, "logging", cv2)
+    level = log.getLogLevel()
+    log.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
 
 
 def _camera_frames(camera: cv2.VideoCapture, name: str) -> Iterator[Frame]:
