@@ -28,7 +28,7 @@ CONTENTS = {
     "text": b'"x"',
     "null": b"null",
     "deep": b"[" * 100_000,
-    "deep object": b'{"step":' * 5000 + b"1" + b"}" * 5000,
+    "deep object": b'{"step":' * 100_000 + b"1" + b"}" * 100_000,
     "binary": bytes(range(256)),
     "huge number": b'{"step": 1' + b"0" * 5000 + b', "2": 1e999}',
     "odd values": b'{"step": 1.5, "2": "x", "-1": 0.1, "\xc2\xb2": 0.2, "4": [1]}',
