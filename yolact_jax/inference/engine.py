@@ -133,16 +133,7 @@ class Engine:
         Raises:
           ValueError: if an image has another type or shape.
         """
-        group: list[np.ndarray] = []
-        for image in images:
-            check_image(image)
-            same = not group or self._canvas_side(image) == self._canvas_side(group[0])
-            full = group and len(group) == self._batch_size(self._canvas_side(group[0]))
-            if not same or full:
-                yield from self._run(group, choices)
-                group = []
-            group.append(image)
-        if group:
+        for group in alike_neighbors(images, self._canvas_side, self._batch_size):
             yield from self._run(group, choices)
 
     def stream_unordered(
@@ -213,6 +204,33 @@ class Engine:
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     height, width = canvas_size
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
+
+
+def alike_neighbors(
+    images: Iterable[np.ndarray],
+    kind_of: Callable[[np.ndarray], Any],
+    most_of: Callable[[Any], int],
+) -> Iterator[list[np.ndarray]]:
+    """Groups images with neighbors of the same kind.
+
+    Args:
+      images: [h, w, 3] uint8 RGB, of any sizes.
+      kind_of: an image's kind.
+      most_of: how many images of a kind a group can have.
+
+    Raises:
+      ValueError: if an image has another type or shape.
+    """
+    group: list[np.ndarray] = []
+    for image in images:
+        check_image(image)
+        kind = kind_of(group[0]) if group else None
+        if group and (kind_of(image) != kind or len(group) == most_of(kind)):
+            yield group
+            group = []
+        group.append(image)
+    if group:
+        yield group
 
 
 def check_image(image: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from yolact_jax.config import Config
-from yolact_jax.inference.engine import check_image
+from yolact_jax.inference.engine import alike_neighbors
 from yolact_jax.inference.exported.about import KEY, About, parse_about
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found
@@ -48,15 +48,8 @@ class OnnxEngine:
         Raises:
           ValueError: if an image has another type or shape.
         """
-        group: list[np.ndarray] = []
-        for image in images:
-            check_image(image)
-            full = len(group) == self.batch_size
-            if group and (full or image.shape != group[0].shape):
-                yield from self._run(group, choices)
-                group = []
-            group.append(image)
-        if group:
+        groups = alike_neighbors(images, np.shape, lambda _: self.batch_size)
+        for group in groups:
             yield from self._run(group, choices)
 
     def stream_unordered(
