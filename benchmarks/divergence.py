@@ -14,6 +14,7 @@ import csv
 import itertools
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -124,12 +125,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=150, help="updates of each run")
     parser.add_argument("--results", type=Path, default=results)
+    return parse_runs(parser, arguments, VARIANTS, ",")
+
+
+def parse_runs(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    known: Collection[str],
+    separator: str,
+) -> argparse.Namespace:
+    """Reads a command line with lists of `seeds` and `variants`, all `known`."""
     options = parser.parse_args(arguments)
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
-    options.variants = options.variants.split(",")
+    options.variants = options.variants.split(separator)
     for name in options.variants:
-        if name not in VARIANTS:
-            parser.error(f"there is no variant {name!r}, only {', '.join(VARIANTS)}.")
+        if name not in known:
+            there = f"{separator} ".join(known)
+            parser.error(f"there is no variant {name!r}, only {there}.")
     return options
 
 

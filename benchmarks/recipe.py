@@ -22,7 +22,7 @@ import jax
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.divergence import append
+from benchmarks.divergence import append, parse_runs
 from benchmarks.timing import device_name, time_program
 from yolact_jax import build
 from yolact_jax.cli import start_logging
@@ -193,13 +193,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
     parser.add_argument("--limit_s", type=float, default=1e9, help="no run after it")
     parser.add_argument("--results", type=Path, default=results)
-    options = parser.parse_args(arguments)
-    options.seeds = [int(seed) for seed in options.seeds.split(",")]
-    options.variants = options.variants.split(";")
-    for name in options.variants:
-        if name not in VARIANTS:
-            parser.error(f"there is no variant {name!r}, only {'; '.join(VARIANTS)}.")
-    return options
+    return parse_runs(parser, arguments, VARIANTS, ";")
 
 
 def main() -> None:

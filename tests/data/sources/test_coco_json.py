@@ -244,7 +244,13 @@ def test_image_in_a_subfolder_is_found(coco):
 
 @pytest.mark.parametrize(
     "name",
-    ["../nine.jpg", "sub/../../nine.jpg", "..\\nine.jpg", "/pictures/a.jpg", "C:\\a.jpg"],
+    [
+        "../nine.jpg",
+        "sub/../../nine.jpg",
+        "..\\nine.jpg",
+        "/pictures/a.jpg",
+        "C:\\a.jpg",
+    ],
 )
 def test_a_file_outside_the_folder_is_refused(coco, name):
     (coco.root / "nine.jpg").write_bytes((coco.images / "nine.jpg").read_bytes())
