@@ -97,6 +97,41 @@ def test_numbers_are_those_of_pycocotools(whole):
         assert float(metrics[name] or "nan") == pytest.approx(value, nan_ok=True)
 
 
+def test_sizes_are_those_of_pycocotools(whole):
+    page, numbers, folder, (truth, boxes, masks) = whole
+    rows = rows_of(folder / "sizes.csv")
+    names = ["all classes", *(name for _, name in CATEGORIES)]
+    for kind, results in (("box", boxes), ("mask", masks)):
+        theirs = by_pycocotools(truth, results, kind).eval
+        for place, size in enumerate(("all", "s", "m", "l")):
+            precision = theirs["precision"][..., place, 0]
+            recall = theirs["recall"][..., place, 0]
+            chosen = [r for r in rows if (r["kind"], r["size"]) == (kind, size)]
+            assert [r["class"] for r in chosen] == names
+            for label, row in enumerate(chosen, start=-1):
+                of_class = slice(None) if label < 0 else slice(label, label + 1)
+                for name, values in (
+                    ("AP", precision[:, :, of_class]),
+                    ("AP50", precision[:1, :, of_class]),
+                    ("AR", recall[:, of_class]),
+                ):
+                    known = values[values > -1]
+                    if len(known):
+                        assert float(row[name]) == pytest.approx(known.mean())
+                    else:
+                        assert row[name] == ""
+            if size != "all":
+                found = numbers[kind]["recalls"][f"AR{size}"]
+                assert found == pytest.approx(float(chosen[0]["AR"]))
+            areas = [a["area"] for a in truth["annotations"] if not a["iscrowd"]]
+            low, high = {"s": (0, 1024), "m": (1024, 9216)}.get(size, (0, 1e9))
+            low = 9216 if size == "l" else low
+            expected = sum(low <= area <= high for area in areas)
+            assert int(chosen[0]["objects"]) == expected
+    assert len({row["AR"] for row in rows}) > 10
+    assert "<th>ARs</th>" in page
+
+
 def test_tables_add_up(whole):
     _, numbers, folder, (truth, _, masks) = whole
     detections = rows_of(folder / "detections.csv")

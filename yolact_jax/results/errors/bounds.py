@@ -6,17 +6,11 @@ import numpy as np
 
 from yolact_jax.results.errors import assembly
 from yolact_jax.results.errors.assembly import ImageParts
-from yolact_jax.results.errors.matches import match
+from yolact_jax.results.errors.matches import SIZES, match, outside
 from yolact_jax.results.errors.precision import mean_precision
 from yolact_jax.results.errors.scenes import Scene
 
 BOUNDS = ("resolution", "linear")
-SIZES = {
-    "all": (0.0, np.inf),
-    "s": (0.0, 32.0**2),
-    "m": (32.0**2, 96.0**2),
-    "l": (96.0**2, np.inf),
-}
 
 
 def bound_scenes(parts: ImageParts) -> dict[str, Scene]:
@@ -48,7 +42,7 @@ def bound_scenes(parts: ImageParts) -> dict[str, Scene]:
 def _scene(parts: ImageParts, objects: np.ndarray, overlaps: np.ndarray) -> Scene:
     labels, areas = parts.truth_labels[objects], parts.truth_areas[objects]
     crowd, scores = np.zeros(len(objects), bool), np.ones(len(objects))
-    return Scene(parts.image_id, labels, areas, crowd, labels, scores, overlaps)
+    return Scene(parts.image_id, labels, areas, crowd, labels, areas, scores, overlaps)
 
 
 def bound_precision(
@@ -61,21 +55,22 @@ def bound_precision(
     """
     return {
         name: {
-            size: _mean_ap([_of_size(i[name], *span) for i in images], num_classes)
+            size: _mean_ap([_of_size(i[name], span) for i in images], num_classes)
             for size, span in SIZES.items()
         }
         for name in BOUNDS
     }
 
 
-def _of_size(scene: Scene, least: float, most: float) -> Scene:
-    kept = (scene.truth_areas >= least) & (scene.truth_areas < most)
+def _of_size(scene: Scene, span: tuple[float, float]) -> Scene:
+    kept = ~outside(scene.truth_areas, span)
     return Scene(
         scene.image_id,
         scene.truth_labels[kept],
         scene.truth_areas[kept],
         scene.crowd[kept],
         scene.labels[kept],
+        scene.areas[kept],
         scene.scores[kept],
         scene.overlaps[np.ix_(kept, kept)],
     )

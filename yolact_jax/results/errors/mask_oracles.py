@@ -37,14 +37,16 @@ def redo(parts: ImageParts) -> Redone:
     targets, nearness = meant_for(parts)
     best = best_detections(targets, nearness, len(parts.crowd))
     table = np.zeros((len(VARIANTS), len(parts.boxes), len(parts.crowd)))
-    pixels = np.zeros(2, np.int64)
+    areas, pixels = np.zeros(table.shape[:2]), np.zeros(2, np.int64)
     for index, target in enumerate(targets):
         masks = _variants(parts, index, int(target))
         rows = [_overlaps(mask, parts) for mask in masks]
         table[:, index] = rows
+        areas[:, index] = [mask.sum() for mask in masks]
         if target >= 0 and best[target] == index:
             pixels += masks[0].sum(), _leaked(masks[0], parts, int(target))
-    scenes = {n: _scene(parts, v) for n, v in zip(VARIANTS, table, strict=True)}
+    columns = zip(VARIANTS, areas, table, strict=True)
+    scenes = {name: _scene(parts, *values) for name, *values in columns}
     return Redone(scenes, *pixels.tolist())
 
 
@@ -94,13 +96,14 @@ def parts_on(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.isin(parts, touching) if len(touching) else mask
 
 
-def _scene(parts: ImageParts, overlaps: np.ndarray) -> Scene:
+def _scene(parts: ImageParts, areas: np.ndarray, overlaps: np.ndarray) -> Scene:
     return Scene(
         parts.image_id,
         parts.truth_labels,
         parts.truth_areas,
         parts.crowd,
         parts.labels,
+        areas,
         parts.scores,
         overlaps,
     )

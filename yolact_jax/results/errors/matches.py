@@ -10,6 +10,14 @@ from yolact_jax.results.errors.scenes import Scene, each_with_offset
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's least IoU of a hit."""
 
+SIZES = {
+    "all": (0.0, np.inf),
+    "s": (0.0, 32.0**2),
+    "m": (32.0**2, 96.0**2),
+    "l": (96.0**2, np.inf),
+}
+"""COCO's sizes of objects: least and largest area in square pixels, both included."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
@@ -26,7 +34,7 @@ class Matches:
       truth_image: [M] int64.
       truth_place: [M] int64, place of the annotation among those of its scene.
       truth_labels: [M] int64.
-      crowd: [M] bool; crowds need not be found.
+      crowd: [M] bool; crowds, and objects of other sizes, need not be found.
       num_images: how many scenes there are.
       num_classes: how many classes there are.
     """
@@ -52,6 +60,7 @@ def match(
     *,
     max_detections: int,
     thresholds: np.ndarray = THRESHOLDS,
+    areas: tuple[float, float] = SIZES["all"],
 ) -> Matches:
     """Matches as pycocotools does: best score first, each to the best object left.
 
@@ -60,41 +69,54 @@ def match(
       num_classes: C; labels count from 0.
       max_detections: per image and class, the best of them; the others are left out.
       thresholds: [T] float64, least IoU of a hit.
+      areas: least and largest area of the objects to be found, square pixels; others
+        count as crowds do, and so do detections of other sizes that find nothing.
     """
     parts = [
-        _match_image(number, offset, scene, max_detections, thresholds)
+        _match_image(number, offset, scene, max_detections, thresholds, areas)
         for number, (offset, scene) in enumerate(each_with_offset(scenes))
     ]
-    empty = _match_image(0, 0, _EMPTY, max_detections, thresholds)
+    empty = _match_image(0, 0, _EMPTY, max_detections, thresholds, areas)
     columns = [np.concatenate(c) for c in zip(empty, *parts, strict=True)]
     return Matches(
         *columns,
         truth_image=_join([np.full(len(s.crowd), i) for i, s in enumerate(scenes)]),
         truth_place=_join([np.arange(len(s.crowd)) for s in scenes]),
         truth_labels=_join([s.truth_labels for s in scenes]),
-        crowd=_join([s.crowd for s in scenes]).astype(bool),
+        crowd=_join([_spare(s, areas) for s in scenes]).astype(bool),
         num_images=len(scenes),
         num_classes=num_classes,
     )
 
 
 _NONE = np.zeros(0, np.int64)
-_EMPTY = Scene(0, _NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 0)))
+_EMPTY = Scene(0, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 0)))
 
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def _match_image(number: int, offset: int, scene: Scene, most: int, thresholds):
+def outside(areas: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    """[n] bool, which areas are below the least or above the largest."""
+    return (areas < span[0]) | (areas > span[1])
+
+
+def _spare(scene: Scene, areas: tuple[float, float]) -> np.ndarray:
+    """[G] bool, annotations that need not be found."""
+    return scene.crowd.astype(bool) | outside(scene.truth_areas, areas)
+
+
+def _match_image(number: int, offset: int, scene: Scene, most: int, thresholds, areas):
     order = np.argsort(-scene.scores, kind="stable")
     rank = _rank_in_class(scene.labels[order])
     order, rank = order[rank < most], rank[rank < most]
     same = scene.labels[order][:, None] == scene.truth_labels[None]
-    crowd = scene.crowd.astype(bool)
+    spare = _spare(scene, areas)
     overlaps = np.where(same, scene.overlaps[order], -1.0)
-    chosen = _greedy(overlaps, crowd, thresholds)
-    ignored = (chosen >= 0) & np.append(crowd, False)[chosen]
+    chosen = _greedy(overlaps, scene.crowd.astype(bool), spare, thresholds)
+    strange = outside(scene.areas[order], areas)[:, None]
+    ignored = np.where(chosen >= 0, np.append(spare, False)[chosen], strange)
     hit = np.where((chosen >= 0) & ~ignored, chosen + offset, -1)
     image, labels = np.full(len(order), number), scene.labels[order].astype(np.int64)
     return image, order, rank, labels, scene.scores[order], hit, ignored
@@ -109,11 +131,14 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _greedy(overlaps: np.ndarray, crowd: np.ndarray, thresholds) -> np.ndarray:
-    """[d, T] int64, column of the object that each detection takes, or -1.
+def _greedy(
+    overlaps: np.ndarray, crowd: np.ndarray, spare: np.ndarray, thresholds
+) -> np.ndarray:
+    """[d, T] int64, column of the annotation that each detection takes, or -1.
 
-    An object is taken once, a crowd often, and only by what finds no object; of equal
-    overlaps the last wins.  A negative overlap never counts.
+    An object is taken once, a crowd often; what need not be found is taken only by what
+    finds nothing else; of equal overlaps the last wins.  A negative overlap never
+    counts.
     """
     count, num_truths = overlaps.shape
     chosen = np.full((count, len(thresholds)), -1)
@@ -122,8 +147,8 @@ def _greedy(overlaps: np.ndarray, crowd: np.ndarray, thresholds) -> np.ndarray:
     rows = np.arange(len(thresholds))
     for index in np.flatnonzero((overlaps >= least.min()).any(axis=1)):
         fits = free & (overlaps[index] >= least[:, None])
-        # An object goes before any crowd, whatever their overlaps.
-        rank = np.where(fits, overlaps[index] + 2.0 * ~crowd, -1.0)
+        # What must be found goes first, whatever the overlaps.
+        rank = np.where(fits, overlaps[index] + 2.0 * ~spare, -1.0)
         best = num_truths - 1 - np.argmax(rank[:, ::-1], axis=1)
         found = fits.any(axis=1)
         chosen[index] = np.where(found, best, -1)

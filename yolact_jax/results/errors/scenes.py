@@ -22,6 +22,7 @@ class Scene:
       truth_areas: [G] float64, square pixels, as annotated.
       crowd: [G] bool, whether the annotation is a crowd region.
       labels: [D] int64, classes counted from 0.
+      areas: [D] float64, square pixels, of the box or of the mask.
       scores: [D] float64.
       overlaps: [D, G] float64, IoU; on crowds the share of the detection inside.
     """
@@ -31,6 +32,7 @@ class Scene:
     truth_areas: np.ndarray
     crowd: np.ndarray
     labels: np.ndarray
+    areas: np.ndarray
     scores: np.ndarray
     overlaps: np.ndarray
 
@@ -89,14 +91,17 @@ def _scene(
     if kind == "mask":
         shapes = [truth_rle(t, size) for t in truths]
         guesses = [f["segmentation"] for f in found]
+        areas = coco_mask.area(cast("Any", guesses))
     else:
         shapes, guesses = ([e["bbox"] for e in entries] for entries in (truths, found))
+        areas = [width * height for _, _, width, height in guesses]
     return Scene(
         image_id=image["id"],
         truth_labels=_column(truths, label_of),
         truth_areas=np.array([t["area"] for t in truths], float),
         crowd=crowd,
         labels=_column(found, label_of),
+        areas=np.array(areas, float),
         scores=np.array([f["score"] for f in found], float),
         overlaps=overlaps(guesses, shapes, crowd),
     )

@@ -7,12 +7,11 @@ from typing import Any
 from yolact_jax.results.errors import images, tide
 from yolact_jax.results.errors.precision import class_precision, mean_of_known
 from yolact_jax.results.report import html, plots
-from yolact_jax.results.report.numbers import KINDS, Evaluated, plain
+from yolact_jax.results.report.numbers import ALL_CLASSES, KINDS, Evaluated, plain
 from yolact_jax.results.report.tables import write_csv
 from yolact_jax.results.report.write import write_page
 
 COMPARISON_PAGE, COMPARISON_TABLE = "comparison.html", "comparison.csv"
-_ALL = "all classes"
 
 
 def compare(first: Evaluated, second: Evaluated) -> list[dict[str, Any]]:
@@ -49,7 +48,7 @@ def _of_kind(kind, first: Evaluated, second: Evaluated) -> list[dict[str, Any]]:
     rows = [
         {"kind": kind, "class": name, "first": columns[0][i], "second": columns[1][i]}
         | {key: values[i] for key, values in found.items()}
-        for i, name in enumerate([*first.names, _ALL])
+        for i, name in enumerate([*first.names, ALL_CLASSES])
     ]
     return plain([rows[-1], *rows[:-1]])
 

@@ -3,19 +3,20 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from yolact_jax.results.errors import images, precision, tide
 from yolact_jax.results.errors.confusion import confusion_matrix
-from yolact_jax.results.errors.matches import THRESHOLDS, Matches, match
+from yolact_jax.results.errors.matches import SIZES, THRESHOLDS, Matches, match
 from yolact_jax.results.errors.scenes import Kind, Scene, class_names, make_scenes
 from yolact_jax.results.errors.scores import best_thresholds, calibration
 
 KINDS: tuple[Kind, ...] = ("box", "mask")
 CONFUSION_SCORE = 0.3
+ALL_CLASSES = "all classes"
 _RECALL_LIMITS = (1, 10, 100)
 
 
@@ -59,26 +60,30 @@ class Evaluated:
         """What is wrong with each detection, by kind."""
         return {k: tide.find_errors(self.scenes[k], self.matches[k]) for k in KINDS}
 
-    def recalls(self, kind: Kind) -> dict[str, float]:
-        """COCO's average recall with at most 1, 10 and 100 detections, all sizes."""
-        limits = sorted({min(n, self.max_detections) for n in _RECALL_LIMITS})
-        return {f"AR{n}": average_recall(self.matches[kind], n) for n in limits}
+    def of_size(self, kind: Kind, size: str) -> Matches:
+        """The matches of objects of one of `SIZES`."""
+        return match(
+            self.scenes[kind],
+            len(self.names),
+            max_detections=self.max_detections,
+            areas=SIZES[size],
+        )
 
 
-def average_recall(matches: Matches, most: int) -> float:
-    """Share of objects found, a mean over classes and thresholds, in [0, 1].
+def class_recall(matches: Matches, most: int) -> np.ndarray:
+    """[C] float64, share of the objects found, a mean over thresholds; nan without any.
 
     Args:
       matches: of all images.
       most: detections that count, per image and class, the best of them.
     """
-    shares = []
-    for _, rows, truths in precision.class_rows(matches):
+    result = np.full(matches.num_classes, np.nan)
+    for label, rows, truths in precision.class_rows(matches):
         if len(truths):
             # What comes later changes nothing for what is before.
             hits = matches.hit[rows[matches.rank[rows] < most]] >= 0
-            shares.append(hits.sum(axis=0) / len(truths))
-    return float(np.mean(shares)) if shares else float("nan")
+            result[label] = (hits.sum(axis=0) / len(truths)).mean()
+    return result
 
 
 def measure(evaluated: Evaluated) -> dict[str, Any]:
@@ -86,26 +91,28 @@ def measure(evaluated: Evaluated) -> dict[str, Any]:
 
     Returns:
       What JSON can hold, with None where a number is not defined: `images`, `objects`,
-      `class_names`, `classes` (a row each), and by kind "box" and "mask": `recalls`,
-      `curves`, `confusion`, `calibration`, `crowding` and `tide`.
+      `class_names`, `classes` and `sizes` (rows), and by kind "box" and "mask":
+      `recalls`, `curves`, `confusion`, `calibration`, `crowding` and `tide`.
     """
     matches = evaluated.matches["mask"]
+    sizes = size_table(evaluated)
     return plain(
         {
             "images": matches.num_images,
             "objects": int((~matches.crowd).sum()),
             "class_names": evaluated.names,
             "classes": class_table(evaluated),
-            **{kind: _of_kind(evaluated, kind) for kind in KINDS},
+            "sizes": sizes,
+            **{kind: _of_kind(evaluated, kind, sizes) for kind in KINDS},
         }
     )
 
 
-def _of_kind(evaluated: Evaluated, kind: Kind) -> dict[str, Any]:
+def _of_kind(evaluated: Evaluated, kind: Kind, sizes: list[dict]) -> dict[str, Any]:
     matches = evaluated.matches[kind]
     return {
         "AP50": tide.precision_without(evaluated.errors[kind], ()),
-        "recalls": evaluated.recalls(kind),
+        "recalls": _recalls(evaluated, kind) | _recalls_by_size(kind, sizes),
         "curves": mean_curves(matches),
         "confusion": confusion_matrix(
             evaluated.scenes[kind],
@@ -137,6 +144,58 @@ def class_table(evaluated: Evaluated) -> list[dict[str, Any]]:
             row[f"{kind}_AP50"] = float(aps[kind][label, 0])
         rows.append(row | dataclasses.asdict(best[label]))
     return rows
+
+
+def _recalls(evaluated: Evaluated, kind: Kind) -> dict[str, float]:
+    """COCO's average recall with at most 1, 10 and 100 detections, all sizes."""
+    limits = sorted({min(n, evaluated.max_detections) for n in _RECALL_LIMITS})
+    by_class = {n: class_recall(evaluated.matches[kind], n) for n in limits}
+    return {f"AR{n}": precision.mean_of_known(v).item() for n, v in by_class.items()}
+
+
+def _recalls_by_size(kind: Kind, sizes: list[dict]) -> dict[str, float]:
+    return {
+        f"AR{row['size']}": row["AR"]
+        for row in sizes
+        if row["kind"] == kind and row["class"] == ALL_CLASSES and row["size"] != "all"
+    }
+
+
+def size_table(evaluated: Evaluated) -> list[dict[str, Any]]:
+    """A row for each kind, size of `SIZES` and class, and for all classes together.
+
+    Returns:
+      `kind`, `size`, `class`, `objects`, and COCO's `AP`, `AP50` and `AR`; nan where
+      there is no object.
+    """
+    rows = []
+    for kind in KINDS:
+        for size in SIZES:
+            matches = evaluated.matches[kind]
+            if size != "all":
+                matches = evaluated.of_size(kind, size)
+            rows += [
+                {"kind": kind, "size": size, "class": name} | values
+                for name, values in _by_class(evaluated, matches)
+            ]
+    return rows
+
+
+def _by_class(evaluated: Evaluated, matches: Matches) -> Iterator[tuple[str, dict]]:
+    """Yields the numbers of all classes together, then those of each."""
+    aps = precision.class_precision(matches)
+    table = np.stack(
+        [aps.mean(axis=1), aps[:, 0], class_recall(matches, evaluated.max_detections)]
+    )
+    labels = matches.truth_labels[~matches.crowd].astype(int)
+    counts = np.bincount(labels, minlength=len(evaluated.names))
+    means = precision.mean_of_known(table.T)
+    for name, count, values in (
+        (ALL_CLASSES, counts.sum(), means),
+        *zip(evaluated.names, counts, table.T, strict=True),
+    ):
+        numbers = dict(zip(("AP", "AP50", "AR"), values.tolist(), strict=True))
+        yield name, {"objects": int(count)} | numbers
 
 
 def mean_curves(matches: Matches) -> dict[str, np.ndarray]:

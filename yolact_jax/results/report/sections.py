@@ -42,7 +42,8 @@ def summary(numbers: Mapping[str, Any]) -> html.Markup:
     formats = dict.fromkeys(rows[0], _PERCENT) | {"": ""}
     note = (
         "AP over IoU 0.50 to 0.95 by pycocotools; s, m, l are objects below 32² square "
-        "pixels, between, and above 96². AR is recall with that many detections."
+        "pixels, between, and above 96². AR is recall with that many detections an "
+        "image and class, or by size with all that count."
     )
     count = f"{numbers['images']:,} images, {numbers['objects']:,} objects."
     parts = [html.paragraph(count), html.table(rows, formats), html.paragraph(note)]

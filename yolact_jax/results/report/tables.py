@@ -144,6 +144,7 @@ def all_tables(evaluated: Evaluated, numbers: Mapping[str, Any]) -> list[Table]:
     return [
         Table("metrics.csv", metric_rows(numbers)),
         Table("classes.csv", numbers["classes"]),
+        Table("sizes.csv", numbers["sizes"]),
         Table("images.csv", image_rows(evaluated)),
         Table("detections.csv", detection_rows(evaluated)),
         Table("errors.csv", error_rows(numbers)),
