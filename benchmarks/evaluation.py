@@ -21,7 +21,11 @@ import numpy as np
 
 from yolact_jax.data import rle
 from yolact_jax.results.coco_ap import evaluate_coco
-from yolact_jax.results.coco_entries import collect_results, write_results
+from yolact_jax.results.coco_entries import (
+    collect_results,
+    stream_results,
+    write_results,
+)
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.report.numbers import Evaluated, measure
 from yolact_jax.structures import PackedMasks
@@ -46,6 +50,13 @@ def main() -> None:
         "codes and entries",
         lambda: collect_results(found(pool, options), category_ids=category_ids),
     )
+    with tempfile.TemporaryDirectory() as folder:
+        stage(
+            "the same, written as they come",
+            lambda: stream_results(
+                folder, found(pool, options), category_ids=category_ids
+            ),
+        )
     truth = stage("ground truth", ground_truth, pool, options)
     with tempfile.TemporaryDirectory() as folder:
         stage("files", write_results, folder, boxes, masks)

@@ -45,10 +45,16 @@ def test_file_is_left_alone_after_an_error(tmp_path):
 def test_a_list_written_in_parts_is_the_same_file(tmp_path, items):
     whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
     write_json(whole, items)
-    files.write_json_list(parts, iter(items))
+    with files.json_list(parts) as add:
+        for item in items:
+            add([item])
+        add([])
     assert parts.read_bytes() == whole.read_bytes()
-    with pytest.raises(ValueError, match=r"parts\.json cannot be written"):
-        files.write_json_list(parts, [1.0, float("nan")])
+    with (
+        pytest.raises(ValueError, match=r"parts\.json cannot be written"),
+        files.json_list(parts) as add,
+    ):
+        add([1.0, float("nan")])
     assert parts.read_bytes() == whole.read_bytes()
 
 

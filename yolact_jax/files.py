@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,27 +62,34 @@ def write_json(
         temporary.write_text(f"{text}\n")
 
 
-def write_json_list(path: str | os.PathLike, items: Iterable[Any]) -> None:
+@contextlib.contextmanager
+def json_list(path: str | os.PathLike) -> Iterator[Callable[[Iterable[Any]], None]]:
     """Writes a JSON list as `write_json` does, a few items in memory at a time.
 
     Args:
       path: the file to write; its folder is created if missing.
-      items: as for `write_json`.
+
+    Yields:
+      A function that adds items, as for `write_json`, to the end.
 
     Raises:
       ValueError: if a number is not finite.
     """
     with replacing(path) as temporary, open(temporary, "w") as file:
-        file.write("[")
-        separator = ""
-        for item in items:
-            try:
-                text = json.dumps(item, allow_nan=False)
-            except ValueError as error:
-                raise ValueError(f"{path} cannot be written: {error}.") from error
-            file.write(separator + text)
-            separator = ", "
-        file.write("]\n")
+        separator = "["
+
+        def add(items: Iterable[Any]) -> None:
+            nonlocal separator
+            for item in items:
+                try:
+                    text = json.dumps(item, allow_nan=False)
+                except ValueError as error:
+                    raise ValueError(f"{path} cannot be written: {error}.") from error
+                file.write(separator + text)
+                separator = ", "
+
+        yield add
+        file.write("[]\n" if separator == "[" else "]\n")
 
 
 def read_json(path: str | os.PathLike, kind: type = dict) -> Any:

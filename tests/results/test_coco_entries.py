@@ -1,6 +1,7 @@
 """COCO result entries and files."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -56,6 +57,26 @@ def test_write_results_replaces_whole_files(tmp_path):
     ]
     assert tuple(json.loads(path.read_text()) for path in paths) == results
     assert sorted(folder.iterdir()) == sorted(paths)
+
+
+def test_results_written_as_they_come_are_the_same_and_need_no_memory(tmp_path):
+    def found(count):
+        for number in range(count):
+            yield number, make_instances(BOXES, [0.9, 0.8, 0.01 * (number % 90)])
+
+    def peak(count):
+        tracemalloc.start()
+        coco_entries.stream_results(tmp_path / "a", found(count), category_ids=[7])
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    few, many = peak(20), peak(200)
+    assert many < few + 20_000
+    results = coco_entries.collect_results(found(200), category_ids=[7])
+    paths = coco_entries.write_results(tmp_path / "b", *results)
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
 
 
 def test_reader_of_the_old_file_is_not_disturbed(tmp_path):

@@ -5,12 +5,12 @@ Format: https://cocodataset.org/#format-results.
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
-from yolact_jax.files import read_json, write_json_list
+from yolact_jax.files import json_list, read_json
 from yolact_jax.results.instances import Instances
 
 
@@ -75,13 +75,17 @@ def collect_results(
       All box entries and all mask entries, as in `coco_results`.
     """
     boxes, masks = [], []
-    for image_id, instances in predictions:
-        more_boxes, more_masks = coco_results(
-            instances, image_id=image_id, category_ids=category_ids
-        )
+    for more_boxes, more_masks in _each(predictions, category_ids):
         boxes += more_boxes
         masks += more_masks
     return boxes, masks
+
+
+def _each(
+    predictions: Iterable[tuple[int, Instances]], category_ids: Sequence[int]
+) -> Iterator[tuple[list[dict], list[dict]]]:
+    for image_id, instances in predictions:
+        yield coco_results(instances, image_id=image_id, category_ids=category_ids)
 
 
 def write_results(
@@ -97,9 +101,38 @@ def write_results(
     Returns:
       The paths of the box file and of the mask file.
     """
+    return _write(directory, [(box_results, mask_results)])
+
+
+def stream_results(
+    directory: str | os.PathLike,
+    predictions: Iterable[tuple[int, Instances]],
+    *,
+    category_ids: Sequence[int],
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes what `collect_results` and `write_results` would, one image in memory.
+
+    Args:
+      directory: As for `write_results`.
+      predictions: As for `collect_results`.
+      category_ids: Dataset category id of every label.
+
+    Returns:
+      The paths of the box file and of the mask file.
+    """
+    return _write(directory, _each(predictions, category_ids))
+
+
+def _write(
+    directory: str | os.PathLike,
+    parts: Iterable[tuple[Sequence[dict], Sequence[dict]]],
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes pairs of box entries and mask entries as they come."""
     paths = _paths(directory)
-    for path, results in zip(paths, (box_results, mask_results), strict=True):
-        write_json_list(path, results)
+    with json_list(paths[0]) as add_boxes, json_list(paths[1]) as add_masks:
+        for boxes, masks in parts:
+            add_boxes(boxes)
+            add_masks(masks)
     return paths
 
 

@@ -13,7 +13,7 @@ from yolact_jax.data import headers, images
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources import coco_json
 from yolact_jax.data.sources.coco_checks import ORIENTATION_APPLIED
-from yolact_jax.results.coco_entries import collect_results, write_results
+from yolact_jax.results.coco_entries import stream_results
 from yolact_jax.results.predictor import Predictor
 
 
@@ -92,7 +92,7 @@ def write_server_results(
     *,
     max_images: int = 0,
 ) -> tuple[Path, Path]:
-    """Finds the objects of all images, and writes the result files.
+    """Finds the objects of all images, and writes the result files as they come.
 
     Args:
       predictor: of a model with the classes of `unlabeled`.
@@ -112,5 +112,4 @@ def write_server_results(
 
     found = predictor.detect_unordered(pixels())
     named = ((ids[index], instances) for index, instances in found)
-    results = collect_results(named, category_ids=unlabeled.category_ids)
-    return write_results(output, *results)
+    return stream_results(output, named, category_ids=unlabeled.category_ids)
