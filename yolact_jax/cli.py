@@ -16,8 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from yolact_jax.config import from_config_dict
 
-# Errors caused by a wrong file, disk, machine or value: no traceback for these.
-_FORESEEN = (
+FORESEEN = (
     ValueError,
     OSError,
     OverflowError,
@@ -25,6 +24,7 @@ _FORESEEN = (
     MemoryError,
     jax.errors.JaxRuntimeError,
 )
+"""Errors of a wrong file, disk, machine or value: no traceback for these."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def execute(command: Command, arguments: Sequence[str], program: str) -> int:
         # The reader of the output is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (*_FORESEEN, flags.Error) as error:
+    except (*FORESEEN, flags.Error) as error:
         print(f"{program}: {in_words(error)}", file=sys.stderr)
         return 1
     except RuntimeError as error:

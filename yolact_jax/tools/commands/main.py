@@ -16,6 +16,7 @@ NAMES = (
     "report",
     "inspect",
     "predict",
+    "demo",
     "export",
     "convert",
     "doctor",

@@ -1,0 +1,1 @@
+"""A page of this machine in which a model finds objects in one's own files."""
