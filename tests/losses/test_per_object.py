@@ -12,7 +12,9 @@ from tests.helpers.scenes import (
     tiny_anchors,
 )
 from yolact_jax.config import Loss
+from yolact_jax.losses.assignment import match_batch
 from yolact_jax.losses.per_object import object_losses
+from yolact_jax.losses.yolact import yolact_losses
 from yolact_jax.ops.matching import match_anchors
 from yolact_jax.structures import Predictions
 
@@ -63,11 +65,10 @@ def test_agrees_with_loops(seed):
     for slot in range(2):
         box = np.asarray(batch.boxes[slot], float)
         own = [a for a in range(len(anchors)) if target[a] > 0 and index[a] == slot]
-        entropy, smooth, margins, overlaps = [], [], [], []
+        entropy, smooth, logs, overlaps = [], [], [], []
         for a in own:
             entropy.append(-np.log(shares[a, target[a]]))
-            others = [shares[a, c] for c in range(1, NUM_CLASSES + 1) if c != target[a]]
-            margins.append(max(others) - shares[a, target[a]])
+            logs.append(np.log(shares[a, 1:] / shares[a, 1:].sum()))
             error = np.abs(predictions.box_deltas[a] - encoded(box, anchors[a]))
             smooth.append(np.where(error < 1, error**2 / 2, error - 0.5).sum())
             low = np.maximum(box[:2], corners[a, :2])
@@ -77,7 +78,8 @@ def test_agrees_with_loops(seed):
             overlaps.append(shared / (area - shared))
         assert found.classification[slot] == pytest.approx(np.mean(entropy), rel=1e-4)
         assert found.box[slot] == pytest.approx(1.5 * np.mean(smooth), rel=1e-3)
-        assert found.disagreement[slot] == pytest.approx(np.mean(margins), abs=1e-5)
+        np.testing.assert_allclose(found.evidence[slot], np.mean(logs, 0), rtol=1e-4)
+        assert found.background[slot] == pytest.approx(shares[own, 0].mean(), rel=1e-4)
         best = own[int(np.argmax(overlaps))]
         soft = 1 / (
             1 + np.exp(-predictions.prototypes @ predictions.coefficients[best])
@@ -95,8 +97,67 @@ def test_agrees_with_loops(seed):
         expected = 6.125 * total / ((x2 - x1) * (y2 - y1))
         assert found.mask[slot] == pytest.approx(expected, rel=1e-3)
     assert not found.total[2:].any()
-    background = (-np.log(shares[target == 0, 0])).max()
-    assert found.unlabeled == pytest.approx(background, rel=1e-4)
+    best = (0.0, 0, None)
+    for a, anchor in enumerate(anchors):
+        box = decoded(predictions.box_deltas[a], anchor)
+        near = [iou(box, np.asarray(batch.boxes[slot], float)) for slot in range(2)]
+        for label in range(NUM_CLASSES):
+            if max(near) <= 0.3:
+                best = max(best, (shares[a, label + 1], label, box), key=lambda x: x[0])
+    assert found.unlabeled.score == pytest.approx(best[0], rel=1e-4)
+    assert found.unlabeled.label == best[1]
+    np.testing.assert_allclose(found.unlabeled.box, best[2], rtol=1e-3, atol=1e-4)
+
+
+def decoded(deltas, anchor):
+    center = anchor[:2] + 0.1 * deltas[:2] * anchor[2:]
+    half = anchor[2:] * np.exp(0.2 * deltas[2:]) / 2
+    return np.concatenate([center - half, center + half])
+
+
+def iou(a, b):
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Loss(),
+        Loss(assignment="atss", box="ciou"),
+        Loss(assignment="atss", overlap="mask_aware", box="diou"),
+    ],
+)
+def test_box_losses_add_up_to_that_of_training(options):
+    anchors, batch = tiny_anchors(), rectangles([2], seed=4)
+    predictions = random_predictions(4, len(anchors))
+    several = jax.tree.map(lambda x: x[None], predictions)
+    training = yolact_losses(
+        several.replace(semantic_logits=np.zeros((1, 4, 4, NUM_CLASSES), np.float32)),
+        batch,
+        anchors,
+        priority=np.zeros((1, len(anchors)), np.float32),
+        options=options,
+    )
+    matches = match_batch(batch, anchors, options)
+    index = np.asarray(matches.object_index)[np.asarray(matches.positive)]
+    one = jax.tree.map(lambda x: x[0], batch)
+    found = object_losses(predictions, one, jnp.asarray(anchors), options)
+    counts = np.bincount(index, minlength=len(found.box))
+    assert counts[:2].all()
+    total = (counts * np.asarray(found.box)).sum() / counts.sum()
+    assert total == pytest.approx(float(training.box), rel=1e-4)
+
+
+def test_a_prediction_on_a_crowd_is_no_missing_label():
+    anchors = tiny_anchors()
+    batch = jax.tree.map(lambda x: x[0], rectangles([2]))
+    predictions = random_predictions(5, len(anchors))
+    everywhere = batch.boxes.at[1].set(jnp.array([-9.0, -9.0, 9.0, 9.0]))
+    batch = batch.replace(boxes=everywhere, crowd=batch.crowd.at[1].set(True))
+    found = object_losses(predictions, batch, jnp.asarray(anchors), OPTIONS)
+    assert found.unlabeled.score == 0
 
 
 def test_an_image_without_objects_has_no_losses():
@@ -105,4 +166,6 @@ def test_an_image_without_objects_has_no_losses():
     predictions = random_predictions(3, len(anchors))
     found = object_losses(predictions, batch, jnp.asarray(anchors), OPTIONS)
     assert not found.total.any()
-    assert np.isfinite(found.unlabeled)
+    logits = np.asarray(predictions.class_logits, float)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert found.unlabeled.score == pytest.approx(shares[:, 1:].max(), rel=1e-4)

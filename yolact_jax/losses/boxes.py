@@ -1,8 +1,9 @@
-"""Box losses by overlap, which treat the four sides together: DIoU and CIoU."""
+"""Box losses, among them those by overlap, DIoU and CIoU."""
 
 import jax
 import jax.numpy as jnp
 
+from yolact_jax.losses.terms import box_loss
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.structures import Array
 
@@ -73,6 +74,28 @@ def overlap_loss(
     loss = {"diou": diou_loss, "ciou": ciou_loss}[kind]
     costs = loss(box_ops.decode(deltas, anchors_cxcywh), targets)
     return jnp.sum(jnp.where(positive, costs, 0.0))
+
+
+def box_term(
+    box_deltas: jax.Array,
+    boxes: jax.Array,
+    anchors_cxcywh: Array,
+    positive: jax.Array,
+    *,
+    kind: str,
+) -> jax.Array:
+    """The box loss that a config names, summed over positive anchors.
+
+    Args:
+      box_deltas: [A, 4] float32, predicted.
+      boxes: [A, 4] float32, the object of each anchor.
+      anchors_cxcywh: [A, 4] float32.
+      positive: [A] bool.
+      kind: "smooth_l1", "diou" or "ciou".
+    """
+    if kind != "smooth_l1":
+        return overlap_loss(box_deltas, boxes, anchors_cxcywh, positive, kind=kind)
+    return box_loss(box_deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 
 def _iou(boxes: jax.Array, targets: jax.Array) -> jax.Array:

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.config import Loss
+from yolact_jax.losses.assignment import match_batch
+from yolact_jax.losses.boxes import box_term
 from yolact_jax.losses.masks import binary_cross_entropy
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
-from yolact_jax.ops import matching
 from yolact_jax.structures import Array, Batch, Predictions
 
 
@@ -20,23 +21,43 @@ class ObjectLosses:
       box: [G] float32, mean over the object's positive anchors.
       classification: [G] float32, mean over the object's positive anchors.
       mask: [G] float32, of the positive anchor that overlaps the object most.
-      disagreement: [G] float32 in [-1, 1], by how much the most likely class is more
-        probable than the label, mean over the object's positive anchors; high only
-        where the model is sure of another class.
-      unlabeled: float32 scalar, cross entropy of the background anchor that looks most
-        like an object.
+      evidence: [G, C] float32, at most 0, log-probability of each class if there is an
+        object at all, mean over the object's positive anchors.
+      background: [G] float32 in [0, 1], probability of the background, mean over the
+        object's positive anchors.
+      unlabeled: what looks most like an object where none is labeled.
     """
 
     box: jax.Array
     classification: jax.Array
     mask: jax.Array
-    disagreement: jax.Array
-    unlabeled: jax.Array
+    evidence: jax.Array
+    background: jax.Array
+    unlabeled: "Unlabeled"
 
     @property
     def total(self) -> jax.Array:
         """[G] float32, the sum of the terms of each object."""
         return self.box + self.classification + self.mask
+
+
+@flax.struct.dataclass
+class Unlabeled:
+    """A predicted box that overlaps no annotation of its image by `FREE_IOU`.
+
+    Attributes:
+      score: float32 in [0, 1], the probability of its class; 0 if there is no box.
+      label: int32.
+      box: [4] float32, corners.
+    """
+
+    score: jax.Array
+    label: jax.Array
+    box: jax.Array
+
+
+FREE_IOU = 0.3
+"""Overlap from which a predicted box may be that of an annotated object."""
 
 
 def object_losses(
@@ -50,53 +71,50 @@ def object_losses(
       anchors_cxcywh: [A, 4] float32.
       options: weights and limits.
     """
-    matches = matching.match_anchors(
-        batch.boxes,
-        batch.labels,
-        batch.is_object,
-        batch.valid & batch.crowd,
-        anchors_cxcywh,
-        positive_iou=options.positive_iou,
-        negative_iou=options.negative_iou,
-        crowd_iou=options.crowd_iou,
-    )
+    one = jax.tree.map(lambda x: x[None], batch)
+    matches = jax.tree.map(lambda x: x[0], match_batch(one, anchors_cxcywh, options))
     slots = jnp.arange(len(batch.labels))[:, None]
     owned = (matches.object_index[None] == slots) & matches.positive[None]
     log_probability = jax.nn.log_softmax(predictions.class_logits)
     entropy = -jnp.take_along_axis(
         log_probability, jnp.maximum(matches.class_target, 0)[:, None], axis=1
-    )[:, 0]
-    others = jnp.exp(log_probability).at[jnp.arange(len(entropy)), matches.class_target]
-    others = others.set(0.0)[:, 1:]
-    disagreement = jnp.max(others, axis=1) - jnp.exp(-entropy)
-    background = matches.class_target == matching.BACKGROUND
+    )
+    box_errors = _box_errors(predictions, batch, matches, anchors_cxcywh, options.box)
     return ObjectLosses(
-        box=options.box_weight
-        * _mean(_box_errors(predictions, batch, matches, anchors_cxcywh), owned),
-        classification=options.class_weight * _mean(entropy, owned),
+        box=options.box_weight * _mean(box_errors[:, None], owned)[:, 0],
+        classification=options.class_weight * _mean(entropy, owned)[:, 0],
         mask=options.mask_weight
         * _mask_losses(predictions, batch, owned, anchors_cxcywh, options),
-        disagreement=_mean(disagreement, owned),
-        unlabeled=options.class_weight * jnp.max(jnp.where(background, entropy, 0.0)),
+        evidence=_mean(jax.nn.log_softmax(predictions.class_logits[:, 1:]), owned),
+        background=_mean(jnp.exp(log_probability[:, :1]), owned)[:, 0],
+        unlabeled=_unlabeled(predictions, batch, anchors_cxcywh, options),
     )
 
 
 def _mean(values: jax.Array, owned: jax.Array) -> jax.Array:
-    """[G] means of [A] values over the anchors of each object; 0 without any."""
-    total = jnp.sum(jnp.where(owned, values[None], 0.0), axis=1)
-    return total / jnp.maximum(jnp.sum(owned, axis=1), 1)
+    """[G, N] means of [A, N] values over the anchors of each object; 0 without any."""
+    # A product would spread what is not finite to all objects.
+    total = jnp.sum(jnp.where(owned[..., None], values[None], 0.0), axis=1)
+    return total / jnp.maximum(jnp.sum(owned, axis=1), 1)[:, None]
 
 
-def _box_errors(predictions, batch, matches, anchors_cxcywh) -> jax.Array:
-    """[A] smooth L1 losses; 0 where not positive."""
-    targets = box_ops.encode(batch.boxes[matches.object_index], anchors_cxcywh)
-    error = jnp.where(matches.positive[:, None], predictions.box_deltas - targets, 0.0)
-    return jnp.sum(_smooth_l1(error), axis=1)
+def _box_errors(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.Array:
+    """[A] box losses; 0 where not positive."""
+    boxes = batch.boxes[matches.object_index]
+    rows = predictions.box_deltas, boxes, anchors_cxcywh, matches.positive
+    return jax.vmap(lambda *row: box_term(*(x[None] for x in row), kind=kind))(*rows)
 
 
-def _smooth_l1(error: jax.Array) -> jax.Array:
-    size = jnp.abs(error)
-    return jnp.where(size < 1, 0.5 * size**2, size - 0.5)
+def _unlabeled(predictions, batch, anchors_cxcywh, options: Loss) -> Unlabeled:
+    boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh)
+    overlaps = jnp.nan_to_num(box_ops.pairwise_iou(batch.boxes, boxes))
+    covered = jnp.nan_to_num(box_ops.pairwise_coverage(batch.boxes, boxes))
+    taken = (overlaps > FREE_IOU) | batch.crowd[:, None] & (covered > options.crowd_iou)
+    free = ~jnp.any(batch.valid[:, None] & taken, axis=0)
+    shares = jax.nn.softmax(predictions.class_logits)[:, 1:]
+    scores = jnp.where(free, jnp.max(shares, axis=1), 0.0)
+    best = jnp.argmax(scores)
+    return Unlabeled(scores[best], jnp.argmax(shares[best]), boxes[best])
 
 
 def _mask_losses(predictions, batch, owned, anchors_cxcywh, options) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from yolact_jax.config import Loss
 from yolact_jax.losses.assignment import match_batch
-from yolact_jax.losses.boxes import overlap_loss
+from yolact_jax.losses.boxes import box_term
 from yolact_jax.losses.masks import (
     binary_cross_entropy,
     mask_iou_loss,
@@ -27,7 +27,6 @@ from yolact_jax.losses.terms import (
     semantic_loss,
     semantic_target,
 )
-from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Array, Batch, Predictions
 
@@ -147,7 +146,13 @@ def _image_losses(
         max_masks=options.max_masks,
     )
     return Losses(
-        box=_box_term(predictions, batch, matches, anchors_cxcywh, options.box),
+        box=box_term(
+            predictions.box_deltas,
+            batch.boxes[matches.object_index],
+            anchors_cxcywh,
+            matches.positive,
+            kind=options.box,
+        ),
         classification=class_loss(
             predictions.class_logits,
             matches.class_target,
@@ -159,14 +164,6 @@ def _image_losses(
         mask_iou=mask_iou_fn
         and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
     )
-
-
-def _box_term(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.Array:
-    boxes, positive = batch.boxes[matches.object_index], matches.positive
-    deltas = predictions.box_deltas
-    if kind != "smooth_l1":
-        return overlap_loss(deltas, boxes, anchors_cxcywh, positive, kind=kind)
-    return box_loss(deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:

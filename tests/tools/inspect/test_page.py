@@ -1,12 +1,16 @@
 """A planted wrong label comes first, under a model that knows better."""
 
 import csv
+import re
 
+import jax
 import numpy as np
 import pytest
 
+from tests.helpers.scenes import INPUT_SIZE, MASK_SIZE, rectangles
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
-from yolact_jax.tools.inspect.losses import ImageLosses
+from yolact_jax.tools.inspect import losses
+from yolact_jax.tools.inspect.losses import ImageLosses, contradictions
 from yolact_jax.tools.inspect.page import Names, write_pages
 
 
@@ -21,19 +25,37 @@ def dataset(tmp_path_factory):
     )
 
 
+def captions(page, title):
+    """What is written under the pictures of a gallery, in their order."""
+    section = page[page.index(f"<h2>{title}</h2>") :]
+    section = section[: section.index("</section>")]
+    return re.findall("<figcaption>(.*?)</figcaption>", section, re.DOTALL)
+
+
 def test_worst_objects_come_first(dataset, tmp_path):
     source = dataset.source("train")
-    losses = []
+    every_image = []
     for place, example in enumerate(source):
         count = len(example.annotations)
         terms = np.full((count, 3), 0.5, np.float32)
-        doubt = np.full(count, -0.5, np.float32)
+        doubt, likely = np.full(count, -2.5, np.float32), np.zeros(count, int)
+        background = np.full(count, 0.1, np.float32)
+        box = np.zeros(4, np.float32)
         if place == 3:
-            terms[-1], doubt[0] = 7.0, 0.9
-        every = np.arange(count)
-        losses.append(ImageLosses(example.image_id, every, terms, doubt, 0.1 * place))
+            terms[-1] = 7.0
+        if place == 4:
+            doubt[0], likely[0] = 1.5, 3
+        if place == 5:
+            background[0], box = 0.9, np.array([8, 8, 40, 30], np.float32)
+        every, score = np.arange(count), 0.1 * (place == 5)
+        every_image.append(
+            ImageLosses(
+                *(example.image_id, every, terms, doubt, likely, background),
+                *(score, 2, box),
+            )
+        )
     names = Names(["<b>bold</b>", *dataset.class_names[1:]], dataset.category_ids)
-    path = write_pages(tmp_path, losses, lambda place: source[place], names)
+    path = write_pages(tmp_path, every_image, lambda place: source[place], names)
     objects = list(csv.DictReader((tmp_path / "losses_objects.csv").open()))
     chosen = source[3].annotations
     assert len(objects) == sum(len(example.annotations) for example in source)
@@ -41,12 +63,54 @@ def test_worst_objects_come_first(dataset, tmp_path):
     assert float(objects[0]["loss"]) == 21.0
     images = list(csv.DictReader((tmp_path / "losses_images.csv").open()))
     assert int(images[0]["image_id"]) == source[3].image_id
+    (missing,) = (row for row in images if float(row["unlabeled"]))
+    assert missing["likely_class"] == dataset.class_names[2]
+    assert [float(missing[k]) for k in ("x", "y", "width", "height")] == [8, 8, 32, 22]
     page = path.read_text()
-    first = page.index("<figcaption>")
-    caption = page[first : page.index("</figcaption>")]
-    assert f"annotation {chosen.ids[0]}," in caption
-    assert "disagreement 0.90" in caption
+    wrong = source[4].annotations
+    caption = captions(page, "Wrong class")[0]
+    assert f"annotation {wrong.ids[0]}," in caption
+    assert f"; {dataset.class_names[3]} has +1.5 in log-probability" in caption
+    first = captions(page, "Wrong outline")[0]
+    assert f"annotation {chosen.ids[-1]}," in first
+    assert (
+        f"annotation {source[5].annotations.ids[0]},"
+        in captions(page, "Nothing there")[0]
+    )
+    assert captions(page, "Missing label") == [
+        f"{dataset.class_names[2]} 0.10, image {source[5].image_id}"
+    ]
     assert "<b>bold" not in page
+
+
+def test_contradictions_agree_with_a_loop():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 40)
+    evidence = generator.normal(size=(45, 4)).astype(np.float32)
+    scores, likely = contradictions(labels, evidence)
+    for row, label in enumerate(labels):
+        others = {c: evidence[row, c] for c in range(4) if c != label}
+        assert likely[row] == max(others, key=lambda c: others[c])
+        assert scores[row] == max(others.values()) - evidence[row, label]
+    scores, likely = contradictions(np.zeros(3, int), np.zeros((3, 1)))
+    assert (scores < 0).all()
+    assert (likely == 0).all()
+
+
+@pytest.mark.parametrize("sideways", [False, True])
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_flipped_objects_are_where_their_pixels_are(sideways, upside_down):
+    batch = jax.tree.map(lambda x: x[0], rectangles([3], seed=1))
+    found = losses._flipped(batch, sideways, upside_down)
+    masks = np.asarray(found.masks, bool)
+    for slot in range(3):
+        rows, columns = np.nonzero(masks[slot])
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(found.boxes[slot], np.array(box) / MASK_SIZE)
+        middle = (INPUT_SIZE * np.asarray(found.boxes[slot])).astype(int)
+        pixels = found.images[middle[1] : middle[3], middle[0] : middle[2]]
+        assert (pixels[..., batch.labels[slot]] == 255).mean() > 0.6
+    assert (sideways or upside_down) != np.array_equal(found.images, batch.images)
 
 
 def test_nothing_to_inspect_gives_a_page(tmp_path):

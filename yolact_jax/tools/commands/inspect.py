@@ -2,9 +2,10 @@
 
     yolact-jax inspect --workdir runs/shapes --split train
 
-Computes the loss of every object without augmentation, and how surely the model takes
-it for another class.  Writes inspect/ into the folder: inspect.html with the 100 worst
-objects of both orders, and CSV files of all objects and images.
+Computes, in whole images and their mirror images, the loss of every object, how surely
+the model takes it for another class or for background, and where it sees an object that
+nobody labeled.  Writes inspect/ into the folder: inspect.html with the 100 worst of
+each kind, and CSV files of all objects and images.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 """The loss of each image and object of a split, under a trained model."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from yolact_jax import build
-from yolact_jax.config import Config
+from yolact_jax.config import Augment, Config
 from yolact_jax.data.augment import sample, view, views
 from yolact_jax.data.example import Example
 from yolact_jax.inference.engine import prepare_variables
@@ -22,26 +23,34 @@ _TERMS = ("box", "classification", "mask")
 
 @dataclasses.dataclass(frozen=True)
 class ImageLosses:
-    """Losses of one image without augmentation.
+    """Losses of one image, means over the flips that training shows.
 
     Attributes:
       image_id: of the image.
       annotation: [n] int64, index of each object among the annotations of the image.
       losses: [n, 3] float32, box, classification and mask, weighted.
-      disagreement: [n] float32, see `ObjectLosses`.
-      unlabeled: loss of what looks most like an object where none is labeled.
+      contradicted: [n] float32, log-probability of the most likely other class minus
+        that of the label, see `evidence` of `ObjectLosses`; above 0 where the model
+        believes in that class.
+      likely: [n] int64, that class; the label where there is no other.
+      background: [n] float32, see `ObjectLosses`.
+      unlabeled: score in [0, 1] of what looks most like an object where none is
+        labeled, in the image as it is.
+      unlabeled_label: its class.
+      unlabeled_px: [4] float32, its corners in the image.
     """
 
     image_id: int
     annotation: np.ndarray
     losses: np.ndarray
-    disagreement: np.ndarray
-    unlabeled: float
-
-    @property
-    def worst(self) -> float:
-        """The largest loss of an object, or of what looks like one."""
-        return float(max(self.losses.sum(axis=1).max(initial=0.0), self.unlabeled))
+    contradicted: np.ndarray
+    likely: np.ndarray
+    background: np.ndarray
+    unlabeled: float = 0.0
+    unlabeled_label: int = 0
+    unlabeled_px: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(4, np.float32)
+    )
 
 
 def image_losses(
@@ -62,26 +71,81 @@ def image_losses(
         chosen, batch = _batch(example, config)
         found = jax.device_get(compute(prepared, batch))
         terms = [getattr(found, name)[: len(chosen)] for name in _TERMS]
+        sides = np.array([example.width, example.height] * 2, np.float32)
         yield ImageLosses(
             example.image_id,
             chosen,
             np.stack(terms, axis=1),
-            found.disagreement[: len(chosen)],
-            float(found.unlabeled),
+            *contradictions(example.annotations.labels[chosen], found.evidence),
+            found.background[: len(chosen)],
+            float(found.unlabeled.score),
+            int(found.unlabeled.label),
+            np.clip(found.unlabeled.box, 0, 1) * sides,
         )
+
+
+def contradictions(
+    labels: np.ndarray, evidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compares each label with the other classes.
+
+    Args:
+      labels: [n] int.
+      evidence: [G, C] float32, of `ObjectLosses`; the first n rows are used.
+
+    Returns:
+      `contradicted` and `likely` of `ImageLosses`.
+    """
+    rows = np.arange(len(labels))
+    others = evidence[: len(labels)].copy()
+    own = others[rows, labels]
+    others[rows, labels] = -np.inf
+    if others.shape[1] < 2:
+        return -np.ones(len(labels), np.float32), labels.astype(np.int64)
+    return others.max(axis=1) - own, others.argmax(axis=1)
 
 
 def _loss_fn(config: Config, num_classes: int) -> Callable[..., ObjectLosses]:
     model, anchors = build.make_model(config, num_classes), build.make_anchors(config)
+    flips = _flips(config.augment)
+
+    def of_view(predictions: Predictions, batch: Batch) -> ObjectLosses:
+        return object_losses(predictions, batch, jnp.asarray(anchors), config.loss)
 
     @jax.jit
     def compute(variables: dict, batch: Batch) -> ObjectLosses:
-        images = normalize_images(batch.images[None], model.normalization)
+        views = [_flipped(batch, *flip) for flip in flips]
+        views = jax.tree.map(lambda *x: jnp.stack(x), *views)
+        images = normalize_images(views.images, model.normalization)
         predictions = cast("Predictions", model.apply(variables, images, train=False))
-        one = jax.tree.map(lambda x: x[0], predictions)
-        return object_losses(one, batch, jnp.asarray(anchors), config.loss)
+        found = jax.vmap(of_view)(predictions, views)
+        first = jax.tree.map(lambda x: x[0], found)
+        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+        return mean.replace(unlabeled=first.unlabeled)
 
     return compute
+
+
+def _flips(augment: Augment) -> list[tuple[bool, bool]]:
+    """Which of left and right, and of top and bottom, change places in each view."""
+    either = (False, True)
+    return list(
+        itertools.product(
+            either[: 1 + augment.mirror], either[: 1 + augment.flip_vertical]
+        )
+    )
+
+
+def _flipped(batch: Batch, sideways: bool, upside_down: bool) -> Batch:
+    """Flips one image and its objects."""
+    images, masks, boxes = batch.images, batch.masks, batch.boxes
+    x1, y1, x2, y2 = boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]
+    if sideways:
+        images, masks, x1, x2 = images[:, ::-1], masks[:, :, ::-1], 1 - x2, 1 - x1
+    if upside_down:
+        images, masks, y1, y2 = images[::-1], masks[:, ::-1], 1 - y2, 1 - y1
+    boxes = jnp.stack([x1, y1, x2, y2], axis=1)
+    return batch.replace(images=images, masks=masks, boxes=boxes)
 
 
 def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolact_jax.data import rle
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import annotation_entries
@@ -45,8 +47,13 @@ def object_rows(
     rows = []
     for place, image in enumerate(losses):
         annotations = read(place).annotations
-        for index, terms, disagreement in zip(
-            image.annotation.tolist(), image.losses, image.disagreement, strict=True
+        for index, terms, background, contradicted, likely in zip(
+            image.annotation.tolist(),
+            image.losses,
+            image.background.tolist(),
+            image.contradicted.tolist(),
+            image.likely.tolist(),
+            strict=True,
         ):
             rows.append(
                 {
@@ -55,7 +62,9 @@ def object_rows(
                     "class": names.class_names[int(annotations.labels[index])],
                     "loss": float(terms.sum()),
                     **{t: float(v) for t, v in zip(_TERMS, terms, strict=True)},
-                    "disagreement": float(disagreement),
+                    "background": background,
+                    "contradicted": contradicted,
+                    "likely_class": names.class_names[likely],
                     "place": place,
                     "index": index,
                 }
@@ -63,21 +72,27 @@ def object_rows(
     return sorted(rows, key=lambda row: -row["loss"])
 
 
-def image_rows(losses: Sequence[ImageLosses]) -> list[dict[str, Any]]:
+def image_rows(losses: Sequence[ImageLosses], names: Names) -> list[dict[str, Any]]:
     """A row for each image, the one with the worst object first."""
-    rows = [
-        {
-            "image_id": image.image_id,
-            "objects": len(image.annotation),
-            "mean_loss": float(image.losses.sum(axis=1).mean())
-            if len(image.annotation)
-            else None,
-            "unlabeled": image.unlabeled,
-            "worst": image.worst,
-        }
-        for image in losses
-    ]
-    return sorted(rows, key=lambda row: -row["worst"])
+    rows = []
+    for image in losses:
+        totals = image.losses.sum(axis=1)
+        x1, y1, x2, y2 = image.unlabeled_px.round(1).tolist()
+        found = image.unlabeled > 0
+        rows.append(
+            {
+                "image_id": image.image_id,
+                "objects": len(totals),
+                "mean_loss": float(totals.mean()) if len(totals) else None,
+                "worst_loss": float(totals.max(initial=0.0)),
+                "unlabeled": image.unlabeled,
+                "likely_class": names.class_names[image.unlabeled_label]
+                if found
+                else None,
+                **{"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1},
+            }
+        )
+    return sorted(rows, key=lambda row: -row["worst_loss"])
 
 
 def write_pages(
@@ -95,67 +110,105 @@ def write_pages(
       names: of the classes.
 
     Returns:
-      The path of the page, which shows the `SHOWN` worst objects of both orders.
+      The path of the page, which shows the `SHOWN` worst of each kind.
     """
     rows = object_rows(losses, read, names)
-    hidden = ("place", "index")
-    tables = {
-        "losses_objects.csv": [
-            {k: v for k, v in row.items() if k not in hidden} for row in rows
-        ],
-        "losses_images.csv": image_rows(losses),
-    }
-    for name, table in tables.items():
-        write_csv(folder / name, table)
-    contradicted = sorted(rows, key=lambda row: -row["disagreement"])
-    missing = [row for row in tables["losses_images.csv"] if row["unlabeled"] > 0]
-    missing = sorted(missing, key=lambda row: -row["unlabeled"])[:SHOWN]
-    body = html.join(
-        [
-            html.paragraph(_NOTE),
-            _gallery("Contradicted labels", contradicted, read, names),
-            _gallery("Hardest objects", rows, read, names),
-            html.section(
-                "Images that may lack a label",
-                html.table(missing, dict.fromkeys(_LOSSES, ".2f"), sortable=True),
-            ),
-        ]
+    write_csv(
+        folder / "losses_objects.csv",
+        [{k: v for k, v in row.items() if k not in _HIDDEN} for row in rows],
     )
+    write_csv(folder / "losses_images.csv", image_rows(losses, names))
+    galleries = [
+        _gallery(title, note, sorted(rows, key=lambda row: -worst(row)), read, names)
+        for title, note, worst in _RANKINGS
+    ]
+    body = html.join([*galleries, _unlabeled(losses, read, names)])
     path = folder / "inspect.html"
-    write_page(path, html.page("What the model fits worst", body))
+    write_page(path, html.page("What the model does not believe", body))
     return path
 
 
-_LOSSES = ("mean_loss", "unlabeled", "worst")
-_NOTE = (
-    "Labels are contradicted where the model is surest of another class; wrong classes "
-    "show there. Losses are those of box, classification and mask, weighted as in "
-    "training; wrong outlines show there. The object is on the left, all labels around "
-    "it on the right."
-)
+_HIDDEN = ("place", "index")
+_RANKINGS: list[tuple[str, str, Callable[[dict[str, Any]], float]]] = [
+    (
+        "Wrong class",
+        "The model is surest of another class. The object is on the left, all labels "
+        "around it on the right.",
+        lambda row: row["contradicted"],
+    ),
+    (
+        "Wrong outline",
+        "Box and mask fit worst, by their losses, weighted as in training.",
+        lambda row: row["box"] + row["mask"],
+    ),
+    (
+        "Nothing there",
+        "The model sees the background.",
+        lambda row: row["background"],
+    ),
+]
 
 
 def _gallery(
     title: str,
+    note: str,
     rows: Sequence[dict[str, Any]],
     read: Callable[[int], Example],
     names: Names,
 ) -> html.Markup:
-    figures = [_figure(row, read(row["place"]), names) for row in rows[:SHOWN]]
-    parts = html.fill('<div class="gallery">$parts</div>', parts=html.join(figures))
-    return html.section(title, parts)
+    figures = []
+    for row in rows[:SHOWN]:
+        example = read(row["place"])
+        masks = _masks(example, names)
+        figures.append(_figure(example, masks[row["index"]], masks, _caption(row)))
+    return html.section(title, html.paragraph(note), _grid(figures))
 
 
-def _figure(row: dict[str, Any], example: Example, names: Names) -> html.Markup:
-    entries = annotation_entries(example, tuple(names.category_ids))
-    size = example.height, example.width
-    masks = [rle.decode(truth_rle(e, size)) for e in entries]
-    own = masks[row["index"]]
-    jpeg = cut_out(example.image, own, [own], masks)
-    caption = (
-        f"{row['class']}, disagreement {row['disagreement']:.2f}, loss "
+def _caption(row: dict[str, Any]) -> str:
+    return (
+        f"{row['class']}; {row['likely_class']} has {row['contradicted']:+.1f} in "
+        f"log-probability, background {row['background']:.2f}, loss "
         f"{row['loss']:.1f} (box {row['box']:.1f}, class "
         f"{row['classification']:.1f}, mask {row['mask']:.1f}), annotation "
         f"{row['annotation_id']}, image {row['image_id']}"
     )
+
+
+def _unlabeled(
+    losses: Sequence[ImageLosses], read: Callable[[int], Example], names: Names
+) -> html.Markup:
+    """The likeliest objects that no label is near."""
+    order = sorted(range(len(losses)), key=lambda place: -losses[place].unlabeled)
+    figures = []
+    for place in order[:SHOWN]:
+        image = losses[place]
+        if image.unlabeled <= 0:
+            break
+        example = read(place)
+        box = np.zeros((example.height, example.width), bool)
+        x1, y1, x2, y2 = image.unlabeled_px.round().astype(int)
+        box[y1:y2, x1:x2] = True
+        name = names.class_names[image.unlabeled_label]
+        caption = f"{name} {image.unlabeled:.2f}, image {image.image_id}"
+        figures.append(_figure(example, box, _masks(example, names), caption))
+    note = "The box that looks most like an object, and overlaps no label much."
+    return html.section("Missing label", html.paragraph(note), _grid(figures))
+
+
+def _grid(figures: Sequence[html.Markup]) -> html.Markup:
+    if not figures:
+        return html.paragraph("Nothing to show.")
+    return html.fill('<div class="gallery">$parts</div>', parts=html.join(figures))
+
+
+def _masks(example: Example, names: Names) -> list[np.ndarray]:
+    entries = annotation_entries(example, tuple(names.category_ids))
+    return [rle.decode(truth_rle(e, (example.height, example.width))) for e in entries]
+
+
+def _figure(
+    example: Example, one: np.ndarray, every: Sequence[np.ndarray], caption: str
+) -> html.Markup:
+    """A mask on the left, all labels around it on the right."""
+    jpeg = cut_out(example.image, one, [one], every)
     return html.figure(html.picture(jpeg, caption, kind="jpeg", css="cut"), caption)
