@@ -46,17 +46,17 @@ def main() -> None:
     if not options.memory:
         stage("codes, unpacked (before)", unpacked_codes, pool, options)
     category_ids = list(range(1, CLASSES + 1))
-    boxes, masks = stage(
-        "codes and entries",
-        lambda: collect_results(found(pool, options), category_ids=category_ids),
-    )
     with tempfile.TemporaryDirectory() as folder:
         stage(
-            "the same, written as they come",
+            "entries, written at once",
             lambda: stream_results(
                 folder, found(pool, options), category_ids=category_ids
             ),
         )
+    boxes, masks = stage(
+        "codes and entries",
+        lambda: collect_results(found(pool, options), category_ids=category_ids),
+    )
     truth = stage("ground truth", ground_truth, pool, options)
     with tempfile.TemporaryDirectory() as folder:
         stage("files", write_results, folder, boxes, masks)

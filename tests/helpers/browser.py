@@ -89,8 +89,13 @@ class Page:
         files = [str(path)]
         self.call("DOM.setFileInputFiles", nodeId=found["nodeId"], files=files)
 
+    def press(self, selector):
+        """Presses a button, wherever it moves while the page is laid out."""
+        self.wait_for(f"document.querySelector({json.dumps(selector)})")
+        self.value(f"document.querySelector({json.dumps(selector)}).click()")
+
     def click(self, selector):
-        """Clicks in the middle of an element."""
+        """Clicks with the mouse in the middle of an element that keeps its place."""
         found = f"document.querySelector({json.dumps(selector)})"
         self.wait_for(found)
         x, y, width, height = self.value(
