@@ -145,7 +145,7 @@ def _flipped(batch: Batch, sideways: bool, upside_down: bool) -> Batch:
     if upside_down:
         images, masks, y1, y2 = images[::-1], masks[:, ::-1], 1 - y2, 1 - y1
     boxes = jnp.stack([x1, y1, x2, y2], axis=1)
-    return batch.replace(images=images, masks=masks, boxes=boxes)
+    return dataclasses.replace(batch, images=images, masks=masks, boxes=boxes)
 
 
 def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
