@@ -8,9 +8,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tests.helpers.error_scenes import random_dataset
+from tests.helpers.coco_scenes import make_annotation, make_truth
+from tests.helpers.error_scenes import random_dataset, result
 from yolact_jax.results.errors import images, precision
-from yolact_jax.results.errors.matches import match
+from yolact_jax.results.errors.matches import SIZES, match
 from yolact_jax.results.errors.scenes import make_scenes
 
 
@@ -61,6 +62,17 @@ def test_agrees_with_pycocotools(seed, kind, max_detections):
         np.testing.assert_array_equal(hit + 1, taken)
         num_ids += len(rows)
     assert num_ids == len(matches.image) > 20
+
+
+def test_an_object_of_the_size_goes_before_a_better_one_of_another():
+    near, exact = (0, 0, 20, 50), (0, 0, 22, 50)  # 1000 and 1100 square pixels
+    truth = make_truth([make_annotation(near), make_annotation(exact)])
+    found, _ = result(exact, 0.9)
+    (scene,) = make_scenes(truth, [found], "box")
+    hits = match([scene], 1, max_detections=9, areas=SIZES["s"]).hit[0]
+    assert hits.tolist() == 9 * [0] + [-1]  # IoU 0.909
+    theirs = evaluated(truth, [found], "box").eval["recall"][:, 0, 1, 0]
+    assert theirs.tolist() == 9 * [1] + [0]
 
 
 def test_weighted_images_equal_repeated_ones():
