@@ -50,7 +50,7 @@ class Data(Section):
     )
     input_size: int | tuple[int, ...] = field(
         550,
-        "Height and width of the network input; one number is the side of a square.",
+        "Side of the network input, or its height and width.",
         unit="pixels",
         least=32,
         most=8192,
