@@ -194,7 +194,7 @@ def _define_config(
             values[name].boolean = False
 
 
-def _value(config: ConfigDict, name: str) -> Any:
+def _value(config: Any, name: str) -> Any:
     for part in name.split(".")[1:]:
         config = config[part]
     return config

@@ -28,14 +28,14 @@ def used_size(image_size: Array, frame: InputFrame) -> jax.Array | tuple[int, in
     return jnp.clip(fitting, 1, sides)
 
 
-def to_frame(boxes: Array, image_size: Array, frame: InputFrame) -> Array:
+def to_frame(boxes: jax.Array, image_size: Array, frame: InputFrame) -> jax.Array:
     """Turns [..., 4] boxes from fractions of an image to those of the network input."""
     if not frame.letterbox:
         return boxes
     return scaled(boxes, _shares(image_size, frame))
 
 
-def to_image(boxes: Array, image_size: Array, frame: InputFrame) -> Array:
+def to_image(boxes: jax.Array, image_size: Array, frame: InputFrame) -> jax.Array:
     """Turns [..., 4] boxes from fractions of the network input to those of an image."""
     if not frame.letterbox:
         return boxes
@@ -63,6 +63,6 @@ def used_cells(
     """
     if not frame.letterbox:
         return None, None
-    rows, columns = used_size(image_size, frame)
+    rows, columns = jnp.asarray(used_size(image_size, frame))
     # The product is exact, so that whole cells stay whole.
     return map_size[0] * rows / frame.height, map_size[1] * columns / frame.width
