@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from yolact_jax.config import PADDING_RGB, InputFrame
+from yolact_jax.config import InputFrame
 from yolact_jax.ops import letterbox
 
 
@@ -129,7 +129,7 @@ def resize_valid(
     Args:
       image: [Hc, Wc, 3] uint8 or float32 canvas, in 0..255.
       valid_size: [2] int32, height and width of the valid top-left part.
-      frame: the network input; what the image does not fill gets `PADDING_RGB`.
+      frame: the network input; what the image does not fill gets its padding.
 
     Returns:
       [H, W, 3] float32 in the unit of the input.
@@ -141,5 +141,5 @@ def resize_valid(
     if not frame.letterbox:
         return resized
     inside = (y < used[0])[:, None, None] & (x < used[1])[None, :, None]
-    padding = jnp.asarray(PADDING_RGB, jnp.float32)[None, None]
+    padding = jnp.asarray(frame.padding, jnp.float32)[None, None]
     return jnp.where(inside, resized, padding)

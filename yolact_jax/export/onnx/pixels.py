@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolact_jax.config import PADDING_RGB, InputFrame
+from yolact_jax.config import InputFrame
 from yolact_jax.export.onnx import ops
 from yolact_jax.export.onnx.graph import Value, apply
 from yolact_jax.export.onnx.letterbox import Used
@@ -28,7 +28,7 @@ def network_input(
     if used is not None:
         y, x = (np.arange(side, dtype=np.float32) for side in frame.size)
         inside = (used.rows > y[:, None, None]) & (used.columns > x[:, None])
-        resized = ops.where(inside, resized, np.array(PADDING_RGB, np.float32))
+        resized = ops.where(inside, resized, np.array(frame.padding, np.float32))
     mean, std = (
         np.array(x, np.float32) for x in (normalization.mean, normalization.std)
     )
