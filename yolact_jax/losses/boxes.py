@@ -54,6 +54,7 @@ def overlap_loss(
     positive: jax.Array,
     *,
     kind: str,
+    sides: tuple[int, int] = (1, 1),
 ) -> jax.Array:
     """DIoU or CIoU loss of the decoded boxes, summed over positive anchors.
 
@@ -63,6 +64,7 @@ def overlap_loss(
       anchors_cxcywh: [A, 4] float32.
       positive: [A] bool.
       kind: "diou" or "ciou".
+      sides: height and width of the network input, in any unit.
     """
     # Rows that do not count predict their anchor exactly: behind a mere `where` of the
     # costs, the gradient of a wild box would be 0 * inf.
@@ -72,7 +74,10 @@ def overlap_loss(
     offsets, sizes = jnp.split(deltas, 2, axis=-1)
     deltas = jnp.concatenate([offsets, jnp.minimum(sizes, _MOST_SIZE_DELTA)], axis=-1)
     loss = {"diou": diou_loss, "ciou": ciou_loss}[kind]
-    costs = loss(box_ops.decode(deltas, anchors_cxcywh), targets)
+    predicted = box_ops.decode(deltas, anchors_cxcywh)
+    costs = loss(
+        box_ops.in_squares(predicted, sides), box_ops.in_squares(targets, sides)
+    )
     return jnp.sum(jnp.where(positive, costs, 0.0))
 
 
@@ -83,6 +88,7 @@ def box_term(
     positive: jax.Array,
     *,
     kind: str,
+    sides: tuple[int, int] = (1, 1),
 ) -> jax.Array:
     """The box loss that a config names, summed over positive anchors.
 
@@ -92,9 +98,12 @@ def box_term(
       anchors_cxcywh: [A, 4] float32.
       positive: [A] bool.
       kind: "smooth_l1", "diou" or "ciou".
+      sides: as for `overlap_loss`.
     """
     if kind != "smooth_l1":
-        return overlap_loss(box_deltas, boxes, anchors_cxcywh, positive, kind=kind)
+        return overlap_loss(
+            box_deltas, boxes, anchors_cxcywh, positive, kind=kind, sides=sides
+        )
     return box_loss(box_deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 

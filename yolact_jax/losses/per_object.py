@@ -1,5 +1,7 @@
 """What each object of an image adds to the loss, to find objects that do not fit."""
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -102,7 +104,9 @@ def _box_errors(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.A
     """[A] box losses; 0 where not positive."""
     boxes = batch.boxes[matches.object_index]
     rows = predictions.box_deltas, boxes, anchors_cxcywh, matches.positive
-    return jax.vmap(lambda *row: box_term(*(x[None] for x in row), kind=kind))(*rows)
+    sides = predictions.prototypes.shape[0], predictions.prototypes.shape[1]
+    term = functools.partial(box_term, kind=kind, sides=sides)
+    return jax.vmap(lambda *row: term(*(x[None] for x in row)))(*rows)
 
 
 def _unlabeled(predictions, batch, anchors_cxcywh, options: Loss) -> Unlabeled:

@@ -152,6 +152,7 @@ def _image_losses(
             anchors_cxcywh,
             matches.positive,
             kind=options.box,
+            sides=(predictions.prototypes.shape[0], predictions.prototypes.shape[1]),
         ),
         classification=class_loss(
             predictions.class_logits,

@@ -1,5 +1,6 @@
 """Loads models from a config and a file of weights, and writes such files."""
 
+import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -127,11 +128,11 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
     write_safetensors(path, to_state_dict(variables), metadata)
 
 
+@functools.lru_cache(maxsize=8)
 def abstract_variables(config: Config, num_classes: int) -> dict:
     """Returns the variables of a model as a tree of `jax.ShapeDtypeStruct`."""
     model = build.make_model(config, num_classes)
-    size = config.data.input_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), jnp.float32)
     return jax.eval_shape(
         lambda x: model.init(jax.random.key(0), x, train=True), images
     )

@@ -65,13 +65,15 @@ def image_losses(
       num_classes: C.
     """
     model = build.make_model(config, num_classes)
-    prepared = prepare_variables(model, variables, config.data.input_size)
+    prepared = prepare_variables(model, variables, config.data.frame.size)
     compute = _loss_fn(config, num_classes)
     for example in examples:
         chosen, batch = _batch(example, config)
         found = jax.device_get(compute(prepared, batch))
         terms = [getattr(found, name)[: len(chosen)] for name in _TERMS]
-        sides = np.array([example.width, example.height] * 2, np.float32)
+        size = example.height, example.width
+        sides = np.array([*size[::-1]] * 2, np.float32)
+        share = np.array(config.data.frame.share(*size) * 2, np.float32)
         yield ImageLosses(
             example.image_id,
             chosen,
@@ -80,7 +82,7 @@ def image_losses(
             found.background[: len(chosen)],
             float(found.unlabeled.score),
             int(found.unlabeled.label),
-            np.clip(found.unlabeled.box, 0, 1) * sides,
+            np.clip(found.unlabeled.box / share, 0, 1) * sides,
         )
 
 
@@ -107,7 +109,8 @@ def contradictions(
 
 def _loss_fn(config: Config, num_classes: int) -> Callable[..., ObjectLosses]:
     model, anchors = build.make_model(config, num_classes), build.make_anchors(config)
-    flips = _flips(config.augment)
+    # The padding of a letterboxed image has its place.
+    flips = [(False, False)] if config.data.frame.letterbox else _flips(config.augment)
 
     def of_view(predictions: Predictions, batch: Batch) -> ObjectLosses:
         return object_losses(predictions, batch, jnp.asarray(anchors), config.loss)
@@ -150,19 +153,20 @@ def _flipped(batch: Batch, sideways: bool, upside_down: bool) -> Batch:
 
 def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
     """The image as the network sees it, and the annotations of its slots."""
-    options, whole = config.data, view.whole(example.height, example.width)
-    kept = views.keep(example.annotations, whole, options.input_size)
+    options, frame = config.data, config.data.frame
+    whole = view.whole(example.height, example.width, frame)
+    kept = views.keep(example.annotations, whole, frame.size)
     kept = kept[~example.annotations.crowd[kept]]
     chosen = sample.select(example.annotations, whole, kept, options.max_objects)
     truth = sample.ground_truth(
         example,
         whole,
         chosen,
-        input_size=options.input_size,
+        input_size=frame.size,
         mask_size=build.prototype_size(config),
         mask_target=options.mask_target,
     )
-    truth["images"] = sample.render(example.image, whole, None, options.input_size)
+    truth["images"] = sample.render(example.image, whole, None, frame.size)
     padded = sample.collate([truth], options.max_objects)
     fields = ("images", "boxes", "labels", "masks", "valid", "crowd")
     return chosen, Batch(**{name: padded[name][0] for name in fields})
