@@ -40,6 +40,25 @@ def prototype_size(config: Config) -> int:
     return anchor_ops.prototype_side(config.data.input_size)
 
 
+def training_sizes(config: Config) -> tuple[int, ...]:
+    """Sides of the network input that training steps may have, pixels."""
+    return config.train.multi_scale or (config.data.input_size,)
+
+
+def at_size(config: Config, input_size: int) -> Config:
+    """Returns the config for one input size, with anchors in proportion."""
+    factor = input_size / config.data.input_size
+    scales = tuple(
+        tuple(factor * scale for scale in level) for level in config.anchors.scales_px
+    )
+    changes = {
+        "data.input_size": input_size,
+        "anchors.scales_px": scales,
+        "train.multi_scale": (),
+    }
+    return config.replace(changes)
+
+
 def make_training_batches(
     config: Config,
     source: "RecordSource",
@@ -60,6 +79,9 @@ def make_training_batches(
         batch_size=config.train.batch_size,
         input_size=config.data.input_size,
         mask_size=prototype_size(config),
+        drawn_sizes=[
+            (size, anchor_ops.prototype_side(size)) for size in config.train.multi_scale
+        ],
         max_objects=config.data.max_objects,
         augment=config.augment,
         mask_target=config.data.mask_target,

@@ -8,17 +8,21 @@ from yolact_jax.config.training import Optimizer, Train
 _MIN_MASK_IOU_INPUT_SIZE = 249
 
 
-def check_model(data: Data, model: Model) -> None:
+def check_model(data: Data, model: Model, train: Train) -> None:
     """Refuses a network that cannot be built.
 
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    if model.mask_iou and data.input_size < _MIN_MASK_IOU_INPUT_SIZE:
-        raise ValueError(
-            f"config.data.input_size is {data.input_size}; it must be at least "
-            f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
-        )
+    sizes = {"data.input_size": data.input_size}
+    if train.multi_scale:
+        sizes["train.multi_scale"] = min(train.multi_scale)
+    for field, size in sizes.items():
+        if model.mask_iou and size < _MIN_MASK_IOU_INPUT_SIZE:
+            raise ValueError(
+                f"config.{field} is {size}; it must be at least "
+                f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
+            )
     if model.deformable_interval and not model.backbone.startswith("resnet"):
         raise ValueError(
             f"config.model.deformable_interval is {model.deformable_interval}; it must "

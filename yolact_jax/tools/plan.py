@@ -25,6 +25,7 @@ class Plan:
       num_classes: foreground classes.
       batch_size: images per step over all devices.
       num_devices: devices that share the batch.
+      train_size: side of the largest input of a step, pixels.
       num_parameters: trained and frozen.
       forward_flops: operations of the network for one image, at test time.
       step_flops: operations of a training step, per image.
@@ -37,6 +38,7 @@ class Plan:
     num_classes: int
     batch_size: int
     num_devices: int
+    train_size: int
     num_parameters: int
     forward_flops: float
     step_flops: float
@@ -57,7 +59,8 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Compiles the training step of a config for the devices at hand.
 
-    Compiles two batch sizes, since their difference is what an image needs.
+    Compiles two batch sizes, since their difference is what an image needs; with
+    `config.train.multi_scale`, steps of the largest input.
 
     Raises:
       ValueError: if the config cannot work, or JAX was started without the CPU.
@@ -81,6 +84,7 @@ def make_plan(config: Config) -> Plan:
         num_classes=num_classes,
         batch_size=batch_size,
         num_devices=num_devices,
+        train_size=max(build.training_sizes(config)),
         num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
         forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
@@ -120,6 +124,7 @@ def format_plan(plan: Plan) -> str:
         ("classes", f"{plan.num_classes}"),
         ("parameters", f"{plan.num_parameters:,}"),
         ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
+        ("side of the largest training input", f"{plan.train_size} pixels"),
         ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
         ("state, per device", _size(plan.state_bytes)),
         (f"step of {plan.batch_size} images, per device", _size(plan.step_bytes)),
@@ -132,7 +137,9 @@ def format_plan(plan: Plan) -> str:
 
 def _step_flops(config: Config, num_classes: int) -> float:
     # The body of a loop over parts of the batch would count once.
-    config = _plain(config).replace({"train.accumulate_steps": 1})
+    config = memory.at_largest_size(_plain(config)).replace(
+        {"train.accumulate_steps": 1}
+    )
     step = parts.train_step_fn(config, num_classes, jax.random.key(0))
     make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
     batch = memory.abstract_batch(config, config.train.batch_size, sharding=None)
