@@ -15,7 +15,7 @@ from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variabl
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.inference.options import Choices
-from yolact_jax.models import darknet, resnet
+from yolact_jax.models import darknet, mobilenet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
@@ -31,6 +31,7 @@ BACKBONES = {
     "resnet50": resnet.ResNet50,
     "resnet101": resnet.ResNet101,
     "darknet53": darknet.DarkNet53,
+    "mobilenetv4_small": mobilenet.MobileNet,
 }
 _MIN_BATCH_FOR_BN = 6
 
