@@ -6,6 +6,7 @@ import json
 import jax
 import pytest
 
+from yolact_jax import build
 from yolact_jax.tools import plan as lib
 from yolact_jax.training import memory
 from yolact_jax.training.multihost.mesh import make_layout
@@ -40,6 +41,12 @@ def test_plan_counts_state_and_operations(plan):
     assert plan.image_bytes > 64 * 64 * 3 * 5
 
 
+def test_operations_are_those_of_the_largest_input():
+    config = tiny_config().replace({"train.multi_scale": (64, 96)})
+    alone = build.at_size(tiny_config(), 96)
+    assert lib._step_flops(config, 5) == lib._step_flops(alone, 5)
+
+
 def test_memory_of_another_batch_is_predicted(plan):
     config = tiny_config().replace({"train.batch_size": 16})
     more = (16 - plan.batch_size) / plan.num_devices
@@ -53,6 +60,7 @@ def test_largest_batch_fills_the_device():
         num_classes=5,
         batch_size=8,
         num_devices=4,
+        train_size=96,
         num_parameters=1,
         forward_flops=1.0,
         step_flops=3.0,
@@ -66,6 +74,7 @@ def test_largest_batch_fills_the_device():
     assert dataclasses.replace(plan, device_bytes=99).largest_batch == 0
     text = lib.format_plan(plan)
     assert "180 images" in text
+    assert "96 pixels" in text
     assert "step of 8 images" in text
 
 

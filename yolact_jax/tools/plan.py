@@ -124,7 +124,7 @@ def format_plan(plan: Plan) -> str:
         ("classes", f"{plan.num_classes}"),
         ("parameters", f"{plan.num_parameters:,}"),
         ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
-        ("side of the largest training input", f"{plan.train_size} pixels"),
+        ("largest input of a step", f"{plan.train_size} pixels"),
         ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
         ("state, per device", _size(plan.state_bytes)),
         (f"step of {plan.batch_size} images, per device", _size(plan.step_bytes)),
