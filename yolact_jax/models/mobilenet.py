@@ -22,8 +22,7 @@ from yolact_jax.models.layers import (
 )
 from yolact_jax.models.normalize import TORCHVISION, Normalization
 
-STANDARD_WIDTH = 64
-"""`width` of the published network."""
+_STANDARD_WIDTH = 64
 
 
 class Plain(NamedTuple):
@@ -55,8 +54,8 @@ class Inverted(NamedTuple):
 
 
 _STEM = 32
-# The first block of each stage but the last has stride 2.
-CONV_SMALL: tuple[tuple[Plain | Inverted, ...], ...] = (
+# The first block of each stage but the last has stride 2, so the second ends at 8.
+_STAGES: tuple[tuple[Plain | Inverted, ...], ...] = (
     (Plain(3, 32), Plain(1, 32)),
     (Plain(3, 96), Plain(1, 64)),
     (
@@ -73,7 +72,6 @@ CONV_SMALL: tuple[tuple[Plain | Inverted, ...], ...] = (
     ),
     (Plain(1, 960),),
 )
-"""Blocks of each stage (table 11 of the paper)."""
 
 
 class Unit(nn.Module):
@@ -155,7 +153,6 @@ class MobileNet(nn.Module):
 
     Attributes:
       width: 64 for the published channels; they are in proportion, in multiples of 8.
-      stages: blocks of each stage, of which the second ends at stride 8.
       axis_name: mapped axis for the batch statistics, see `BatchNorm`.
       remat: recompute the inside of bottlenecks for the gradient instead of keeping it
         in memory.
@@ -164,7 +161,6 @@ class MobileNet(nn.Module):
     """
 
     width: int
-    stages: tuple[tuple[Plain | Inverted, ...], ...] = CONV_SMALL
     axis_name: str | None = None
     remat: bool = False
     dtype: Any = jnp.float32
@@ -189,9 +185,9 @@ class MobileNet(nn.Module):
         bottleneck = nn.remat(InvertedBottleneck) if self.remat else InvertedBottleneck
         x = unit(self._channels(_STEM), 3, stride=2, name="stem")(x)
         maps = []
-        for stage, blocks in enumerate(self.stages):
+        for stage, blocks in enumerate(_STAGES):
             for index, sizes in enumerate(blocks):
-                stride = 2 if index == 0 and stage < len(self.stages) - 1 else 1
+                stride = 2 if index == 0 and stage < len(_STAGES) - 1 else 1
                 name = f"blocks{stage}_{index}"
                 sizes = sizes._replace(features=self._channels(sizes.features))
                 if isinstance(sizes, Plain):
@@ -204,4 +200,4 @@ class MobileNet(nn.Module):
         return maps[1], maps[2], maps[-1]
 
     def _channels(self, published: int) -> int:
-        return max(round(published * self.width / STANDARD_WIDTH / 8), 1) * 8
+        return max(round(published * self.width / _STANDARD_WIDTH / 8), 1) * 8
