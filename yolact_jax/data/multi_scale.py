@@ -17,7 +17,7 @@ def size_of_step(sizes: Sequence[Any], step: int, seed: int) -> Any:
       step: updates before, from 0.
       seed: of the run, 0 or greater.
     """
-    return sizes[np.random.default_rng([seed, step]).integers(len(sizes))]
+    return sizes[int(np.random.default_rng([seed, step]).integers(len(sizes)))]
 
 
 def sized_samples(
