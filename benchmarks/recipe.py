@@ -99,10 +99,10 @@ def run(config: Config) -> dict[str, object]:
     """Trains once; measures mask AP on the validation split, in percent, and times."""
     started = time.perf_counter()
     session = make_session(config, Path())
-    state, rate = _train(session)
+    state, rate = train(session)
     trained = time.perf_counter() - started
     return {
-        **_evaluate(config, session.dataset, state),
+        **evaluate(config, session.dataset, state),
         "images_per_s": rate,
         "inference_ms": _inference_ms(config, session.dataset, state),
         "train_s": round(trained, 1),
@@ -110,7 +110,7 @@ def run(config: Config) -> dict[str, object]:
     }
 
 
-def _train(session: Session) -> tuple[TrainState, float]:
+def train(session: Session) -> tuple[TrainState, float]:
     """Trains to the end; returns the state, and images a second after the start."""
     state, settled = session.initial_state(), time.perf_counter()
     for step, batch in enumerate(_batches(session), start=1):
@@ -130,7 +130,8 @@ def _batches(session: Session) -> Iterator:
             yield to_devices(batch, session.layout.sharded)
 
 
-def _evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, float]:
+def evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, float]:
+    """Measures mask AP on the validation split, in percent."""
     source = dataset.source("validation")
     predictor = build.make_predictor(
         config, state.inference_variables, dataset.class_names
@@ -145,8 +146,7 @@ def _evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, 
 def _inference_ms(config: Config, dataset: Dataset, state: TrainState) -> float:
     """Median time of the network for one picture, without its detections."""
     model = build.make_model(config, len(dataset.class_names))
-    size = config.data.input_size
-    picture = jax.random.normal(jax.random.key(0), (1, size, size, 3))
+    picture = jax.random.normal(jax.random.key(0), (1, *config.data.frame.size, 3))
     program = jax.jit(lambda v, x: model.apply(v, x, train=False))
     variables = state.inference_variables
     return round(time_program(program, variables, picture, repeats=_REPEATS)[0], 2)

@@ -27,19 +27,18 @@ def load(name: str):
 def test_config_is_valid_and_anchors_fit_the_network(name):
     config = load(name)
     model = build.make_model(config, num_classes=7)
-    size = config.data.input_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), jnp.float32)
     predictions, _ = jax.eval_shape(
         lambda x: model.init_with_output(jax.random.key(0), x, train=True), images
     )
     num_anchors = len(build.make_anchors(config))
-    side = build.prototype_size(config)
+    rows, columns = build.prototype_size(config)
     prototypes = config.model.num_prototypes
     assert predictions.box_deltas.shape == (1, num_anchors, 4)
     assert predictions.class_logits.shape == (1, num_anchors, 8)
     assert predictions.coefficients.shape == (1, num_anchors, prototypes)
-    assert predictions.prototypes.shape == (1, side, side, prototypes)
-    assert predictions.semantic_logits.shape == (1, side // 2, side // 2, 7)
+    assert predictions.prototypes.shape == (1, rows, columns, prototypes)
+    assert predictions.semantic_logits.shape == (1, rows // 2, columns // 2, 7)
     leaves = jax.tree.leaves(predictions)
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
 
@@ -115,6 +114,12 @@ def test_another_input_size_has_the_same_anchors_on_another_grid():
     assert smaller.data.input_size == 400
     sizes = [np.unique(build.make_anchors(c)[:, 2:]) for c in (whole, smaller)]
     np.testing.assert_allclose(*sizes, rtol=1e-6)
+    wide = Config().replace({"data.input_size": (300, 600)})
+    assert build.training_sizes(wide) == (600,)
+    assert build.at_size(wide, 600) == wide
+    assert build.at_size(wide, 400).data.input_size == (200, 400)
+    with pytest.raises(ValueError, match=r"is 60, so its shorter side 30; .* least 32"):
+        wide.replace({"train.multi_scale": (600, 60)})
 
 
 def test_adamw_needs_a_momentum_that_forgets():

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from tests.data.test_pipeline import assert_equal, source, take  # noqa: F401
+from yolact_jax.config import InputFrame
 from yolact_jax.data.multi_scale import size_of_step
 
-SIZES = ((48, 16), (64, 20), (40, 14))
+SIZES = (
+    (InputFrame(48, 48), (16, 16)),
+    (InputFrame(64, 40), (20, 14)),
+    (InputFrame(40, 48), (14, 16)),
+)
 
 
 def take_sized(source, count, **changes):  # noqa: F811
@@ -18,12 +23,12 @@ def take_sized(source, count, **changes):  # noqa: F811
 def test_each_batch_has_the_size_that_its_step_draws(source):  # noqa: F811
     batches = take_sized(source, 8)
     for step, batch in enumerate(batches):
-        side, mask_side = size_of_step(SIZES, step, seed=11)
-        assert batch["images"].shape == (3, side, side, 3)
-        assert batch["masks"].shape == (3, 4, mask_side, mask_side)
-        assert batch["semantic_masks"].shape[2:] == (mask_side // 2,) * 2
+        frame, mask_size = size_of_step(SIZES, step, seed=11)
+        assert batch["images"].shape == (3, *frame.size, 3)
+        assert batch["masks"].shape == (3, 4, *mask_size)
+        assert batch["semantic_masks"].shape[2:] == tuple(n // 2 for n in mask_size)
         assert batch["valid"].any(axis=1).all()
-    assert len({len(batch["images"][0]) for batch in batches}) == 3
+    assert len({batch["images"].shape for batch in batches}) == 3
 
 
 @pytest.mark.parametrize("start", [2, 5])

@@ -1,11 +1,12 @@
 """Checks of fields against each other."""
 
-from yolact_jax.config.data import Data
+from yolact_jax.config.data import Augment, Data
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
 from yolact_jax.config.training import Optimizer, Train
 
 # Five convolutions of stride 2 without padding need prototypes of 63 pixels.
 _MIN_MASK_IOU_INPUT_SIZE = 249
+_MIN_INPUT_SIZE = 32
 
 
 def check_model(data: Data, model: Model, train: Train) -> None:
@@ -14,14 +15,21 @@ def check_model(data: Data, model: Model, train: Train) -> None:
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    sizes = {"data.input_size": data.input_size}
+    shorter, longer = sorted(data.frame.size)
+    sides = {"data.input_size": (data.input_size, shorter)}
     if train.multi_scale:
-        sizes["train.multi_scale"] = min(train.multi_scale)
-    for field, size in sizes.items():
-        if model.mask_iou and size < _MIN_MASK_IOU_INPUT_SIZE:
+        size = min(train.multi_scale)
+        sides["train.multi_scale"] = (size, round(size * shorter / longer))
+    for field, (value, side) in sides.items():
+        if model.mask_iou and side < _MIN_MASK_IOU_INPUT_SIZE:
             raise ValueError(
-                f"config.{field} is {size}; it must be at least "
+                f"config.{field} is {value}; it must be at least "
                 f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
+            )
+        if side < _MIN_INPUT_SIZE:
+            raise ValueError(
+                f"config.{field} is {value}, so its shorter side {side}; it must be at "
+                f"least {_MIN_INPUT_SIZE} pixels."
             )
     if model.deformable_interval and not model.backbone.startswith("resnet"):
         raise ValueError(
@@ -47,6 +55,22 @@ def check_data(data: Data) -> None:
             f"config.data.dir is {data.dir!r}; it must be empty with "
             f"config.data.dataset {data.dataset!r}, which has pictures of its own."
         )
+
+
+def check_aspect(data: Data, augment: Augment) -> None:
+    """Refuses to stretch images that training shows with their aspect ratio.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if data.frame.letterbox:
+        return
+    for name in ("large_scale_jitter", "mosaic_probability"):
+        if getattr(augment, name):
+            raise ValueError(
+                f"config.data.resize is {data.resize!r}; it must be 'letterbox' with "
+                f"config.augment.{name}, which keeps the aspect ratio of images."
+            )
 
 
 def negative_share(data: Data) -> float:

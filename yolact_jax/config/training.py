@@ -99,8 +99,8 @@ class Train(Section):
     )
     multi_scale: tuple[int, ...] = field(
         (),
-        "Sides of the network input, of which each step draws one; anchors grow with "
-        "them; (): data.input_size. Each is a program of its own.",
+        "Longer sides of the network input, of which each step draws one; shorter ones "
+        "and anchors grow along; (): data.input_size. Each is a program of its own.",
         unit="pixels",
         least=32,
         most=8192,

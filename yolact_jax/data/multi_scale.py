@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from yolact_jax.config import InputFrame, Size
 from yolact_jax.data.example import Example
 
 
@@ -23,7 +24,7 @@ def size_of_step(sizes: Sequence[Any], step: int, seed: int) -> Any:
 def sized_samples(
     examples: Any,
     make_sample: Callable[..., Any],
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[InputFrame, Size]],
     seed: int,
     batch_size: int,
 ) -> Any:
@@ -31,8 +32,8 @@ def sized_samples(
 
     Args:
       examples: in the order of the batches.
-      make_sample: takes an example, a random generator, `input_size` and `mask_size`.
-      sizes: pairs of `input_size` and `mask_size`.
+      make_sample: takes an example, a random generator, `frame` and `mask_size`.
+      sizes: pairs of `frame` and `mask_size`.
       seed: see `size_of_step`.
       batch_size: examples of a batch.
     """
@@ -42,19 +43,19 @@ def sized_samples(
 
 
 def _with_sizes(
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[InputFrame, Size]],
     seed: int,
     batch_size: int,
     index: int,
     example: Example,
-) -> tuple[Example, tuple[int, int]]:
+) -> tuple[Example, tuple[InputFrame, Size]]:
     return example, size_of_step(sizes, index // batch_size, seed)
 
 
 def _make_sized(
     make_sample: Callable[..., Any],
-    sized: tuple[Example, tuple[int, int]],
+    sized: tuple[Example, tuple[InputFrame, Size]],
     rng: np.random.Generator,
 ) -> Any:
-    example, (input_size, mask_size) = sized
-    return make_sample(example, rng, input_size=input_size, mask_size=mask_size)
+    example, (frame, mask_size) = sized
+    return make_sample(example, rng, frame=frame, mask_size=mask_size)

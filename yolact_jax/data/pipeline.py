@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame, Size, sides_of
 from yolact_jax.data import workers
 from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.augment.sample import collate
@@ -121,14 +121,14 @@ def training_batches(
     source: RecordSource,
     *,
     batch_size: int,
-    input_size: int,
-    mask_size: int,
+    frame: InputFrame,
+    mask_size: Size,
     max_objects: int,
     augment: Augment,
     mask_target: str,
     seed: int,
     negative_share: float = 0.0,
-    drawn_sizes: Sequence[tuple[int, int]] = (),
+    drawn_sizes: Sequence[tuple[InputFrame, Size]] = (),
     start_step: int = 0,
     num_workers: int,
     num_threads: int | None = None,
@@ -143,14 +143,14 @@ def training_batches(
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
       batch_size: images per batch over all processes, a multiple of `process_count`.
-      input_size: height and width of the images, pixels.
-      mask_size: height and width of the masks, pixels.
+      frame: the network input, and how images are put on it.
+      mask_size: height and width of the masks, pixels, or their side.
       max_objects: slots for annotations per image (G).
       augment: which random changes to make.
       mask_target: see `config.Data`.
       seed: of shuffling and augmentation, in [0, 2**31).
       negative_share: see `images_to_train_on`.
-      drawn_sizes: pairs of `input_size` and `mask_size`, of which each batch draws one
+      drawn_sizes: pairs of `frame` and `mask_size`, of which each batch draws one
         instead; see `data.multi_scale`.
       start_step: the first batch to return, to resume a run.
       num_workers: processes that load; 0 to load in threads of this process.  A script
@@ -173,7 +173,7 @@ def training_batches(
     import grain
 
     _require_at_least(1, batch_size=batch_size, max_objects=max_objects)
-    _require_at_least(1, input_size=input_size, mask_size=mask_size)
+    _require_at_least(1, frame=min(frame.size), mask_size=min(sides_of(mask_size)))
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     _check_processes(batch_size, process_index, process_count)
     indices = images_to_train_on(source, negative_share, seed)
@@ -189,7 +189,7 @@ def training_batches(
     if drawn_sizes:
         samples = sized_samples(examples, make_sample, drawn_sizes, seed, batch_size)
     else:
-        sizes = {"input_size": input_size, "mask_size": mask_size}
+        sizes = {"frame": frame, "mask_size": mask_size}
         samples = examples.random_map(functools.partial(make_sample, **sizes))
     count = batch_size // process_count
     rows = range(process_index * count, (process_index + 1) * count)

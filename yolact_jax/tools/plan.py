@@ -25,8 +25,8 @@ class Plan:
       num_classes: foreground classes.
       batch_size: images per step over all devices.
       num_devices: devices that share the batch.
-      train_size: side of the largest input of a step, pixels.
       num_parameters: trained and frozen.
+      input_size: height and width of the network input, pixels.
       forward_flops: operations of the network for one image, at test time.
       step_flops: operations of a training step, per image.
       state_bytes: parameters, statistics, momentum and average.
@@ -38,8 +38,8 @@ class Plan:
     num_classes: int
     batch_size: int
     num_devices: int
-    train_size: int
     num_parameters: int
+    input_size: tuple[int, int]
     forward_flops: float
     step_flops: float
     state_bytes: int
@@ -59,13 +59,14 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Compiles the training step of a config for the devices at hand.
 
-    Compiles two batch sizes, since their difference is what an image needs; with
-    `config.train.multi_scale`, steps of the largest input.
+    Compiles two batch sizes, since their difference is what an image needs.  With
+    `config.train.multi_scale`, everything is for the largest input.
 
     Raises:
       ValueError: if the config cannot work, or JAX was started without the CPU.
     """
     check_batch(config.train, jax.device_count())
+    config = memory.at_largest_size(config)
     layout, num_classes = make_layout(), count_classes(config)
     if not config.train.batch_size:
         found = memory.largest_batch(config, num_classes)
@@ -84,8 +85,8 @@ def make_plan(config: Config) -> Plan:
         num_classes=num_classes,
         batch_size=batch_size,
         num_devices=num_devices,
-        train_size=max(build.training_sizes(config)),
         num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
+        input_size=config.data.frame.size,
         forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
         state_bytes=_num_bytes(memory.abstract_state(config, num_classes, layout)),
@@ -123,8 +124,8 @@ def format_plan(plan: Plan) -> str:
         ("devices", f"{plan.num_devices} x {kind}, {_size(plan.device_bytes)} each"),
         ("classes", f"{plan.num_classes}"),
         ("parameters", f"{plan.num_parameters:,}"),
+        ("network input", "{} x {} pixels".format(*plan.input_size)),
         ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
-        ("largest input of a step", f"{plan.train_size} pixels"),
         ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
         ("state, per device", _size(plan.state_bytes)),
         (f"step of {plan.batch_size} images, per device", _size(plan.step_bytes)),
@@ -137,9 +138,7 @@ def format_plan(plan: Plan) -> str:
 
 def _step_flops(config: Config, num_classes: int) -> float:
     # The body of a loop over parts of the batch would count once.
-    config = memory.at_largest_size(_plain(config)).replace(
-        {"train.accumulate_steps": 1}
-    )
+    config = _plain(config).replace({"train.accumulate_steps": 1})
     step = parts.train_step_fn(config, num_classes, jax.random.key(0))
     make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
     batch = memory.abstract_batch(config, config.train.batch_size, sharding=None)
@@ -147,8 +146,8 @@ def _step_flops(config: Config, num_classes: int) -> float:
 
 
 def _forward_flops(config: Config, num_classes: int, variables) -> float:
-    model, size = build.make_model(_plain(config), num_classes), config.data.input_size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
+    model = build.make_model(_plain(config), num_classes)
+    image = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), "float32")
     return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
 
 

@@ -49,7 +49,7 @@ def initial_state_fn(
     """Returns a function that makes the state before the first step."""
     model = build.make_model(config, num_classes)
     optimizer = optimizer_of(config)
-    size = config.data.input_size
+    size = config.data.frame.size
     averaged = config.train.ema_decay > 0
     return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
 
@@ -62,21 +62,22 @@ def train_step_fn(
     See `make_train_step`; jitted, it is a program for each size.
     """
     model = build.make_model(config, num_classes)
+    sized = [build.at_size(config, side) for side in build.training_sizes(config)]
     steps = {
-        size: make_train_step(
+        each.data.frame.size: make_train_step(
             model,
-            build.make_anchors(build.at_size(config, size)),
+            build.make_anchors(each),
             optimizer_of(config),
             config.loss,
             key=key,
             accumulate_steps=config.train.accumulate_steps,
             average_decay=config.train.ema_decay,
         )
-        for size in build.training_sizes(config)
+        for each in sized
     }
 
     def train_step(state: TrainState, batch: Batch, **options: Any):
-        return steps[batch.images.shape[1]](state, batch, **options)
+        return steps[batch.images.shape[1:3]](state, batch, **options)
 
     return train_step
 
