@@ -8,7 +8,7 @@ parameters, and another form to train in; on two CPU cores it takes 2.5 times as
 """
 
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -158,6 +158,7 @@ class MobileNet(nn.Module):
         in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
+      normalization: what the input went through.
     """
 
     width: int
@@ -165,8 +166,7 @@ class MobileNet(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     winograd: bool = False
-
-    normalization: ClassVar[Normalization] = TORCHVISION
+    normalization: Normalization = TORCHVISION
 
     @nn.compact
     def __call__(
