@@ -77,7 +77,8 @@ def train_step_fn(
     }
 
     def train_step(state: TrainState, batch: Batch, **options: Any):
-        return steps[batch.images.shape[1:3]](state, batch, **options)
+        height, width = batch.images.shape[1:3]
+        return steps[height, width](state, batch, **options)
 
     return train_step
 
