@@ -118,6 +118,7 @@ class Conv(nn.Module):
         return (
             self.winograd
             and not self.depthwise
+            and not self.is_initializing()  # Only shapes matter then.
             and (self.kernel_size, self.stride, pad) == (3, 1, 1)
             and winograd.is_worthwhile(shape, self.features)
         )
