@@ -40,7 +40,6 @@ from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.step import TrainState, make_train_step
 
-_STEPS_IN_DOUBLE = 3
 # The layers name their type; with another type behind the name before they are
 # imported, all of the package computes in it.  Draws stay the same.
 _IN_FLOAT64 = """
@@ -190,7 +189,7 @@ def look(options: argparse.Namespace, config: Config) -> list[dict[str, Any]]:
             break
     losses_of = make_object_losses(config)
     rows = []
-    for number, (state, batch, values) in enumerate(kept):
+    for state, batch, values in kept:
         objects, extremes = jax.device_get(losses_of(state.variables, batch))
         loss, grads = gradient_of(config, state, batch)
         row = {"step": int(state.step)}
@@ -198,10 +197,9 @@ def look(options: argparse.Namespace, config: Config) -> list[dict[str, Any]]:
         row |= worst_object(objects.mask, batch, config.data.input_size)
         row |= {"prototype": float(extremes[0]), "coefficient": float(extremes[1])}
         row["largest_gradients"] = largest_gradients(grads, state.params)
-        if len(kept) - number <= _STEPS_IN_DOUBLE:
-            loss64, grads64 = in_float64(config, state, batch)
-            row["loss_difference"] = abs(loss - loss64) / loss64
-            row["gradient_difference"], row["worst_tensor"] = difference(grads, grads64)
+        loss64, grads64 = in_float64(config, state, batch)
+        row["loss_difference"] = abs(loss - loss64) / loss64
+        row["gradient_difference"], row["worst_tensor"] = difference(grads, grads64)
         print(row, flush=True)
         rows.append(row)
     return rows

@@ -27,7 +27,7 @@ from benchmarks.timing import device_name, time_program
 from yolact_jax import build
 from yolact_jax.cli import start_logging
 from yolact_jax.config import Config
-from yolact_jax.data.records.dataset import Dataset
+from yolact_jax.data.records.dataset import Dataset, coco_ground_truth
 from yolact_jax.results.splits import detect_images, evaluate_detected
 from yolact_jax.training.multihost.mesh import to_devices
 from yolact_jax.training.session import Session, make_session
@@ -138,7 +138,10 @@ def evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, f
     )
     found = detect_images(predictor, source, range(len(source)))
     metrics, *_ = evaluate_detected(
-        source, [found], max_detections=config.eval.max_detections
+        coco_ground_truth(source),
+        [found],
+        max_detections=config.eval.max_detections,
+        evaluator=config.eval.evaluator,
     )
     return {name: round(100 * metrics[key], 2) for name, key in _MEASURES.items()}
 

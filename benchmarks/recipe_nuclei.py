@@ -154,6 +154,7 @@ def steps(config: Config, init_weights: Path) -> Iterator[Step]:
     source = build.make_dataset(config).source("train")
     with build.make_training_batches(config, source, 0) as batches:
         for batch in batches:
-            new, metrics = step(state, to_devices(batch, layout.sharded))
-            yield Step(state, batch, values_of(metrics))
+            batch = to_devices(batch, layout.sharded)
+            new, metrics = step(state, batch)
+            yield Step(state, jax.device_get(batch), values_of(metrics))
             state = jax.device_get(new)

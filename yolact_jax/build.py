@@ -1,5 +1,6 @@
 """Builds model, anchors, data and predictor from a config."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -220,11 +221,10 @@ def make_engine(
     """Makes the engine that runs a model; arguments as for `make_predictor`."""
     model = make_model(config, num_classes)
     frame, anchors = config.data.frame, make_anchors(config)
-    predict_fn = make_predict_fn(model, anchors, frame, config.eval, sharding=sharding)
     anchors_px = anchors[:, 2:] * frame.size[::-1]
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
-        predict_fn,
+        _predict_fn(config, num_classes, sharding),
         prepare_variables(model, variables, frame.size),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
@@ -232,6 +232,18 @@ def make_engine(
         sharding=sharding,
         smallest_anchor_px=round(anchors_px.max(axis=1).min()),
         frame=frame,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _predict_fn(config: Config, num_classes: int, sharding: NamedSharding | None):
+    """Makes the program once: a model that is loaded again finds it compiled."""
+    return make_predict_fn(
+        make_model(config, num_classes),
+        make_anchors(config),
+        config.data.frame,
+        config.eval,
+        sharding=sharding,
     )
 
 

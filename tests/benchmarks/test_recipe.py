@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import recipe
 from benchmarks.divergence import append
+from tests.helpers.runs import tiny_config
 
 
 @pytest.mark.parametrize("data", [[], ["--data=nuclei"]], ids=["shapes", "nuclei"])
@@ -55,3 +56,11 @@ def test_row_of_a_run_has_its_key(tmp_path):
     append(file, {"variant": "ciou", "seed": "1", "steps": "9", "ap": 1.0})
     assert recipe.done(file) == {("ciou", "1", "9")}
     assert next(csv.reader(file.open()))[:3] == ["variant", "seed", "steps"]
+
+
+@pytest.mark.slow
+def test_a_run_trains_and_is_measured(tmp_path):
+    config = tiny_config(tmp_path).replace({"train.num_steps": 2})
+    row = recipe.run(config)
+    assert 0 <= row["ap"] <= row["ap50"] <= 100
+    assert row["inference_ms"] > 0

@@ -1,6 +1,7 @@
 """Runs a trained model on images: uint8 pixels in, detections and masks out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,14 +93,16 @@ def prepare_variables(
       The variables and the collection "prepared": kernels in the type and form in
       which convolutions use them, with batch normalization folded in.
     """
+    return {**variables, **_prepare(model, input_size, variables)}
 
-    @jax.jit
-    def transform(variables) -> Mapping[str, Any]:
-        images = jnp.zeros((1, *input_size, 3))
-        _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
-        return prepared
 
-    return {**variables, **transform(variables)}
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _prepare(
+    model: nn.Module, input_size: tuple[int, int], variables: dict
+) -> Mapping[str, Any]:
+    images = jnp.zeros((1, *input_size, 3))
+    _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
+    return prepared
 
 
 @dataclasses.dataclass(frozen=True)

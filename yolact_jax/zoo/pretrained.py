@@ -1,5 +1,6 @@
 """Loads models from a config and a file of weights, and writes such files."""
 
+import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -127,6 +128,7 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
     write_safetensors(path, to_state_dict(variables), metadata)
 
 
+@functools.lru_cache(maxsize=8)
 def abstract_variables(config: Config, num_classes: int) -> dict:
     """Returns the variables of a model as a tree of `jax.ShapeDtypeStruct`."""
     model = build.make_model(config, num_classes)
