@@ -1,4 +1,4 @@
-"""Counts the parameters, anchors and operations of every published model.
+"""Counts the parameters, anchors and operations of published and modern models.
 
     python benchmarks/model_card.py
 
@@ -34,13 +34,14 @@ def forward_flops(model: GoldenModel) -> float:
 def main() -> None:
     """Prints the table."""
     print("| config | parameters | priors | GFLOPs |\n| --- | ---: | ---: | ---: |")
-    for name in NAMES:
-        model = GoldenModel(name)
+    modern = [GoldenModel(name, num_classes=80) for name in ("modern", "modern_small")]
+    for model in [*map(GoldenModel, NAMES), *modern]:
         leaves = jax.tree.leaves(model.abstract_variables["params"])
         parameters = sum(leaf.size for leaf in leaves)
         priors = len(build.make_anchors(model.config))
         gflops = forward_flops(model) / 1e9
-        print(f"| `{name}` | {parameters:,} | {priors:,} | {gflops:.1f} |", flush=True)
+        row = f"| `{model.name}` | {parameters:,} | {priors:,} | {gflops:.1f} |"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from yolact_jax import build
@@ -67,6 +68,8 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
             4,
             "batch_size is 8; .* 4 devices .*steps, 4",
         ),
+        ("train.multi_scale", (16, 64), "multi_scale is .*16.*; .* at least 32"),
+        ("train.multi_scale", 64, "multi_scale is 64; it must be a tuple of integers"),
         ("train.ema_decay", 1.0, "ema_decay is 1.0; .* 0 or more, and below 1"),
         ("model.backbone", "vgg", "config.model.backbone is 'vgg'; .*resnet101"),
         ("model.freeze_bn", "maybe", "freeze_bn is 'maybe'; .*auto"),
@@ -93,6 +96,30 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
 def test_impossible_config_is_refused_in_one_sentence(field, value, message):
     with pytest.raises(ValueError, match=message):
         check_batch(Config().replace({field: value}).train, num_devices=4)
+
+
+@pytest.mark.parametrize("field", ["data.input_size", "train.multi_scale"])
+def test_mask_scores_need_every_input_to_be_large_enough(field):
+    value = 200 if field == "data.input_size" else (550, 200, 300)
+    with pytest.raises(ValueError, match=f"config.{field} is 200; .* at least 249"):
+        Config().replace({"model.mask_iou": True, field: value})
+
+
+def test_another_input_size_has_the_same_anchors_on_another_grid():
+    config = Config().replace({"train.multi_scale": (400, 550)})
+    assert build.training_sizes(config) == (400, 550)
+    assert build.training_sizes(Config()) == (550,)
+    whole, smaller = build.at_size(config, 550), build.at_size(config, 400)
+    assert whole == Config()
+    assert smaller.data.input_size == 400
+    sizes = [np.unique(build.make_anchors(c)[:, 2:]) for c in (whole, smaller)]
+    np.testing.assert_allclose(*sizes, rtol=1e-6)
+    wide = Config().replace({"data.input_size": (300, 600)})
+    assert build.training_sizes(wide) == (600,)
+    assert build.at_size(wide, 600) == wide
+    assert build.at_size(wide, 400).data.input_size == (200, 400)
+    with pytest.raises(ValueError, match=r"is 60, so its shorter side 30; .* least 32"):
+        wide.replace({"train.multi_scale": (600, 60)})
 
 
 def test_adamw_needs_a_momentum_that_forgets():

@@ -16,7 +16,7 @@ from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variabl
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.inference.options import Choices
-from yolact_jax.models import darknet, resnet
+from yolact_jax.models import darknet, mobilenet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
@@ -32,6 +32,7 @@ BACKBONES = {
     "resnet50": resnet.ResNet50,
     "resnet101": resnet.ResNet101,
     "darknet53": darknet.DarkNet53,
+    "mobilenetv4_small": mobilenet.MobileNet,
 }
 _MIN_BATCH_FOR_BN = 6
 
@@ -39,6 +40,25 @@ _MIN_BATCH_FOR_BN = 6
 def prototype_size(config: Config) -> tuple[int, int]:
     """Height and width of the prototype masks, in pixels."""
     return anchor_ops.prototype_size(config.data.frame.size)
+
+
+def training_sizes(config: Config) -> tuple[int, ...]:
+    """Longer sides of the network input that training steps may have, pixels."""
+    return config.train.multi_scale or (max(config.data.frame.size),)
+
+
+def at_size(config: Config, longer_side: int) -> Config:
+    """Returns the config for one input size, with shape and anchors in proportion."""
+    factor = longer_side / max(config.data.frame.size)
+    scales = tuple(
+        tuple(factor * scale for scale in level) for level in config.anchors.scales_px
+    )
+    changes = {
+        "data.input_size": tuple(round(factor * x) for x in config.data.frame.size),
+        "anchors.scales_px": scales,
+        "train.multi_scale": (),
+    }
+    return config.replace(changes)
 
 
 def make_training_batches(
@@ -61,6 +81,10 @@ def make_training_batches(
         batch_size=config.train.batch_size,
         frame=config.data.frame,
         mask_size=prototype_size(config),
+        drawn_sizes=[
+            (sized.data.frame, prototype_size(sized))
+            for sized in (at_size(config, side) for side in config.train.multi_scale)
+        ],
         max_objects=config.data.max_objects,
         augment=config.augment,
         mask_target=config.data.mask_target,

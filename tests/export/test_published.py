@@ -1,4 +1,4 @@
-"""Every published config in both formats, with random weights."""
+"""Every published and modern config in both formats, with random weights."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.zoo.specs import SPEC_NAMES, spec
 
-NAMES = [name for name in SPEC_NAMES if name.startswith("yolact_")]
+NAMES = [name for name in SPEC_NAMES if name.startswith(("yolact_", "modern"))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_published_configs_find_the_same_in_onnx(name, tmp_path):
+def test_configs_find_the_same_in_both_formats(name, tmp_path):
     run = Run(spec(name), classes.COCO_NAMES, classes.COCO_IDS)
     variables = lively.variables_of(run)
     export_onnx(run, variables, tmp_path / "m.onnx")

@@ -26,6 +26,7 @@ _PLUS = {
 FAMILIES = {
     "resnet": {},
     "darknet": {"model.backbone": "darknet53"},
+    "mobilenet": {"model.backbone": "mobilenetv4_small"},
     "plus": _PLUS,
     "cluster": {"eval.nms": "cluster"},
     "cross_class": {"eval.nms": "cross_class"},

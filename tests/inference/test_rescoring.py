@@ -1,8 +1,10 @@
 """Mask scores of YOLACT++ from the network to the results."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.helpers.transforms import assert_trees_close
 from yolact_jax.inference.detect import rescore_masks
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.results.coco_entries import coco_results
@@ -34,6 +36,28 @@ def test_score_of_a_mask_is_box_score_times_predicted_iou():
     cropped = mask_ops.crop_masks(soft, detections.boxes)
     np.testing.assert_allclose(seen[0], cropped, rtol=1e-6)
     assert float(cropped[0, 7, 7]) == 0
+    jitted = jax.jit(lambda d, p: rescore_masks(d, p, mask_iou_fn))
+    assert_trees_close(jitted(detections, prototypes), rescored)
+
+
+def test_empty_slots_and_boxes_without_area_are_scored_finitely():
+    empty = Detections(
+        boxes=jnp.zeros((2, 4)),
+        scores=jnp.zeros(2),
+        labels=jnp.zeros(2, jnp.int32),
+        coefficients=jnp.zeros((2, 3)),
+        anchor_index=jnp.zeros(2, jnp.int32),
+        valid=jnp.zeros(2, bool),
+    )
+    seen = []
+
+    def mask_iou_fn(masks):
+        seen.append(masks)
+        return jnp.ones((2, 5))
+
+    rescored = rescore_masks(empty, jnp.ones((8, 8, 3)), mask_iou_fn)
+    np.testing.assert_array_equal(rescored.mask_scores, 0)
+    assert np.isfinite(seen[0]).all()
 
 
 def make_instances(mask_scores):

@@ -119,5 +119,11 @@ def test_sum_over_anchors_decodes_their_deltas(kind):
     )
     found = lib.overlap_loss(deltas, boxes, anchors, positive, kind=kind)
     assert float(found) == pytest.approx(expected, rel=1e-5)
-    none = lib.overlap_loss(deltas, boxes, anchors, np.zeros(5, bool), kind=kind)
-    assert float(none) == 0
+    none = np.zeros(5, bool)
+    value, gradient = jax.jit(
+        jax.value_and_grad(
+            lambda d: lib.overlap_loss(d, boxes, anchors, none, kind=kind)
+        )
+    )(deltas)
+    assert float(value) == 0
+    np.testing.assert_array_equal(gradient, 0)

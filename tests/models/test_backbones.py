@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from yolact_jax.models import darknet, resnet
+from yolact_jax.models import darknet, mobilenet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
-from yolact_jax.models.normalize import IMAGENET, UNIT_RANGE, normalize_images
+from yolact_jax.models.normalize import (
+    IMAGENET,
+    TORCHVISION,
+    UNIT_RANGE,
+    normalize_images,
+)
 
 
 def shapes_of(backbone, size):
@@ -26,6 +31,7 @@ def shapes_of(backbone, size):
     [
         (resnet.ResNet50(64, 0), (512, 1024, 2048)),
         (darknet.DarkNet53(64), (256, 512, 1024)),
+        (mobilenet.MobileNet(64), (64, 96, 960)),
     ],
 )
 @pytest.mark.parametrize(
@@ -75,10 +81,18 @@ def test_darknet_block_adds_its_input_without_rectifying():
 def test_normalization_follows_the_backbone():
     assert resnet.ResNet50(64, 0).normalization is IMAGENET
     assert darknet.DarkNet53(64).normalization is UNIT_RANGE
+    assert mobilenet.MobileNet(64).normalization is TORCHVISION
     image = np.array([[[[200, 100, 10]]]], np.uint8)
     np.testing.assert_allclose(
         normalize_images(image, IMAGENET)[0, 0, 0],
         [1.306849, -0.293768, -1.637156],
+        rtol=1e-5,
+    )
+    # Of 0..1, as torchvision and timm write them: 0.485, 0.456, 0.406 and so on.
+    np.testing.assert_allclose(
+        normalize_images(image, TORCHVISION)[0, 0, 0],
+        (np.array([200, 100, 10]) / 255 - [0.485, 0.456, 0.406])
+        / [0.229, 0.224, 0.225],
         rtol=1e-5,
     )
     np.testing.assert_allclose(

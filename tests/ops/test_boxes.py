@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.transforms import assert_jit_and_vmap_agree
 from tests.reference import boxes as ref
+from tests.reference import nms as ref_nms
 from yolact_jax.ops import boxes as box_ops
 
 
@@ -81,10 +82,31 @@ def test_pairwise_overlaps_agree_with_loops():
     )
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "diou"),
+    [
+        pytest.param((0, 0, 2, 2), (0, 0, 2, 2), 1.0, id="identical"),
+        pytest.param((0, 0, 1, 1), (1, 1, 2, 2), -1 / 4, id="common corner"),
+        pytest.param((0, 0, 4, 4), (1, 1, 3, 3), 1 / 4, id="common center"),
+        pytest.param((0, 0, 1, 1), (2, 0, 3, 1), -4 / 10, id="apart"),
+        pytest.param((1, 1, 1, 1), (1, 1, 1, 1), math.nan, id="two points"),
+    ],
+)
+def test_distance_iou_of_named_pairs(a, b, diou):
+    a, b = np.array([a], np.float32), np.array([b], np.float32)
+    assert float(box_ops.pairwise_diou(a, b)[0, 0]) == pytest.approx(diou, nan_ok=True)
+
+
+def test_distance_iou_agrees_with_loops():
+    expected = [[ref_nms.diou(a, b) for b in B] for a in A]
+    np.testing.assert_allclose(box_ops.pairwise_diou(A, B), expected, atol=1e-6)
+
+
 def test_no_boxes_give_empty_tables():
     none = np.zeros((0, 4), np.float32)
     assert box_ops.pairwise_iou(none, B).shape == (0, 40)
     assert box_ops.pairwise_iou(A, none).shape == (30, 0)
+    assert box_ops.pairwise_diou(none, none).shape == (0, 0)
     assert box_ops.encode(none, none).shape == (0, 4)
     assert box_ops.decode(none, none).shape == (0, 4)
 
@@ -130,6 +152,7 @@ def test_jit_and_vmap_change_nothing():
         (box_ops.cxcywh_to_xyxy, anchors),
         (box_ops.area, boxes),
         (box_ops.pairwise_iou, boxes, others),
+        (box_ops.pairwise_diou, boxes, others),
         (box_ops.pairwise_coverage, boxes, others),
         (box_ops.encode, boxes, anchors),
         (box_ops.decode, deltas, anchors),

@@ -6,6 +6,7 @@ import json
 import jax
 import pytest
 
+from yolact_jax import build
 from yolact_jax.tools import plan as lib
 from yolact_jax.training import memory
 from yolact_jax.training.multihost.mesh import make_layout
@@ -38,6 +39,12 @@ def test_plan_counts_state_and_operations(plan):
     assert plan.step_bytes > plan.state_bytes
     # At least the image itself, and the gradient of its float32 form.
     assert plan.image_bytes > 64 * 64 * 3 * 5
+
+
+@pytest.mark.slow
+def test_plan_is_that_of_the_largest_input():
+    config = tiny_config().replace({"train.multi_scale": (64, 96)})
+    assert lib.make_plan(config) == lib.make_plan(build.at_size(tiny_config(), 96))
 
 
 def test_memory_of_another_batch_is_predicted(plan):

@@ -141,6 +141,24 @@ def test_updates_follow_the_recurrence_of_adamw():
         assert float(params[name].squeeze()) == pytest.approx(value, rel=1e-5)
 
 
+def test_adamw_without_a_gradient_is_finite_and_the_same_under_jit():
+    options = Optimizer(name="adamw", weight_decay=0.1)
+    optimizer = lib.make_optimizer(lambda _: 0.01, options, freeze_bn=False)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    grads = jax.tree.map(jnp.zeros_like, params)
+    arguments = grads, optimizer.init(params), params
+    updates, state = optimizer.update(*arguments)
+    np.testing.assert_allclose(updates["kernel"], -0.01 * 0.1, rtol=1e-6)
+    np.testing.assert_array_equal(updates["bias"], 0)
+    for leaf, jitted in zip(
+        *map(
+            jax.tree.leaves, ((updates, state), jax.jit(optimizer.update)(*arguments))
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(jitted, leaf, rtol=1e-6)
+
+
 def test_clipping_limits_the_norm_of_the_gradient():
     options = Optimizer(momentum=0.0, weight_decay=0.0, clip_norm=1.0)
     optimizer = lib.make_optimizer(lambda _: 1.0, options, freeze_bn=False)

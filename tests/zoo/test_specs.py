@@ -37,6 +37,7 @@ def test_default_config_is_the_base_model_on_coco():
         ("shapes", {"data.dataset": "shapes", "train.num_steps": 2400}),
         ("custom", {"optimizer.clip_norm": 10.0, "train.num_steps": 0}),
         ("modern", {"loss.assignment": "atss", "loss.box": "ciou"}),
+        ("modern_small", {"loss.assignment": "atss", "data.input_size": 384}),
     ],
 )
 def test_spec_has_what_its_name_says(name, expected):

@@ -6,19 +6,31 @@ from yolact_jax.config.training import Optimizer, Train
 
 # Five convolutions of stride 2 without padding need prototypes of 63 pixels.
 _MIN_MASK_IOU_INPUT_SIZE = 249
+_MIN_INPUT_SIZE = 32
 
 
-def check_model(data: Data, model: Model) -> None:
+def check_model(data: Data, model: Model, train: Train) -> None:
     """Refuses a network that cannot be built.
 
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    if model.mask_iou and min(data.frame.size) < _MIN_MASK_IOU_INPUT_SIZE:
-        raise ValueError(
-            f"config.data.input_size is {data.input_size}; it must be at least "
-            f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
-        )
+    shorter, longer = sorted(data.frame.size)
+    sides = {"data.input_size": (data.input_size, shorter)}
+    if train.multi_scale:
+        size = min(train.multi_scale)
+        sides["train.multi_scale"] = (size, round(size * shorter / longer))
+    for field, (value, side) in sides.items():
+        if model.mask_iou and side < _MIN_MASK_IOU_INPUT_SIZE:
+            raise ValueError(
+                f"config.{field} is {value}; it must be at least "
+                f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
+            )
+        if side < _MIN_INPUT_SIZE:
+            raise ValueError(
+                f"config.{field} is {value}, so its shorter side {side}; it must be at "
+                f"least {_MIN_INPUT_SIZE} pixels."
+            )
     if model.deformable_interval and not model.backbone.startswith("resnet"):
         raise ValueError(
             f"config.model.deformable_interval is {model.deformable_interval}; it must "

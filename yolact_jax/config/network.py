@@ -17,10 +17,19 @@ class Model(Section):
     backbone: str = field(
         "resnet101",
         "The network below the pyramid.",
-        choices=("resnet18", "resnet50", "resnet101", "darknet53"),
+        choices=(
+            "resnet18",
+            "resnet50",
+            "resnet101",
+            "darknet53",
+            "mobilenetv4_small",
+        ),
     )
     backbone_width: int = field(
-        64, "Channels of its first stage; 64 is standard.", above=0, most=4096
+        64,
+        "Channels of its first stage; 64 is standard, and all others in proportion.",
+        above=0,
+        most=4096,
     )
     features: int = field(
         256, "Channels of FPN, ProtoNet and heads.", above=0, most=16_384

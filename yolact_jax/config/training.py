@@ -97,6 +97,14 @@ class Train(Section):
         "Evaluations in a row without a higher mask AP that end the run; 0: never.",
         unit="evaluations",
     )
+    multi_scale: tuple[int, ...] = field(
+        (),
+        "Longer sides of the network input, of which each step draws one; shorter ones "
+        "and anchors grow along; (): data.input_size. Each is a program of its own.",
+        unit="pixels",
+        least=32,
+        most=8192,
+    )
     freeze: tuple[str, ...] = field(
         (), 'Modules that do not learn, such as ("backbone", "fpn").'
     )

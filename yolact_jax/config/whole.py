@@ -39,7 +39,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.check_data(self.data)
         checks.check_aspect(self.data, self.augment)
-        checks.check_model(self.data, self.model)
+        checks.check_model(self.data, self.model, self.train)
         checks.check_anchors(self.anchors)
         checks.check_loss(self.loss)
         checks.check_optimizer(self.optimizer)

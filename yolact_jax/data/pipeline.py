@@ -16,6 +16,7 @@ from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.augment.sample import collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
+from yolact_jax.data.multi_scale import sized_samples
 from yolact_jax.data.records.dataset import RecordSource
 
 _LOGGER = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ def training_batches(
     mask_target: str,
     seed: int,
     negative_share: float = 0.0,
+    drawn_sizes: Sequence[tuple[InputFrame, Size]] = (),
     start_step: int = 0,
     num_workers: int,
     num_threads: int | None = None,
@@ -148,6 +150,8 @@ def training_batches(
       mask_target: see `config.Data`.
       seed: of shuffling and augmentation, in [0, 2**31).
       negative_share: see `images_to_train_on`.
+      drawn_sizes: pairs of `frame` and `mask_size`, of which each batch draws one
+        instead; see `data.multi_scale`.
       start_step: the first batch to return, to resume a run.
       num_workers: processes that load; 0 to load in threads of this process.  A script
         with workers needs the usual `if __name__ == "__main__":`.
@@ -178,18 +182,15 @@ def training_batches(
         _sample,
         others=Selected(source, np.flatnonzero(source.num_objects)),
         options=augment,
-        frame=frame,
-        mask_size=mask_size,
         mask_target=mask_target,
         max_objects=max_objects,
     )
-    samples = (
-        grain.MapDataset.source(selected)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(make_sample)
-    )
+    examples = grain.MapDataset.source(selected).seed(seed).shuffle().repeat()
+    if drawn_sizes:
+        samples = sized_samples(examples, make_sample, drawn_sizes, seed, batch_size)
+    else:
+        sizes = {"frame": frame, "mask_size": mask_size}
+        samples = examples.random_map(functools.partial(make_sample, **sizes))
     count = batch_size // process_count
     rows = range(process_index * count, (process_index + 1) * count)
     pad = functools.partial(collate, max_objects=max_objects)

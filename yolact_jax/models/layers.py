@@ -11,8 +11,13 @@ from flax import linen as nn
 from yolact_jax.models.batch_norm import BatchNorm, FrozenBatchNorm
 from yolact_jax.models.kernels import winograd
 from yolact_jax.models.kernels.convolution import convolution, pointwise_convolution
+from yolact_jax.models.kernels.depthwise import depthwise_convolution
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+# Of a kernel for one channel, which shares none of its inputs and outputs.
+depthwise_he_normal = nn.initializers.variance_scaling(
+    2.0, "fan_in", "truncated_normal"
+)
 xavier_uniform = nn.initializers.xavier_uniform()
 
 _T = TypeVar("_T")
@@ -56,6 +61,7 @@ class Conv(nn.Module):
       padding: overrides the symmetric padding, pixels on every side.
       dtype: type in which the convolution runs; parameters stay float32.
       winograd: use `kernels.winograd` where it is faster on a CPU.
+      depthwise: convolve each of the `features` channels by itself.
       kernel_init: initializer of the kernel.
     """
 
@@ -66,6 +72,7 @@ class Conv(nn.Module):
     padding: int | None = None
     dtype: Any = jnp.float32
     winograd: bool = False
+    depthwise: bool = False
     kernel_init: Callable = xavier_uniform
 
     @nn.compact
@@ -81,7 +88,8 @@ class Conv(nn.Module):
         result.
         """
         pad = self.kernel_size // 2 if self.padding is None else self.padding
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        inputs = 1 if self.depthwise else x.shape[-1]
+        shape = (self.kernel_size, self.kernel_size, inputs, self.features)
         parameter = self.param("kernel", self.kernel_init, shape, jnp.float32)
         x = x.astype(self.dtype)
 
@@ -91,6 +99,11 @@ class Conv(nn.Module):
 
         if self._suits_winograd(x.shape, pad):
             y = self._winograd_convolution(x, kernel)
+        elif self.depthwise:
+            y = depthwise_convolution(
+                x, prepared(self, "kernel", kernel), self.stride, pad
+            )
+            y = cast("jax.Array", y)
         elif self.kernel_size == 1:
             y = pointwise_convolution(x, prepared(self, "kernel", kernel), self.stride)
         else:
@@ -104,6 +117,7 @@ class Conv(nn.Module):
     def _suits_winograd(self, shape: tuple[int, ...], pad: int) -> bool:
         return (
             self.winograd
+            and not self.depthwise
             and not self.is_initializing()  # Only shapes matter then.
             and (self.kernel_size, self.stride, pad) == (3, 1, 1)
             and winograd.is_worthwhile(shape, self.features)

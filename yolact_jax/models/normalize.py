@@ -22,6 +22,9 @@ class Normalization:
 IMAGENET = Normalization((123.68, 116.78, 103.94), (58.40, 57.12, 57.38))
 """What the ResNet weights were trained with."""
 
+TORCHVISION = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""What torchvision's and most of timm's ImageNet weights were trained with."""
+
 UNIT_RANGE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 """What the DarkNet weights were trained with."""
 

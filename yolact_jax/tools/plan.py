@@ -59,12 +59,14 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Compiles the training step of a config for the devices at hand.
 
-    Compiles two batch sizes, since their difference is what an image needs.
+    Compiles two batch sizes, since their difference is what an image needs.  With
+    `config.train.multi_scale`, everything is for the largest input.
 
     Raises:
       ValueError: if the config cannot work, or JAX was started without the CPU.
     """
     check_batch(config.train, jax.device_count())
+    config = memory.at_largest_size(config)
     layout, num_classes = make_layout(), count_classes(config)
     if not config.train.batch_size:
         found = memory.largest_batch(config, num_classes)

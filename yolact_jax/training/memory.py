@@ -64,7 +64,11 @@ def device_bytes() -> int:
 def step_bytes(
     config: Config, num_classes: int, batch_size: int, layout: Layout
 ) -> int:
-    """Compiles the step for a batch size, and returns its memory on a device."""
+    """Compiles the step for a batch size, and returns its memory on a device.
+
+    With `config.train.multi_scale`, that of the largest input.
+    """
+    config = at_largest_size(config)
     lowered = _lower(config, num_classes, batch_size, layout)
     memory = cast("Any", lowered.compile().memory_analysis())
     return (
@@ -86,6 +90,11 @@ def _lower(
     state = abstract_state(config, num_classes, layout)
     batch = abstract_batch(config, batch_size, layout.sharded)
     return parts.compile_lazily(step, layout).lower(state, batch)
+
+
+def at_largest_size(config: Config) -> Config:
+    """Returns the config whose every step is one of the largest of its inputs."""
+    return build.at_size(config, max(build.training_sizes(config)))
 
 
 def abstract_state(config: Config, num_classes: int, layout: Layout) -> Any:

@@ -84,7 +84,9 @@ def make_optimizer(
     """Builds the optimizer of the trained parameters.
 
     SGD with momentum decays every parameter, biases and batch normalization too, as in
-    the original.  AdamW (Loshchilov & Hutter 2019) decays kernels only.  With
+    the original.  AdamW (Loshchilov & Hutter 2019, algorithm 2) decays kernels only:
+    ``p <- p - rate (m / (sqrt(v) + 1e-8) + decay p)`` with the moving averages m of the
+    gradient and v of its square, both corrected for their start at 0.  With
     `freeze_bn`, scale and bias of batch normalization stay as they are, and so do the
     modules that `frozen` names.
     """

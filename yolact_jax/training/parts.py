@@ -9,6 +9,7 @@ from jax.sharding import Sharding
 
 from yolact_jax import build
 from yolact_jax.config import Config
+from yolact_jax.structures import Batch
 from yolact_jax.training.multihost.mesh import Layout
 from yolact_jax.training.optimizer import (
     Schedule,
@@ -56,16 +57,30 @@ def initial_state_fn(
 def train_step_fn(
     config: Config, num_classes: int, key: jax.Array
 ) -> Callable[..., Any]:
-    """Makes the training step of a config, see `make_train_step`."""
-    return make_train_step(
-        build.make_model(config, num_classes),
-        build.make_anchors(config),
-        optimizer_of(config),
-        config.loss,
-        key=key,
-        accumulate_steps=config.train.accumulate_steps,
-        average_decay=config.train.ema_decay,
-    )
+    """Makes the training step of a config, for batches of any of its input sizes.
+
+    See `make_train_step`; jitted, it is a program for each size.
+    """
+    model = build.make_model(config, num_classes)
+    sized = [build.at_size(config, side) for side in build.training_sizes(config)]
+    steps = {
+        each.data.frame.size: make_train_step(
+            model,
+            build.make_anchors(each),
+            optimizer_of(config),
+            config.loss,
+            key=key,
+            accumulate_steps=config.train.accumulate_steps,
+            average_decay=config.train.ema_decay,
+        )
+        for each in sized
+    }
+
+    def train_step(state: TrainState, batch: Batch, **options: Any):
+        height, width = batch.images.shape[1:3]
+        return steps[height, width](state, batch, **options)
+
+    return train_step
 
 
 def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[..., Any]:

@@ -72,6 +72,13 @@ def make_session(config: Config, workdir: Path) -> Session:
             left_out,
         )
     config = length.resolve(config, len(chosen), num_classes, workdir)
+    if config.train.multi_scale:
+        _LOGGER.info(
+            "Each step draws one of %d input sizes, %s pixels, and compiles it the "
+            "first time.",
+            len(config.train.multi_scale),
+            ", ".join(map(str, config.train.multi_scale)),
+        )
     layout = make_layout()
     schedule, num_steps = schedule_of(config)
     init_key, step_key = jax.random.split(jax.random.key(config.train.seed))

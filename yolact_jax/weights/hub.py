@@ -17,14 +17,21 @@ class Published:
     file: str
 
 
+_TRAINED = ("base", "im700", "darknet53", "resnet50", "plus_base", "plus_resnet50")
 PUBLISHED = {
-    f"yolact_{name}": Published(
-        f"dbolya/yolact-{name.replace('_', '-')}", f"yolact_{name}_54_800000.pth"
-    )
-    for name in ("base", "im700", "darknet53", "resnet50", "plus_base", "plus_resnet50")
-} | {
-    name: Published("dbolya/yolact-initial-weights", f"{name}.pth")
-    for name in ("resnet50-19c8e357", "resnet101_reducedfc", "darknet53")
+    **{
+        f"yolact_{name}": Published(
+            f"dbolya/yolact-{name.replace('_', '-')}", f"yolact_{name}_54_800000.pth"
+        )
+        for name in _TRAINED
+    },
+    **{
+        name: Published("dbolya/yolact-initial-weights", f"{name}.pth")
+        for name in ("resnet50-19c8e357", "resnet101_reducedfc", "darknet53")
+    },
+    "mobilenetv4_conv_small": Published(
+        "timm/mobilenetv4_conv_small.e2400_r224_in1k", "model.safetensors"
+    ),
 }
 """Trained models, and ImageNet backbones to start training from."""
 

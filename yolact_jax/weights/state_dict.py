@@ -16,7 +16,7 @@ _COUNTER = ".num_batches_tracked"
 # than the model.
 _LEGACY = r"backbone\.layer(?!s).*|fpn\.downsample_layers\.([2-9]|\d\d+)\..*"
 # The classifier of an ImageNet backbone.
-_CLASSIFIER = r"backbone\.(fc|classifier|head)\..*"
+_CLASSIFIER = r"backbone\.(fc|classifier|head|conv_head|norm_head)\..*"
 # What a deformable convolution has beyond the ordinary one it replaces.
 _DEFORMABLE = r"backbone\.layers\..*\.conv2\.(bias|conv_offset_mask\..*)"
 _MAX_NAMED = 3

@@ -36,6 +36,12 @@ _MODULES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r"backbone/layer(\d+)_(\d+)/bn", lambda m: f"{_block(m)}.1"),
     (r"backbone/layer(\d+)_(\d+)/(conv\d)/conv", lambda m: f"{_block(m)}.{m[3]}.0"),
     (r"backbone/layer(\d+)_(\d+)/(conv\d)/bn", lambda m: f"{_block(m)}.{m[3]}.1"),
+    # MobileNetV4, as in timm
+    (r"backbone/stem/conv", "backbone.conv_stem"),
+    (r"backbone/stem/bn", "backbone.bn1"),
+    (r"backbone/blocks(\d)_(\d)/conv", r"backbone.blocks.\1.\2.conv"),
+    (r"backbone/blocks(\d)_(\d)/bn", r"backbone.blocks.\1.\2.bn1"),
+    (r"backbone/blocks(\d)_(\d)/(\w+)/(conv|bn)", r"backbone.blocks.\1.\2.\3.\4"),
     # FPN: the original stores its laterals and smoothing layers deepest first.
     (r"fpn/lateral_p(\d)", lambda m: f"fpn.lat_layers.{5 - int(m[1])}"),
     (r"fpn/smooth_p(\d)", lambda m: f"fpn.pred_layers.{5 - int(m[1])}"),

@@ -15,7 +15,7 @@ from yolact_jax.run.variables import choose_step, load_variables
 from yolact_jax.weights.hub import PUBLISHED, find_weights
 from yolact_jax.zoo.exported import is_exported, load_exported
 from yolact_jax.zoo.pretrained import abstract_variables, load_pretrained
-from yolact_jax.zoo.specs import load_config, spec
+from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,10 +146,10 @@ def _config_for(path: Path, config: Any) -> Config:
         return from_config_dict(config)
     if config is not None:
         return from_config_dict(load_config(str(config)))
-    names = [name for name, where in PUBLISHED.items() if where.file == path.name]
-    if not names:
+    models = {PUBLISHED[name].file: name for name in SPEC_NAMES if name in PUBLISHED}
+    if path.name not in models:
         raise ValueError(
             f"`config` must be given for {path}: the file does not say which model it "
             f"is for; give a name such as 'yolact_base', or the path of a config file."
         )
-    return spec(names[0])
+    return spec(models[path.name])

@@ -101,6 +101,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "yolact_base": {},
     "modern": {"model.backbone": "resnet50", **MODERN},
+    "modern_small": {
+        **MODERN,
+        "data.input_size": 384,
+        "model.backbone": "mobilenetv4_small",
+        "model.features": 128,
+        # The base scales times 384 / 550, rounded.
+        "anchors.scales_px": ((17.0,), (34.0,), (67.0,), (134.0,), (268.0,)),
+    },
     "yolact_darknet53": {"model.backbone": "darknet53"},
     # The base scales times 400 / 550 and 700 / 550, cut to whole pixels as in the
     # original.

@@ -39,6 +39,7 @@ def both(family, dtype=np.float32, **changes):
     [
         ("resnet", {}),
         ("darknet", {}),
+        ("mobilenet", {}),
         ("plus", {"model.backbone": "resnet50"}),
     ],
 )

@@ -65,6 +65,32 @@ def test_rule_equals_its_definition(name, boxes, threshold):
     assert dropped.tolist() == expected(name, boxes, threshold)
 
 
+def test_distance_spares_what_the_overlap_alone_drops():
+    # The IoU is 2/3 each time; the last box is centered in the first, the second not.
+    boxes = np.array([[0, 0, 6, 1], [0, 0, 4, 1], [1, 0, 5, 1]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    distance = 1 / 37  # One cell to the side, of a diagonal squared of 6^2 + 1.
+    threshold = 2 / 3 - distance / 2
+    assert (rules.cluster(boxes, scores, threshold) > 0).tolist() == [True] + [
+        False
+    ] * 2
+    spared = rules.cluster_diou(boxes, scores, threshold)
+    np.testing.assert_allclose(spared, [0.9, 0.8, -1.0], rtol=1e-6)
+
+
+def test_penalty_of_one_box_of_copies_and_of_boxes_that_were_dropped():
+    one = np.array([[0, 0, 4, 1]], np.float32)
+    lowered = soft_rules.cluster_penalty(one, np.float32([0.5]), 0.5)
+    np.testing.assert_array_equal(lowered, [0.5])
+    # Of three copies the first alone is kept, and lowers each of the others once.
+    copies, scores = np.repeat(one, 3, axis=0), np.float32([0.9, 0.8, -1.0])
+    lowered = soft_rules.cluster_penalty(copies, scores, 0.5)
+    expected = [0.9, 0.8 * math.exp(-1 / 0.2), -1.0]
+    np.testing.assert_allclose(lowered, expected, rtol=1e-5)
+    jitted = jax.jit(soft_rules.cluster_penalty)(copies, scores, 0.5)
+    np.testing.assert_allclose(jitted, lowered, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_chain(name):
     # a over b, b over c, but a not over c: only Fast NMS lets b drop c.

@@ -90,6 +90,7 @@ def conv(
     stride: int = 1,
     padding: int | None = None,
     norm: Weights | None = None,
+    depthwise: bool = False,
 ) -> Map:
     """Convolves as `models.layers.Conv`, or a deformable one, with `norm` folded in."""
     if "conv_offset_mask" in layer:
@@ -98,16 +99,20 @@ def conv(
     size = len(kernel)
     pad = size // 2 if padding is None else padding
     weight = kernel.transpose(3, 2, 0, 1)
-    return _convolve(x, weight, bias, stride, pad, layer.dtype)
+    groups = len(weight) if depthwise else 1
+    return _convolve(x, weight, bias, stride, pad, layer.dtype, groups)
 
 
-def _convolve(x: Map, weight, bias, stride: int, pad: int, dtype) -> Map:
+def _convolve(
+    x: Map, weight, bias, stride: int, pad: int, dtype, groups: int = 1
+) -> Map:
     size = weight.shape[-1]
     value = apply(
         "Conv",
         x.value,
         weight.astype(dtype),
         bias.astype(dtype),
+        group=groups,
         kernel_shape=[size, size],
         strides=[stride, stride],
         pads=[pad] * 4,

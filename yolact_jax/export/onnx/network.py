@@ -34,8 +34,10 @@ class Predicted(NamedTuple):
 def predict(images: Value, size: tuple[int, int], model: Weights) -> Predicted:
     """Predicts for every anchor of [B, 3, *size] float32 images, normalized."""
     x = Map(ops.cast(images, model.dtype), size)
-    backbone = _darknet if "preconv" in model["backbone"] else _resnet
-    levels = _pyramid(backbone(x, model["backbone"]), model["fpn"])
+    backbone = model["backbone"]
+    kinds = {"preconv": _darknet, "stem": _mobilenet, "conv1": _resnet}
+    maps_of = next(kind for layer, kind in kinds.items() if layer in backbone)
+    levels = _pyramid(maps_of(x, backbone), model["fpn"])
     heads = [_head(level, model["head"]) for level in levels]
     boxes, logits, coefficients = (
         ops.cast(ops.concatenate(parts, 1), np.float32)
@@ -64,9 +66,11 @@ def _numbered(weights: Weights, stem: str, start: int = 0) -> Iterator:
         yield number, weights[f"{stem}{number}"]
 
 
-def _stages(backbone: Weights) -> Iterator[list[Weights]]:
-    for stage in itertools.count(1):
-        blocks = [block for _, block in _numbered(backbone, f"layer{stage}_")]
+def _stages(
+    backbone: Weights, stem: str = "layer", start: int = 1
+) -> Iterator[list[Weights]]:
+    for stage in itertools.count(start):
+        blocks = [block for _, block in _numbered(backbone, f"{stem}{stage}_")]
         if not blocks:
             return
         yield blocks
@@ -108,8 +112,40 @@ def _darknet(x: Map, backbone: Weights) -> list[Map]:
 
 
 def _unit(x: Map, unit: Weights, stride: int = 1) -> Map:
-    y = conv(x, unit["conv"], stride=stride, norm=unit["bn"])
-    return layers.leaky_relu(y, darknet.SLOPE)
+    return layers.leaky_relu(_normalized(x, unit, stride=stride), darknet.SLOPE)
+
+
+def _mobilenet(x: Map, backbone: Weights) -> list[Map]:
+    x = relu(_normalized(x, backbone["stem"], stride=2))
+    maps = []
+    stages = list(_stages(backbone, "blocks", 0))
+    for stage in stages:
+        for index, block in enumerate(stage):
+            stride = 2 if index == 0 and stage is not stages[-1] else 1
+            if "conv" in block:
+                x = relu(_normalized(x, block, stride=stride))
+            else:
+                x = _inverted_bottleneck(x, block, stride)
+        maps.append(x)
+    return [maps[1], maps[2], maps[-1]]
+
+
+def _inverted_bottleneck(x: Map, block: Weights, stride: int) -> Map:
+    y = x
+    if "dw_start" in block:
+        step = 1 if "dw_mid" in block else stride
+        y = _normalized(y, block["dw_start"], stride=step, depthwise=True)
+    y = relu(_normalized(y, block["pw_exp"]))
+    if "dw_mid" in block:
+        y = relu(_normalized(y, block["dw_mid"], stride=stride, depthwise=True))
+    y = _normalized(y, block["pw_proj"])
+    inputs = block["pw_exp"]["conv"].params["kernel"].shape[2]
+    outputs = block["pw_proj"]["conv"].params["kernel"].shape[3]
+    return layers.add(x, y) if stride == 1 and inputs == outputs else y
+
+
+def _normalized(x: Map, unit: Weights, **options) -> Map:
+    return conv(x, unit["conv"], norm=unit["bn"], **options)
 
 
 def _pyramid(maps: list[Map], fpn: Weights) -> list[Map]:
