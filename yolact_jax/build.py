@@ -1,7 +1,7 @@
 """Builds model, anchors, data and predictor from a config."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -58,18 +58,37 @@ def make_training_batches(
     return pipeline.training_batches(
         source,
         batch_size=config.train.batch_size,
-        input_size=config.data.input_size,
-        mask_size=prototype_size(config),
-        max_objects=config.data.max_objects,
-        augment=config.augment,
-        mask_target=config.data.mask_target,
-        seed=config.train.seed,
-        negative_share=negative_share(config.data),
         start_step=start_step,
         num_workers=config.data.num_workers,
         process_index=process_index,
         process_count=process_count,
+        **_sample_options(config),
     )
+
+
+def seen_sample(
+    config: Config, source: "RecordSource", index: int, epoch: int
+) -> "tuple[int, pipeline.Sample]":
+    """Makes again what training sees of an image in an epoch.
+
+    Arguments, result and errors are as for `data.pipeline.seen_sample`.
+    """
+    from yolact_jax.data import pipeline
+
+    return pipeline.seen_sample(source, index, epoch, **_sample_options(config))
+
+
+def _sample_options(config: Config) -> dict[str, Any]:
+    """Arguments of `data.pipeline` on which samples depend."""
+    return {
+        "input_size": config.data.input_size,
+        "mask_size": prototype_size(config),
+        "max_objects": config.data.max_objects,
+        "augment": config.augment,
+        "mask_target": config.data.mask_target,
+        "seed": config.train.seed,
+        "negative_share": negative_share(config.data),
+    }
 
 
 def training_images(config: Config, source: "RecordSource") -> np.ndarray:

@@ -13,7 +13,7 @@ from absl import flags
 from yolact_jax.config import Augment
 from yolact_jax.data import workers
 from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import collate
+from yolact_jax.data.augment.sample import Sample, collate
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
 from yolact_jax.data.records.dataset import RecordSource
@@ -172,23 +172,15 @@ def training_batches(
     _require_at_least(1, input_size=input_size, mask_size=mask_size)
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     _check_processes(batch_size, process_index, process_count)
-    indices = images_to_train_on(source, negative_share, seed)
-    selected = Selected(source, indices)
-    make_sample = functools.partial(
-        _sample,
-        others=Selected(source, np.flatnonzero(source.num_objects)),
+    samples = _samples(
+        source,
+        images_to_train_on(source, negative_share, seed),
+        seed,
         options=augment,
         input_size=input_size,
         mask_size=mask_size,
         mask_target=mask_target,
         max_objects=max_objects,
-    )
-    samples = (
-        grain.MapDataset.source(selected)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(make_sample)
     )
     count = batch_size // process_count
     rows = range(process_index * count, (process_index + 1) * count)
@@ -205,6 +197,64 @@ def training_batches(
     else:
         loaded = batches.to_iter_dataset(_read_options(threads))
     return TrainingBatches(iter(loaded), num_workers)
+
+
+def seen_sample(
+    source: RecordSource,
+    index: int,
+    epoch: int,
+    *,
+    augment: Augment,
+    seed: int,
+    negative_share: float = 0.0,
+    **options: Any,
+) -> tuple[int, Sample]:
+    """Makes again what `training_batches` show of an image in an epoch.
+
+    Args:
+      source: the split.
+      index: of the image in it, from 0.
+      epoch: from 1.
+      augment: as for `training_batches`, like all that follow.
+      seed: of shuffling and augmentation.
+      negative_share: see `images_to_train_on`.
+      **options: `input_size`, `mask_size`, `max_objects` and `mask_target`.
+
+    Returns:
+      Its place p among the samples of all epochs, from 0, which is row p % B of batch
+      p // B, and the sample, see `sample.training_sample`.
+
+    Raises:
+      ValueError: if there is no such image or epoch, or it is not trained on.
+    """
+    _require_at_least(1, epoch=epoch)
+    chosen = images_to_train_on(source, negative_share, seed)
+    found = np.flatnonzero(chosen == index)
+    if not len(found):
+        raise ValueError(
+            f"`index` is {index}; it must be that of an image in 0..{len(source) - 1} "
+            f"that is trained on: one with objects, or that data.negatives keeps."
+        )
+    order = _shuffled(range(len(chosen)), seed)
+    places = range((epoch - 1) * len(chosen), epoch * len(chosen))
+    place = next(p for p in places if order[p] == found[0])
+    return place, _samples(source, chosen, seed, options=augment, **options)[place]
+
+
+def _samples(
+    source: RecordSource, chosen: np.ndarray, seed: int, **arguments: Any
+) -> Any:
+    """Samples of the chosen images, epoch after epoch, each made when it is read."""
+    others = Selected(source, np.flatnonzero(source.num_objects))
+    make_sample = functools.partial(_sample, others=others, **arguments)
+    return _shuffled(Selected(source, chosen), seed).random_map(make_sample)
+
+
+def _shuffled(items: Sequence, seed: int) -> Any:
+    """Repeats items without end, each epoch in another order."""
+    import grain
+
+    return grain.MapDataset.source(items).seed(seed).shuffle().repeat()
 
 
 def _check_processes(batch_size: int, process_index: int, process_count: int) -> None:

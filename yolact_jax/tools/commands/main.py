@@ -19,6 +19,7 @@ NAMES = (
     "export",
     "convert",
     "doctor",
+    "show",
     "anchors",
     "plan",
     "replay",

@@ -1,5 +1,7 @@
 """A picture of augmented training samples, as the network sees them."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -52,16 +54,26 @@ def draw_sheet(
             max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
-        tile = _draw_tile(sample, source.class_names)
+        tile = draw_sample(sample, source.class_names, _TILE_PX)
         sheet[top : top + _TILE_PX, left : left + _TILE_PX] = tile
     return sheet
 
 
-def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
-    """Draws one sample, [_TILE_PX, _TILE_PX, 3] uint8."""
-    size = (_TILE_PX, _TILE_PX)
-    pixels = sample["images"].clip(0, 255).astype(np.uint8)
-    tile = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+def draw_sample(
+    sample: dict[str, np.ndarray], class_names: Sequence[str], side: int
+) -> np.ndarray:
+    """Draws what the network sees, with boxes, masks and class names.
+
+    Args:
+      sample: see `data.augment.sample.training_sample`.
+      class_names: name of each label.
+      side: of the picture, pixels.
+
+    Returns:
+      [side, side, 3] uint8 RGB.
+    """
+    size = (side, side)
+    tile = cv2.resize(pixels_of(sample), size, interpolation=cv2.INTER_AREA)
     for i, box in enumerate(sample["boxes"]):
         # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
@@ -71,9 +83,14 @@ def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
         mask = cv2.resize(sample["masks"][i], size, interpolation=cv2.INTER_NEAREST)
         blended = (1 - _OPACITY) * tile + _OPACITY * color
         tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
-        x1, y1, x2, y2 = (box * (_TILE_PX - 1)).astype(int).tolist()
+        x1, y1, x2, y2 = (box * (side - 1)).astype(int).tolist()
         cv2.rectangle(tile, (x1, y1), (x2, y2), color.tolist(), 1)
-        at, font = (x1 + 2, min(y1 + 11, _TILE_PX - 2)), cv2.FONT_HERSHEY_SIMPLEX
+        at, font = (x1 + 2, min(y1 + 11, side - 2)), cv2.FONT_HERSHEY_SIMPLEX
         name = class_names[sample["labels"][i]]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
+
+
+def pixels_of(sample: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the pixels of a sample as a picture, [h, w, 3] uint8 RGB."""
+    return sample["images"].clip(0, 255).astype(np.uint8)
