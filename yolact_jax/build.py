@@ -9,14 +9,16 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
-from yolact_jax.config import Config, Model, negative_share
+from yolact_jax.config import Config, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
+from yolact_jax.data.pixels import Pixels
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.models.normalize import Normalization, gray
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.results.predictor import Predictor
@@ -140,7 +142,7 @@ def make_model(
     dtype = jnp.dtype(config.model.compute_dtype)
     winograd = uses_winograd(config)
     backbone = _make_backbone(
-        config.model,
+        config,
         axis_name=axis_name,
         remat=config.model.remat,
         dtype=dtype,
@@ -163,9 +165,15 @@ def make_model(
     )
 
 
-def _make_backbone(model: Model, **options) -> nn.Module:
+def _make_backbone(config: Config, **options) -> nn.Module:
+    model, data = config.model, config.data
     if model.backbone.startswith("resnet"):
         options["deformable_interval"] = model.deformable_interval
+    if data.channel_mean:
+        normalization = Normalization(data.channel_mean, data.channel_std)
+        options["normalization"] = normalization
+    elif data.channels != 3:  # Before it is measured.
+        options["normalization"] = gray(data.channels)
     return BACKBONES[model.backbone](width=model.backbone_width, **options)
 
 
@@ -202,7 +210,7 @@ def make_predictor(
     def make() -> Engine:
         return make_engine(config, variables, len(class_names), sharding=sharding)
 
-    return Predictor(make, class_names, category_ids)
+    return Predictor(make, class_names, category_ids, Pixels.of(config.data))
 
 
 def make_engine(
@@ -228,6 +236,7 @@ def make_engine(
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
         smallest_anchor_px=round(anchors[:, 2:].max(axis=1).min() * input_size),
+        channels=config.data.channels,
     )
 
 
@@ -245,4 +254,5 @@ def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspect
             candidate_threshold=np.asarray(config.eval.candidate_threshold, np.float32),
             iou_threshold=np.asarray(config.eval.iou_threshold, np.float32),
         ),
+        config.data.channels,
     )

@@ -50,6 +50,38 @@ class Data(Section):
     input_size: int = field(
         550, "Side of the network input.", unit="pixels", least=32, most=8192
     )
+    channels: int = field(
+        3,
+        "Channels of the images and of the network input; 3 are RGB, others those of "
+        "TIFF and PNG files.",
+        above=0,
+        most=64,
+    )
+    window_low: tuple[float, ...] = field(
+        (),
+        "Number in the files that becomes 0, for each channel; (): see "
+        "window_percentiles.",
+        most=65_535,
+    )
+    window_high: tuple[float, ...] = field(
+        (), "Number that becomes 255, for each channel.", most=65_535
+    )
+    window_percentiles: tuple[float, ...] = field(
+        (),
+        "Measure both, as two percentiles of each channel of the train split; (): no "
+        "window, but the upper 8 bits.",
+        most=100,
+    )
+    channel_mean: tuple[float, ...] = field(
+        (),
+        "Mean of each channel after that, which becomes 0 in the network; (): that of "
+        "the backbone for RGB, else it is measured.",
+        unit="of 255",
+        most=255,
+    )
+    channel_std: tuple[float, ...] = field(
+        (), "Standard deviation of each channel, which becomes 1.", above=0, most=255
+    )
     max_objects: int = field(
         100,
         "Ground-truth slots per image; the largest objects stay.",

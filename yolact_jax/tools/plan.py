@@ -141,7 +141,7 @@ def _step_flops(config: Config, num_classes: int) -> float:
 
 def _forward_flops(config: Config, num_classes: int, variables) -> float:
     model, size = build.make_model(_plain(config), num_classes), config.data.input_size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
+    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
     return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
 
 

@@ -105,7 +105,7 @@ def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     return Batch(
-        images=array((size, size, 3), pixels),
+        images=array((size, size, config.data.channels), pixels),
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
         masks=array((slots, side, side), "uint8"),

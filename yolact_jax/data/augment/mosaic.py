@@ -50,7 +50,8 @@ def mosaic(
     x, y = rng.uniform(*_CENTER_RANGE, size=2)
     windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
     dtype = np.uint8 if options.clip_colors else np.int16
-    canvas = np.empty((input_size, input_size, 3), dtype)
+    channels = examples[0].pixels.channels
+    canvas = np.empty((input_size, input_size, channels), dtype)
     truths = []
     for example, window in zip(examples, windows, strict=True):
         view = window_view(example, window, rng, options)

@@ -10,7 +10,9 @@ import numpy as np
 # RGB mean of ImageNet, the color of everything outside the image.
 MEAN_RGB = (123.68, 116.78, 103.94)
 
-_MEAN_COLOR = tuple(round(value) for value in MEAN_RGB)
+MEAN_COLOR = tuple(round(value) for value in MEAN_RGB)
+MEAN_GRAY = round(sum(MEAN_RGB) / 3)
+"""The same for a channel of which no mean is known."""
 
 # (flip_x, flip_y) -> what cv2.flip calls it.
 _FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
@@ -90,6 +92,7 @@ def draw_view(
     size: int,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
     dtype: type = np.uint8,
+    mean: tuple[int, ...] = MEAN_COLOR,
 ) -> np.ndarray:
     """Resizes what a view shows to a square, bilinearly and without anti-aliasing.
 
@@ -101,6 +104,7 @@ def draw_view(
       finish: changes the colors of the resized pixels [.., .., 3], not those of the
         mean color around them.
       dtype: of the result, and of what `finish` returns.
+      mean: the mean color, three numbers.
 
     Returns:
       [size, size, 3].
@@ -109,9 +113,10 @@ def draw_view(
         square = cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR)
         square = square if finish is None else finish(square)
     else:
-        square = _mean_square(size).astype(dtype)
+        square = _mean_square(size, mean).astype(dtype)
         if patch.size:
-            _draw_on(square, patch, (at[0] - view.top, at[1] - view.left), view, finish)
+            at = at[0] - view.top, at[1] - view.left
+            _draw_on(square, patch, at, view, finish, mean)
     if view.flip_x or view.flip_y:
         # In place: fresh memory takes longer to get than the flip takes.
         cv2.flip(square, _FLIP_CODES[view.flip_x, view.flip_y], dst=square)
@@ -119,9 +124,9 @@ def draw_view(
 
 
 @functools.lru_cache(maxsize=4)
-def _mean_square(size: int) -> np.ndarray:
+def _mean_square(size: int, mean: tuple[int, ...]) -> np.ndarray:
     """[size, size, 3] uint8 of the mean color; read-only."""
-    return np.full((size, size, 3), _MEAN_COLOR, np.uint8)
+    return np.full((size, size, 3), mean, np.uint8)
 
 
 def _draw_on(
@@ -130,6 +135,7 @@ def _draw_on(
     at: tuple[int, int],
     view: View,
     finish: Callable[[np.ndarray], np.ndarray] | None,
+    mean: tuple[int, ...],
 ) -> None:
     """Draws a patch where the unflipped view has it."""
     size = len(square)
@@ -145,8 +151,9 @@ def _draw_on(
         borderMode=cv2.BORDER_REPLICATE,
     )
     part = part if finish is None else finish(part)
-    _fade(part, _cover(y, at[0], patch.shape[0], view.height))
-    _fade(part.swapaxes(0, 1), _cover(x, at[1], patch.shape[1], view.width))
+    _fade(part, _cover(y, at[0], patch.shape[0], view.height), mean)
+    columns_first = part.swapaxes(0, 1)
+    _fade(columns_first, _cover(x, at[1], patch.shape[1], view.width), mean)
     square[rows, columns] = part
 
 
@@ -175,8 +182,8 @@ def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.nd
     return np.clip(np.minimum(before, after), 0.0, 1.0)
 
 
-def _fade(part: np.ndarray, cover: np.ndarray) -> None:
+def _fade(part: np.ndarray, cover: np.ndarray, mean: tuple[int, ...]) -> None:
     """Mixes the mean color into rows [k, n, 3], which keep `cover`, in place."""
     for row in np.flatnonzero(cover < 1.0):
-        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(_MEAN_COLOR)
+        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(mean)
         part[row] = np.rint(mixed).astype(part.dtype)

@@ -16,7 +16,7 @@ _SPLITTER = 4097.0
 
 
 def network_input(image: Value, side: int, normalization: Normalization) -> Value:
-    """Resizes and normalizes [B, H, W, 3] uint8 to [B, 3, side, side] float32."""
+    """Resizes and normalizes [B, H, W, N] uint8 to [B, N, side, side] float32."""
     resized = _resize_axis(_resize_axis(image, 1, side), 2, side)
     mean, std = (
         np.array(x, np.float32) for x in (normalization.mean, normalization.std)

@@ -10,6 +10,7 @@ from yolact_jax.config import Config
 from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import Selected
+from yolact_jax.data.pixels import shown
 from yolact_jax.data.records.dataset import RecordSource
 
 _TILE_PX = 275
@@ -93,4 +94,4 @@ def draw_sample(
 
 def pixels_of(sample: dict[str, np.ndarray]) -> np.ndarray:
     """Returns the pixels of a sample as a picture, [h, w, 3] uint8 RGB."""
-    return sample["images"].clip(0, 255).astype(np.uint8)
+    return shown(sample["images"].clip(0, 255).astype(np.uint8))

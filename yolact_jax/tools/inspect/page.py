@@ -151,7 +151,7 @@ def _figure(row: dict[str, Any], example: Example, names: Names) -> html.Markup:
     size = example.height, example.width
     masks = [rle.decode(truth_rle(e, size)) for e in entries]
     own = masks[row["index"]]
-    jpeg = cut_out(example.image, own, [own], masks)
+    jpeg = cut_out(example.picture, own, [own], masks)
     caption = (
         f"{row['class']}, disagreement {row['disagreement']:.2f}, loss "
         f"{row['loss']:.1f} (box {row['box']:.1f}, class "
