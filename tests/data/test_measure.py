@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.tiffs import CHANNELS, SIZE, config_of, noise, tiff, write_set
 from yolact_jax import build
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.tools.doctor.pixels import channel_findings, gray_findings
 
 
 def test_percentiles_mean_and_deviation_are_those_of_all_pixels(many, tmp_path):
@@ -60,3 +61,25 @@ def test_a_channel_of_one_number_has_no_window(tmp_path):
     )
     with pytest.raises(DatasetError, match="Channel 2 of the train split has 7 at"):
         build.make_dataset(config)
+
+
+def test_the_doctor_names_the_flags_for_deep_images_and_for_pages(tmp_path):
+    pages = noise(5, np.uint16, SIZE) >> 4
+    deep = cv2.imencode(".png", noise(1, np.uint16, SIZE) >> 6)[1].tobytes()
+    write_set(tmp_path / "set", {"a.tif": tiff(pages, "pages"), "b.png": deep})
+    source = build.make_dataset(config_of(tmp_path / "set", tmp_path)).source("train")
+    found = {f.check: f.text for f in channel_findings("train", source)}
+    found |= {f.check: f.text for f in gray_findings("train", source)}
+    assert "1 TIFF files have 5 channels" in found["channels"]
+    assert "--config.data.channels=5 shows it all" in found["channels"]
+    assert "10 bits: 1, 12 bits: 1" in found["depth"]
+    assert '--config.data.window_percentiles="(0.1, 99.9)"' in found["depth"]
+
+
+def test_the_doctor_is_content_with_windows_and_all_channels(many, tmp_path):
+    changes = {"channels": CHANNELS, "window_percentiles": (0.5, 99.5)}
+    config = config_of(many[0], tmp_path, **changes)
+    source = build.make_dataset(config).source("train")
+    assert not list(channel_findings("train", source))
+    (found,) = gray_findings("train", source)
+    assert found.text.endswith("of 5 images go from 0 to 255 of 255.")
