@@ -1,7 +1,10 @@
 """Files and arrays of any number of channels and 16 bits, and windows over them."""
 
+import contextlib
 import importlib
 import io
+import re
+import struct
 
 import cv2
 import numpy as np
@@ -139,6 +142,7 @@ def bad_pages():
     [
         (tiff(noise(5, np.uint8), "pages"), 4, "a.tif: has 5 channels; .* is 4"),
         (tiff(noise(5, np.uint8), "samples"), 1, "a.tif: has 5 channels; .* is 1"),
+        (tiff(noise(5, np.uint8), "planes"), 3, "a.tif: has 5 channels; .* is 3"),
         (cv2.imencode(".png", noise(3, np.uint8))[1].tobytes(), 1, "3 channels"),
         (cv2.imencode(".jpg", noise(3, np.uint8))[1].tobytes(), 6, "3 channels"),
         (bad_pages(), 2, r"different sizes .*: 9 x 8, 9 x 9"),
@@ -150,6 +154,29 @@ def test_files_of_other_channels_are_one_sentence(data, channels, words):
     with pytest.raises(DatasetError, match=words) as caught:
         decode_values(data, name="a.tif", pixels=Pixels(channels))
     assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_damaged_files_of_many_channels_decode_or_are_named(layout):
+    rng = np.random.default_rng(0)
+    whole = np.frombuffer(tiff(noise(5, np.uint16), layout), np.uint8)
+    for _ in range(60):
+        data = whole[: rng.integers(8, len(whole) + 1)].copy()
+        places = rng.integers(8, min(len(data), rng.choice([400, 1 << 20])) + 1, 3) - 1
+        data[places] = rng.integers(0, 256, 3)
+        with contextlib.suppress(DatasetError):
+            found = decode_values(data.tobytes(), name="a", pixels=Pixels(5))
+            assert found.dtype in (np.uint8, np.uint16)
+            assert found.shape[2] == 5
+
+
+def test_more_numbers_than_fit_are_not_decoded():
+    data = bytearray(tiff(noise(5, np.uint8), "samples"))
+    for tag in (256, 257):
+        at = re.search(struct.pack("<H", tag) + rb"[\x03\x04]\0\x01\0\0\0", data)
+        data[at.start() + 2 : at.start() + 12] = struct.pack("<HII", 4, 1, 13_000)
+    with pytest.raises(DatasetError, match="13000 x 13000 .* of 5 channels"):
+        decode_values(bytes(data), name="a", pixels=Pixels(5))
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -161,7 +161,8 @@ def decode_values(
     channels = pixels.channels
     pages = tiff.pages(data) if data.startswith(TIFF) else []
     is_stack = [page.samples for page in pages] == [1, 1, 1]
-    if channels == 3 and not is_stack:
+    shows_rgb = not pages or pages[0].samples in (1, 3, 4)
+    if channels == 3 and shows_rgb and not is_stack:
         return turned(_stored_rgb(data, name), orientation)
     there = tiff.num_channels(pages)
     if there and there != channels:  # Before many pages are decoded.

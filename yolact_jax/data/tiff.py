@@ -17,6 +17,7 @@ _EXTRA = 'pip install "yolact_jax[tiff]"'
 _WIDTH, _HEIGHT, _SAMPLES, _SUBFILE = 256, 257, 277, 254
 _REDUCED = 1  # A page that is another one at a smaller size.
 _MOST_PAGES = 1000
+_MOST_NUMBERS = 536_870_910  # As many as the largest RGB image that is decoded has.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +94,16 @@ def decode(data: bytes, found: Sequence[Page], name: str) -> np.ndarray:
             f"{name}: its pages have different sizes (height x width): {listed}; all "
             f"must have one to be channels of a picture."
         )
+    ((width, height),), channels = sizes, num_channels(found)
+    if width * height * channels > _MOST_NUMBERS:
+        raise DatasetError(
+            f"{name}: the file says that it has {height} x {width} pixels (height x "
+            f"width) of {channels} channels; the limit is {_MOST_NUMBERS} numbers."
+        )
     # OpenCV takes the fourth of four samples for an opacity, and no more than four.
     if all(page.samples in (1, 3) for page in found):
         image = _with_opencv(data, found)
-        if image is not None and image.shape[2] == num_channels(found):
+        if image is not None and image.shape[2] == channels:
             return image
     image = _with_tifffile(data, found, name)
     if image.dtype not in (np.uint8, np.uint16):
