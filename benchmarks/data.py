@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.stage_timer import StageTimer
 from yolact_jax.cli import start_logging
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data import images, pipeline
 from yolact_jax.data.augment import photometric, rasterize, sample, targets, view
 from yolact_jax.data.records.dataset import RecordSource
@@ -101,7 +101,7 @@ def measure(
     timer = StageTimer()
     arguments = {
         "batch_size": batch_size,
-        "input_size": input_size,
+        "frame": InputFrame(input_size, input_size),
         "mask_size": 2 * -(-input_size // 8),
         "mask_target": "original",
         "max_objects": _MAX_OBJECTS,

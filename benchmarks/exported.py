@@ -44,7 +44,7 @@ def make_choices(subject: inference.Subject) -> Choices:
 def xla_call(subject: inference.Subject, choices: Choices, canvas, size):
     """Returns a function of no arguments that detects in XLA."""
     predict = make_predict_fn(
-        subject.model, subject.anchors, subject.size, subject.options
+        subject.model, subject.anchors, subject.frame, subject.options
     )
     arguments = subject.variables, canvas[None], np.array([size], np.int32), choices
     program, _ = timing.compile_program(predict, *arguments)

@@ -57,14 +57,14 @@ class Subject:
         """
         self.config = load_config(name, compute_dtype=dtype, winograd=winograd)
         self.name, self.dtype = name, dtype
-        self.size = self.config.data.input_size
+        self.frame = self.config.data.frame
         self.winograd = build.uses_winograd(self.config)
         self.model = build.make_model(self.config, NUM_CLASSES)
         self.anchors = jnp.asarray(build.make_anchors(self.config))
-        images = jnp.zeros((1, self.size, self.size, 3))
+        images = jnp.zeros((1, *self.frame.size, 3))
         init = jax.jit(lambda: self.model.init(jax.random.key(0), images, train=True))
         variables = _with_likely_background(init())
-        self.variables = prepare_variables(self.model, variables, self.size)
+        self.variables = prepare_variables(self.model, variables, self.frame.size)
         self.options = self.config.eval
 
     def predict(self, images: jax.Array) -> Predictions:
@@ -90,7 +90,7 @@ class Subject:
 
     def network_input(self) -> jax.Array:
         """What the network gets for it."""
-        image = resize_valid(self.canvas(), jnp.array(IMAGE_SIZE), self.size)
+        image = resize_valid(self.canvas(), jnp.array(IMAGE_SIZE), self.frame)
         return normalize_images(image[None], self.model.normalization)
 
     def score_threshold(self, predictions) -> jax.Array:
@@ -111,7 +111,7 @@ def _with_likely_background(variables: dict) -> dict:
 def measure_whole(subject: Subject, batch_size: int, threshold: jax.Array) -> dict:
     """Times everything from the pixels on."""
     predict = make_predict_fn(
-        subject.model, subject.anchors, subject.size, subject.options
+        subject.model, subject.anchors, subject.frame, subject.options
     )
     arguments = (
         subject.variables,
@@ -194,7 +194,7 @@ def measure_postprocessing(subject: Subject, predictions) -> list[dict]:
             score_threshold=threshold,
             iou_threshold=0.5,
             options=subject.options,
-            input_size=subject.size,
+            input_size=subject.frame.size,
         )
 
     def masks(detections, prototypes):

@@ -38,8 +38,8 @@ _FEW = 5
 def make_predictor() -> Predictor:
     """Makes a predictor with random weights, for which all anchors are candidates."""
     config = load_config(_MODEL.value)
-    model, size = build.make_model(config, NUM_CLASSES), config.data.input_size
-    images = jnp.zeros((1, size, size, 3))
+    model = build.make_model(config, NUM_CLASSES)
+    images = jnp.zeros((1, *config.data.frame.size, 3))
     variables = jax.jit(lambda: model.init(jax.random.key(0), images, train=True))()
     names = [str(label) for label in range(NUM_CLASSES)]
     engine = build.make_engine(config, variables, NUM_CLASSES)

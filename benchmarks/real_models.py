@@ -28,8 +28,8 @@ def forward_gflops(config: Config, batch_size: int) -> float:
         }
     )
     model = build.make_model(config, NUM_CLASSES)
-    size = config.data.input_size
-    images = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.float32)
+    shape = (batch_size, *config.data.frame.size, 3)
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     init = functools.partial(model.init, train=True)
     variables = jax.eval_shape(init, jax.random.key(0), images)
     apply = functools.partial(model.apply, train=False)
@@ -48,18 +48,18 @@ def fake_batch(config: Config, batch_size: int, *, objects: int = 8) -> Batch:
       The batch.
     """
     rng = np.random.default_rng(0)
-    input_size, max_objects = config.data.input_size, config.data.max_objects
+    frame, max_objects = config.data.frame, config.data.max_objects
     mask_size = build.prototype_size(config)
     slots = (batch_size, max_objects)
     boxes = np.zeros((*slots, 4), np.float32)
     centers = rng.uniform(0.2, 0.8, (batch_size, objects, 2))
     halves = rng.uniform(0.03, 0.2, (batch_size, objects, 2))
     boxes[:, :objects] = np.concatenate([centers - halves, centers + halves], -1)
-    position = (np.arange(mask_size) + 0.5) / mask_size
-    columns = (position >= boxes[..., 0:1]) & (position < boxes[..., 2:3])
-    rows = (position >= boxes[..., 1:2]) & (position < boxes[..., 3:4])
+    y, x = ((np.arange(side) + 0.5) / side for side in mask_size)
+    columns = (x >= boxes[..., 0:1]) & (x < boxes[..., 2:3])
+    rows = (y >= boxes[..., 1:2]) & (y < boxes[..., 3:4])
     valid = np.arange(max_objects) < objects
-    shape = (batch_size, input_size, input_size, 3)
+    shape = (batch_size, *frame.size, 3)
     return Batch(
         images=rng.integers(0, 256, shape, np.uint8),
         boxes=boxes,

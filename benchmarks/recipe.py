@@ -145,8 +145,7 @@ def _evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, 
 def _inference_ms(config: Config, dataset: Dataset, state: TrainState) -> float:
     """Median time of the network for one picture, without its detections."""
     model = build.make_model(config, len(dataset.class_names))
-    size = config.data.input_size
-    picture = jax.random.normal(jax.random.key(0), (1, size, size, 3))
+    picture = jax.random.normal(jax.random.key(0), (1, *config.data.frame.size, 3))
     program = jax.jit(lambda v, x: model.apply(v, x, train=False))
     variables = state.inference_variables
     return round(time_program(program, variables, picture, repeats=_REPEATS)[0], 2)

@@ -97,7 +97,7 @@ def initial_state(config: Config, init_weights: Path) -> TrainState:
         lambda: create_state(
             make_model(config),
             optimizer_of(config),
-            config.data.input_size,
+            config.data.frame.size,
             key=jax.random.key(0),
         )
     )

@@ -25,7 +25,7 @@ _HEADS = {
 def network_input(model: GoldenModel, image: np.ndarray) -> jax.Array:
     """Resizes and normalizes [h, w, 3] uint8 to [1, S, S, 3], as prediction does."""
     resized = resize_valid(
-        jnp.asarray(image), jnp.asarray(image.shape[:2]), model.input_size
+        jnp.asarray(image), jnp.asarray(image.shape[:2]), model.config.data.frame
     )
     return normalize_images(resized[None], model.module.normalization)
 

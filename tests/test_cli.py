@@ -1,15 +1,17 @@
 """Mistakes on the command line are answered in one line, without a traceback."""
 
+import math
 import pathlib
 import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 from absl import flags
 
 from yolact_jax import cli
-from yolact_jax.config import Config, to_config_dict
+from yolact_jax.config import Config, from_config_dict, sides_of, to_config_dict
 from yolact_jax.tools.commands.main import NAMES, main
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
@@ -179,3 +181,36 @@ def test_contradicting_models_are_refused(command, words, sentence, capsys):
     more = {"predict": ["--source=x"], "export": ["--output=x"]}.get(command, [])
     assert main([command, *words, *more]) == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["--config.data.input_size=96"], 96),
+        (["--config.data.input_size", "96"], 96),
+        (["--config.data.input_size=(64, 96)"], (64, 96)),
+        (["--config.data.input_size", "(64, 96)"], (64, 96)),
+    ],
+)
+def test_an_input_size_is_given_in_either_form(words, size):
+    command = fake_command(lambda values: 0, find_config=config_of)
+    values = cli.parse(command, ["--config=coco", *words])
+    config = from_config_dict(values.config)
+    assert config.data.input_size == size
+    # Anchors grow with the root of the area, here from 550 x 550 pixels.
+    factor = math.sqrt(math.prod(sides_of(size))) / 550
+    np.testing.assert_allclose(
+        config.anchors.scales_px,
+        np.array([[24], [48], [96], [192], [384]]) * factor,
+        1e-3,
+    )
+
+
+def test_an_input_size_that_is_none_is_one_sentence(capsys):
+    command = fake_command(
+        lambda values: from_config_dict(values.config), find_config=config_of
+    )
+    for word in ("wide", "(64, 96, 128)", "True"):
+        words = ["--config=coco", f"--config.data.input_size={word}"]
+        assert cli.execute(command, words, "test") == 1
+        assert "config.data.input_size is " in capsys.readouterr().err

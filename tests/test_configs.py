@@ -26,19 +26,18 @@ def load(name: str):
 def test_config_is_valid_and_anchors_fit_the_network(name):
     config = load(name)
     model = build.make_model(config, num_classes=7)
-    size = config.data.input_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), jnp.float32)
     predictions, _ = jax.eval_shape(
         lambda x: model.init_with_output(jax.random.key(0), x, train=True), images
     )
     num_anchors = len(build.make_anchors(config))
-    side = build.prototype_size(config)
+    rows, columns = build.prototype_size(config)
     prototypes = config.model.num_prototypes
     assert predictions.box_deltas.shape == (1, num_anchors, 4)
     assert predictions.class_logits.shape == (1, num_anchors, 8)
     assert predictions.coefficients.shape == (1, num_anchors, prototypes)
-    assert predictions.prototypes.shape == (1, side, side, prototypes)
-    assert predictions.semantic_logits.shape == (1, side // 2, side // 2, 7)
+    assert predictions.prototypes.shape == (1, rows, columns, prototypes)
+    assert predictions.semantic_logits.shape == (1, rows // 2, columns // 2, 7)
     leaves = jax.tree.leaves(predictions)
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
 

@@ -37,9 +37,9 @@ BACKBONES = {
 _MIN_BATCH_FOR_BN = 6
 
 
-def prototype_size(config: Config) -> int:
-    """Side of the prototype masks, in pixels."""
-    return anchor_ops.prototype_side(config.data.input_size)
+def prototype_size(config: Config) -> tuple[int, int]:
+    """Height and width of the prototype masks, in pixels."""
+    return anchor_ops.prototype_size(config.data.frame.size)
 
 
 def make_training_batches(
@@ -83,7 +83,7 @@ def seen_sample(
 def _sample_options(config: Config) -> dict[str, Any]:
     """Arguments of `data.pipeline` on which samples depend."""
     return {
-        "input_size": config.data.input_size,
+        "frame": config.data.frame,
         "mask_size": prototype_size(config),
         "max_objects": config.data.max_objects,
         "augment": config.augment,
@@ -180,10 +180,10 @@ def _make_backbone(config: Config, **options) -> nn.Module:
 def make_anchors(config: Config) -> np.ndarray:
     """Makes the anchors of a config, [A, 4] float32 cxcywh."""
     return anchor_ops.make_anchors(
-        anchor_ops.level_sizes(config.data.input_size),
+        anchor_ops.level_shapes(config.data.frame.size),
         config.anchors.scales_px,
         config.anchors.aspect_ratios,
-        config.data.input_size,
+        config.data.frame.size,
         config.anchors.square,
     )
 
@@ -222,31 +222,30 @@ def make_engine(
 ) -> Engine:
     """Makes the engine that runs a model; arguments as for `make_predictor`."""
     model = make_model(config, num_classes)
-    input_size = config.data.input_size
-    anchors = make_anchors(config)
-    predict_fn = make_predict_fn(
-        model, anchors, input_size, config.eval, sharding=sharding
-    )
+    frame, anchors = config.data.frame, make_anchors(config)
+    predict_fn = make_predict_fn(model, anchors, frame, config.eval, sharding=sharding)
+    anchors_px = anchors[:, 2:] * frame.size[::-1]
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
         predict_fn,
-        prepare_variables(model, variables, input_size),
+        prepare_variables(model, variables, frame.size),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
-        smallest_anchor_px=round(anchors[:, 2:].max(axis=1).min() * input_size),
+        smallest_anchor_px=round(anchors_px.max(axis=1).min()),
         channels=config.data.channels,
+        frame=frame,
     )
 
 
 def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:
     """Makes what looks into a model; arguments as for `make_predictor`."""
     model = make_model(config, num_classes)
-    input_size, anchors = config.data.input_size, make_anchors(config)
+    frame, anchors = config.data.frame, make_anchors(config)
     return Inspector(
-        jax.jit(make_find_fn(model, anchors, input_size, config.eval)),
-        prepare_variables(model, variables, input_size),
+        jax.jit(make_find_fn(model, anchors, frame, config.eval)),
+        prepare_variables(model, variables, frame.size),
         anchors,
         Choices(
             score_thresholds=np.zeros(num_classes, np.float32),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import os
 import re
 import sys
@@ -136,7 +137,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
     if {"--help", "-h", "-help"} & set(arguments):
         print(f"{(command.doc or '').strip()}\n\nFlags:\n{values.get_help()}")
         return None
-    words, config, size_before = list(arguments), None, 0
+    words, config, size_before = list(arguments), None, (0, 0)
     if command.argument and words and not words[0].startswith("-"):
         words[0] = f"--{command.argument}={words[0]}"
     if command.find_config:
@@ -145,7 +146,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Any:
         given = {name: value for name, (value, _) in taken.items() if value is not None}
         config = command.find_config(given)
         if config is not None:
-            size_before = from_config_dict(config).data.input_size
+            size_before = from_config_dict(config).data.frame.size
             _define_config(values, config, words)
         else:
             flags.DEFINE_string("config", None, "", flag_values=values)
@@ -187,23 +188,38 @@ def _define_config(
             error = error.args[0]
         hint = " ".join(str(error.args[0] if error.args else error).split())
         raise ValueError(f"the config has no such field: {hint}") from None
+    for name in values:
+        # A field of several types is parsed as a literal, which need not be a bool.
+        if name.startswith("config.") and not isinstance(_value(config, name), bool):
+            values[name].boolean = False
 
 
-def _scale_anchors(config: ConfigDict, size_before: int, words: list[str]) -> None:
-    """Lets anchors grow with an input size from the flags, unless they are given."""
-    size = from_config_dict(config).data.input_size
+def _value(config: ConfigDict, name: str) -> Any:
+    for part in name.split(".")[1:]:
+        config = config[part]
+    return config
+
+
+def _scale_anchors(
+    config: ConfigDict, size_before: tuple[int, int], words: list[str]
+) -> None:
+    """Lets anchors grow with an input size from the flags, unless they are given.
+
+    Their areas grow as that of the network input.
+    """
+    size = from_config_dict(config).data.frame.size
     is_given = any("config.anchors.scales_px" in word for word in words)
     if size == size_before or is_given:
         return
     scales = from_config_dict(config).anchors.scales_px
+    factor = math.sqrt(math.prod(size) / math.prod(size_before))
     grown = tuple(
-        tuple(float(f"{scale * size / size_before:.4g}") for scale in level)
-        for level in scales
+        tuple(float(f"{scale * factor:.4g}") for scale in level) for level in scales
     )
     with config.unlocked():
         anchors = cast("ConfigDict", config.get("anchors", ConfigDict()))
         config.anchors = {**anchors, "scales_px": grown}
-    _LOGGER.info("Anchors for %d pixels instead of %d: %s.", size, size_before, grown)
+    _LOGGER.info("Anchors for %s pixels instead of %s: %s.", size, size_before, grown)
 
 
 def _refuse_overrides(words: Sequence[str]) -> None:

@@ -12,7 +12,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from yolact_jax import build, config
-from yolact_jax.config import Config, describe, from_config_dict, to_config_dict
+from yolact_jax.config import (
+    Config,
+    InputFrame,
+    describe,
+    from_config_dict,
+    to_config_dict,
+)
 from yolact_jax.config.fields import rule_of
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 
@@ -103,6 +109,10 @@ def test_numbers_are_taken_up_to_their_bounds_and_no_further(name):
         ("loss.box_weight", -1),
         ("train.batch_size", True),
         ("train.batch_size", 8.0),
+        ("data.input_size", (64,)),
+        ("data.input_size", (64, 64, 64)),
+        ("data.input_size", (64, 16)),
+        ("data.input_size", (64, 96.0)),
         ("anchors.aspect_ratios", (1.0, "2")),
         ("anchors.aspect_ratios", ()),
         ("anchors.scales_px", ((1.0,),) * 4 + ((1.0, 2.0),)),
@@ -119,6 +129,9 @@ def test_nonsense_is_refused_in_one_sentence(name, value):
     ("changes", "field"),
     [
         ({"model.mask_iou": True, "data.input_size": 248}, "data.input_size"),
+        ({"model.mask_iou": True, "data.input_size": (600, 248)}, "data.input_size"),
+        ({"augment.large_scale_jitter": True}, "data.resize"),
+        ({"augment.mosaic_probability": 0.1}, "data.resize"),
         (
             {"model.backbone": "darknet53", "model.deformable_interval": 1},
             "model.deformable_interval",
@@ -263,3 +276,22 @@ def test_default_of_a_field_stands_once():
         ("f", "nms"),
         ("C", "crop"),
     }
+
+
+def test_an_input_size_is_a_side_or_height_and_width():
+    config = Config().replace({"data.input_size": [64, 96], "data.resize": "letterbox"})
+    assert config.data.input_size == (64, 96)
+    assert config.data.frame == InputFrame(64, 96, letterbox=True)
+    assert (
+        from_config_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    )
+    square = config.replace({"data.input_size": (64, 64)})
+    assert square == config.replace({"data.input_size": 64})
+    assert square.data.frame.size == (64, 64)
+
+
+def test_a_config_dict_takes_an_input_size_of_either_form():
+    values = to_config_dict(Config())
+    for size in (96, (64, 96), 128):
+        values.data.input_size = size
+        assert from_config_dict(values).data.input_size == size

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data import pipeline
 from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.errors import DatasetError
@@ -14,7 +14,7 @@ from yolact_jax.structures import Batch
 
 ARGUMENTS = {
     "batch_size": 3,
-    "input_size": 48,
+    "frame": InputFrame(48, 48),
     "mask_size": 16,
     "mask_target": "original",
     "max_objects": 4,
@@ -177,7 +177,7 @@ def test_no_objects_at_all_is_an_error(coco, tmp_path):
     [
         ({"batch_size": 0}, "`batch_size` is 0; it must be at least 1"),
         ({"max_objects": -1}, "`max_objects` is -1; it must be at least 1"),
-        ({"input_size": 0}, "`input_size` is 0; it must be at least 1"),
+        ({"frame": InputFrame(0, 9)}, "`frame` is 0; it must be at least 1"),
         ({"mask_size": 0}, "`mask_size` is 0; it must be at least 1"),
         ({"process_count": 0}, "`process_count` is 0; it must be at least 1"),
         ({"start_step": -1}, "`start_step` is -1; it must be at least 0"),

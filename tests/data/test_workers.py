@@ -13,14 +13,14 @@ import time
 import pytest
 
 from tests.helpers.process_tree import SHARED_MEMORY, are_gone, blocks_of, children_of
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data import pipeline, workers
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZES = {
     "batch_size": 4,
-    "input_size": 256,
+    "frame": InputFrame(256, 256),
     "mask_size": 64,
     "mask_target": "original",
     "max_objects": 8,

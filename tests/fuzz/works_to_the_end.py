@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment.sample import training_sample
 from yolact_jax.data.consistency import Tally
 from yolact_jax.data.example import Example
@@ -33,7 +33,7 @@ def works_to_the_end(coco_set):
             example,
             rng,
             options=options,
-            input_size=32,
+            frame=InputFrame(32, 32),
             mask_size=8,
             max_objects=9,
             mask_target="center",

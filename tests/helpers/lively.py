@@ -29,6 +29,11 @@ FAMILIES = {
     "plus": _PLUS,
     "cluster": {"eval.nms": "cluster"},
     "cross_class": {"eval.nms": "cross_class"},
+    "letterbox": {
+        "data.input_size": (64, 96),
+        "data.resize": "letterbox",
+        "eval.nms": "cluster_diou",
+    },
 }
 
 

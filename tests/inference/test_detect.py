@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolact_jax.config import Eval
+from yolact_jax.config import Eval, InputFrame
 from yolact_jax.inference.detect import Shortcuts, detect, full_size_masks
 from yolact_jax.ops import resize
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
@@ -82,9 +82,10 @@ def test_resize_of_the_valid_part_ignores_the_padding(size):
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     canvas = np.full((64, 64, 3), 255, np.uint8)
     canvas[: size[0], : size[1]] = image
-    got = jax.jit(resize.resize_valid, static_argnums=2)(canvas, jnp.array(size), 24)
+    frame = InputFrame(24, 30)
+    got = jax.jit(resize.resize_valid, static_argnums=2)(canvas, jnp.array(size), frame)
     expected = cv2.resize(
-        image.astype(np.float32), (24, 24), interpolation=cv2.INTER_LINEAR
+        image.astype(np.float32), (30, 24), interpolation=cv2.INTER_LINEAR
     )
     np.testing.assert_allclose(got, expected, atol=2e-3)
 

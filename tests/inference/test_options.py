@@ -73,3 +73,12 @@ def test_scalars_are_those_of_the_config_unless_given():
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         choices(**options)
+
+
+def test_an_overlap_needs_tiles():
+    with pytest.raises(
+        ValueError, match=r"`overlap` is 0\.5, which is for tiles; give"
+    ):
+        PredictOptions(overlap=0.5)
+    assert PredictOptions(overlap=0.2) == PredictOptions()
+    assert PredictOptions(tile=64, overlap=0.5).overlap == 0.5

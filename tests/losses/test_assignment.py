@@ -20,15 +20,15 @@ OPTIONS = [
 @pytest.mark.parametrize("per_cell", [1, 3, 9])
 def test_levels_have_the_counts_of_the_anchors(input_size, per_cell):
     sizes = anchor_ops.level_sizes(input_size)
-    side = anchor_ops.prototype_side(input_size)
+    mask_size = anchor_ops.prototype_size((input_size, input_size))
     expected = tuple(per_cell * size**2 for size in sizes)
-    assert level_counts(sum(expected), side) == expected
+    assert level_counts(sum(expected), mask_size) == expected
 
 
 @pytest.mark.parametrize("num_anchors", [0, 100])
 def test_anchors_of_other_levels_are_refused(num_anchors):
     with pytest.raises(ValueError, match=f"{num_anchors} anchors; .* multiple of the"):
-        level_counts(num_anchors, scenes.MASK_SIZE)
+        level_counts(num_anchors, (scenes.MASK_SIZE, scenes.MASK_SIZE))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: o.overlap)

@@ -24,17 +24,30 @@ def view_of(mask: np.ndarray, view) -> np.ndarray:
     return seen[::-1] if view.flip_y else seen
 
 
-def resized_target(seen: np.ndarray, input_size: int, size: int) -> np.ndarray:
-    """[size, size] uint8: as bytes to the input size, then as float; above half."""
+def resized_target(
+    seen: np.ndarray,
+    input_size: tuple[int, int],
+    size: tuple[int, int],
+    used: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """[*size] uint8: as bytes to the input size, then as float; above half.
+
+    With `used` the mask fills so many rows and columns of the input, and 0 the rest.
+    """
     seen = np.ascontiguousarray(seen, np.uint8)
-    square = cv2.resize(seen, (input_size, input_size)).astype(np.float32)
-    # Two taps an axis, half-pixel centers, clamped: PyTorch's bilinear.
-    scale = np.float32(input_size / size)
-    at = scale * (np.arange(size, dtype=np.float32) + np.float32(0.5))
-    at = np.maximum(at - np.float32(0.5), 0)
-    low = np.minimum(at.astype(int), input_size - 1)
-    high = np.minimum(low + 1, input_size - 1)
-    weight = (at - low).astype(np.float32)
-    rows = square[low] * (1 - weight)[:, None] + square[high] * weight[:, None]
-    cells = rows[:, low] * (1 - weight) + rows[:, high] * weight
+    rows, columns = used or input_size
+    picture = np.zeros(input_size, np.float32)
+    picture[:rows, :columns] = cv2.resize(seen, (columns, rows))
+    (top, bottom, down), (left, right, across) = map(_taps, input_size, size)
+    cells = picture[top] * (1 - down)[:, None] + picture[bottom] * down[:, None]
+    cells = cells[:, left] * (1 - across) + cells[:, right] * across
     return (cells > 0.5).astype(np.uint8)
+
+
+def _taps(length: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Two taps an axis, half-pixel centers, clamped: PyTorch's bilinear.
+    scale = np.float32(length / count)
+    at = scale * (np.arange(count, dtype=np.float32) + np.float32(0.5))
+    at = np.maximum(at - np.float32(0.5), 0)
+    low = np.minimum(at.astype(int), length - 1)
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from tests.helpers import scenes
 from tests.helpers.clips import write_clip
-from yolact_jax.config import Eval
+from yolact_jax.config import Eval, InputFrame
 from yolact_jax.inference.engine import Engine, make_predict_fn
 from yolact_jax.models.normalize import IMAGENET
 from yolact_jax.results.predictor import Predictor
@@ -51,7 +51,11 @@ def half_bright(height, width, side):
 
 def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
     predict_fn = make_predict_fn(
-        BrightHalves(), ANCHORS, 32, Eval(max_detections=4), sharding=sharding
+        BrightHalves(),
+        ANCHORS,
+        InputFrame(32, 32),
+        Eval(max_detections=4),
+        sharding=sharding,
     )
     options = {"candidate_threshold": 0.05, "iou_threshold": 0.5, "channels": 3}
     options |= kwargs
@@ -206,7 +210,7 @@ def real():
 
     def make(**choices):
         predict_fn = make_predict_fn(
-            model, scenes.tiny_anchors(), 64, options, **choices
+            model, scenes.tiny_anchors(), InputFrame(64, 64), options, **choices
         )
         engine = Engine(predict_fn, variables, 1, 0.05, 0.5, channels=3)
         return Predictor(lambda: engine, ("a", "b", "c"))

@@ -7,6 +7,7 @@ from absl import flags
 
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.tools.commands import option_flags
+from yolact_jax.tools.commands.main import main
 
 NAMES = ("person", "a=b", "traffic light", "7")
 
@@ -51,3 +52,14 @@ def test_flags_become_options(arguments, expected):
 def test_bad_thresholds_are_named(argument, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         options(argument)
+
+
+def test_an_overlap_without_tiles_is_refused_before_anything_is_loaded(
+    tmp_path, capsys
+):
+    words = ["predict", "--weights=yolact_base", "--source=a.jpg", "--overlap=0.2"]
+    assert main([*words, f"--output={tmp_path / 'out'}"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "--overlap is for tiles; give --tile, their side in pixels.\n"
+    )
+    assert not (tmp_path / "out").exists()

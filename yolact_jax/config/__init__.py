@@ -4,6 +4,7 @@ from yolact_jax.config.checks import check_batch, negative_share
 from yolact_jax.config.data import Augment, Data
 from yolact_jax.config.describe import describe
 from yolact_jax.config.fields import Section
+from yolact_jax.config.frame import PADDING_RGB, InputFrame, Size, sides_of
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
 from yolact_jax.config.training import Eval, Optimizer, Train
 from yolact_jax.config.whole import (
@@ -15,20 +16,24 @@ from yolact_jax.config.whole import (
 
 __all__ = [
     "NUM_LEVELS",
+    "PADDING_RGB",
     "Anchors",
     "Augment",
     "Config",
     "Data",
     "Eval",
+    "InputFrame",
     "Loss",
     "Model",
     "Optimizer",
     "Section",
+    "Size",
     "Train",
     "check_batch",
     "describe",
     "from_config_dict",
     "negative_share",
+    "sides_of",
     "suggestion",
     "to_config_dict",
 ]

@@ -1,6 +1,6 @@
 """Checks of fields against each other."""
 
-from yolact_jax.config.data import Data
+from yolact_jax.config.data import Augment, Data
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
 from yolact_jax.config.training import Optimizer, Train
 
@@ -14,7 +14,7 @@ def check_model(data: Data, model: Model) -> None:
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    if model.mask_iou and data.input_size < _MIN_MASK_IOU_INPUT_SIZE:
+    if model.mask_iou and min(data.frame.size) < _MIN_MASK_IOU_INPUT_SIZE:
         raise ValueError(
             f"config.data.input_size is {data.input_size}; it must be at least "
             f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
@@ -84,6 +84,22 @@ def _check_percentiles(data: Data) -> None:
             f"config.data.window_percentiles is {found}; it must be () with "
             f"config.data.window_low, which says what it would measure."
         )
+
+
+def check_aspect(data: Data, augment: Augment) -> None:
+    """Refuses to stretch images that training shows with their aspect ratio.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if data.frame.letterbox:
+        return
+    for name in ("large_scale_jitter", "mosaic_probability"):
+        if getattr(augment, name):
+            raise ValueError(
+                f"config.data.resize is {data.resize!r}; it must be 'letterbox' with "
+                f"config.augment.{name}, which keeps the aspect ratio of images."
+            )
 
 
 def negative_share(data: Data) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from yolact_jax.config.fields import Section, field
+from yolact_jax.config.frame import InputFrame, sides_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,19 @@ class Data(Section):
     allow_outside_paths: bool = field(
         False, "Let file names in the json lead out of the folder of images."
     )
-    input_size: int = field(
-        550, "Side of the network input.", unit="pixels", least=32, most=8192
+    input_size: int | tuple[int, ...] = field(
+        550,
+        "Side of the network input, or its height and width.",
+        unit="pixels",
+        least=32,
+        most=8192,
+        length=2,
+    )
+    resize: str = field(
+        "stretch",
+        "How images become network input: stretched, as in the original; or with their "
+        "aspect ratio and padding to the right or below.",
+        choices=("stretch", "letterbox"),
     )
     channels: int = field(
         3,
@@ -111,6 +123,17 @@ class Data(Section):
     )
     shapes_seed: int = field(0, "Seed of the generated images.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height, width = sides_of(self.input_size)
+        if height == width:
+            object.__setattr__(self, "input_size", height)
+
+    @property
+    def frame(self) -> InputFrame:
+        """The network input, and how images are put on it."""
+        return InputFrame(*sides_of(self.input_size), self.resize == "letterbox")
+
 
 @dataclasses.dataclass(frozen=True)
 class Augment(Section):
@@ -133,8 +156,8 @@ class Augment(Section):
     )
     large_scale_jitter: bool = field(
         False,
-        "Show the image at 0.1 to 2 times its size, unstretched, instead of expand "
-        "and crop; not in the original.",
+        "Show the image at 0.1 to 2 times its size, instead of expand and crop; needs "
+        "data.resize letterbox; not in the original.",
     )
     copy_paste_probability: float = field(
         0.0,
@@ -142,7 +165,10 @@ class Augment(Section):
         most=1,
     )
     mosaic_probability: float = field(
-        0.0, "How often four images share one sample; not in the original.", most=1
+        0.0,
+        "How often four images share one sample; needs data.resize letterbox; not in "
+        "the original.",
+        most=1,
     )
     min_object_px: float = field(
         0.0,

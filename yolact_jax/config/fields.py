@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import types
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -25,7 +26,7 @@ class Rule:
       most: largest number allowed, if not `below`; None: that of the type.
       below: number that all allowed ones stay below, or None.
       choices: the strings allowed; () allows all.
-      length: of the tuple; None for any.
+      length: of the tuple, where one is given; None for any.
     """
 
     meaning: str
@@ -90,7 +91,7 @@ def checked(declared: dataclasses.Field, value: Any, name: str) -> Any:
     if (
         converted is None
         or not all(_in_range(leaf, rule, kind) for leaf in _leaves(converted))
-        or (rule.length and len(converted) != rule.length)
+        or not _has_length(converted, rule)
     ):
         allowed = describe_allowed(declared)
         raise ValueError(f"config.{name} is {shown(value)}; it must be {allowed}.")
@@ -116,6 +117,9 @@ def describe_allowed(declared: dataclasses.Field) -> str:
     bounds = _describe_range(rule, kind) + f" {rule.unit}".rstrip()
     if declared.type is kind:
         return f"{_KINDS[kind]} {bounds}"
+    if _is_union(declared.type):
+        several = f"a tuple of {rule.length} such {_PLURALS[kind]}"
+        return f"{_KINDS[kind]} {bounds}, or {several}"
     nested = get_origin(get_args(declared.type)[0]) is tuple
     outer = "a tuple" if rule.length is None else f"{rule.length} tuples"
     if nested:
@@ -145,7 +149,21 @@ def _describe_range(rule: Rule, kind: type) -> str:
 
 def _leaf(kind: Any) -> type:
     """Type of the values inside nested tuples."""
-    return _leaf(get_args(kind)[0]) if get_origin(kind) is tuple else kind
+    return _leaf(get_args(kind)[0]) if get_args(kind) else kind
+
+
+def _is_union(kind: Any) -> bool:
+    """Whether a field takes a number or a tuple of numbers."""
+    return get_origin(kind) is types.UnionType
+
+
+def takes_several_types(declared: dataclasses.Field) -> bool:
+    """Whether a field takes a number as well as a tuple of them."""
+    return _is_union(declared.type)
+
+
+def _has_length(value: Any, rule: Rule) -> bool:
+    return not (rule.length and isinstance(value, tuple)) or len(value) == rule.length
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -157,6 +175,9 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _convert(value: Any, kind: Any) -> Any:
+    if _is_union(kind):
+        single, several = get_args(kind)
+        return _convert(value, several if isinstance(value, tuple | list) else single)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list):
             raise TypeError

@@ -5,11 +5,11 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from yolact_jax.config import checks
 from yolact_jax.config.data import Augment, Data
-from yolact_jax.config.fields import Section, shown
+from yolact_jax.config.fields import Section, shown, takes_several_types
 from yolact_jax.config.network import Anchors, Loss, Model
 from yolact_jax.config.training import Eval, Optimizer, Train
 
@@ -38,6 +38,7 @@ class Config:
 
     def __post_init__(self) -> None:
         checks.check_data(self.data)
+        checks.check_aspect(self.data, self.augment)
         checks.check_model(self.data, self.model)
         checks.check_anchors(self.anchors)
         checks.check_loss(self.loss)
@@ -85,7 +86,13 @@ def from_config_dict(values: ConfigDict | Mapping[str, Any]) -> Config:
 
 def to_config_dict(config: Config) -> ConfigDict:
     """Returns a copy for `--config` and its overrides on the command line."""
-    return ConfigDict(dataclasses.asdict(config))
+    values = dataclasses.asdict(config)
+    for section in dataclasses.fields(config):
+        for declared in filter(takes_several_types, dataclasses.fields(section.type)):
+            # Else a ConfigDict would take values of the present type only.
+            value = FieldReference(values[section.name][declared.name], object)
+            values[section.name][declared.name] = value
+    return ConfigDict(values)
 
 
 def suggestion(name: str, known: Collection[str]) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame, Size, sides_of
 from yolact_jax.data import workers
 from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.augment.sample import Sample, collate
@@ -120,8 +120,8 @@ def training_batches(
     source: RecordSource,
     *,
     batch_size: int,
-    input_size: int,
-    mask_size: int,
+    frame: InputFrame,
+    mask_size: Size,
     max_objects: int,
     augment: Augment,
     mask_target: str,
@@ -141,8 +141,8 @@ def training_batches(
     Args:
       source: the split; any sequence of examples with `num_objects` will do.
       batch_size: images per batch over all processes, a multiple of `process_count`.
-      input_size: height and width of the images, pixels.
-      mask_size: height and width of the masks, pixels.
+      frame: the network input, and how images are put on it.
+      mask_size: height and width of the masks, pixels, or their side.
       max_objects: slots for annotations per image (G).
       augment: which random changes to make.
       mask_target: see `config.Data`.
@@ -169,7 +169,7 @@ def training_batches(
     import grain
 
     _require_at_least(1, batch_size=batch_size, max_objects=max_objects)
-    _require_at_least(1, input_size=input_size, mask_size=mask_size)
+    _require_at_least(1, frame=min(frame.size), mask_size=min(sides_of(mask_size)))
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     _check_processes(batch_size, process_index, process_count)
     samples = _samples(
@@ -177,7 +177,7 @@ def training_batches(
         images_to_train_on(source, negative_share, seed),
         seed,
         options=augment,
-        input_size=input_size,
+        frame=frame,
         mask_size=mask_size,
         mask_target=mask_target,
         max_objects=max_objects,
@@ -218,7 +218,7 @@ def seen_sample(
       augment: as for `training_batches`, like all that follow.
       seed: of shuffling and augmentation.
       negative_share: see `images_to_train_on`.
-      **options: `input_size`, `mask_size`, `max_objects` and `mask_target`.
+      **options: `frame`, `mask_size`, `max_objects` and `mask_target`.
 
     Returns:
       Its place p among the samples of all epochs, from 0, which is row p % B of batch

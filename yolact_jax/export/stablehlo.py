@@ -107,7 +107,7 @@ class _Programs:
     """The programs of a config as functions of lists of arrays."""
 
     def __init__(self, config: Config, num_classes: int, arrays: list, tree: Any):
-        self._side, self._num_classes = config.data.input_size, num_classes
+        self._frame, self._num_classes = config.data.frame, num_classes
         self._model = build.make_model(config, num_classes)
         self._tree = tree
         self._shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
@@ -116,7 +116,7 @@ class _Programs:
         self._predict_fn = make_predict_fn(
             self._model,
             build.make_anchors(config),
-            self._side,
+            self._frame,
             options,
             mask_slots=slots(options.nms, options.top_k, options.max_detections),
         )
@@ -152,7 +152,8 @@ class _Programs:
 
     def _prepare(self, weights: list) -> Any:
         variables = jax.tree.unflatten(self._tree, weights)
-        return prepare_variables(self._model, variables, self._side)["prepared"]
+        size = self._frame.size
+        return prepare_variables(self._model, variables, size)["prepared"]
 
     def _choice_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         shapes: dict[str, tuple[int, ...]] = {

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.config import Eval
+from yolact_jax.config import Eval, InputFrame, Size, sides_of
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops import letterbox
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops.nms import candidates
 from yolact_jax.ops.nms.pairs import best_pairs_nms
@@ -43,7 +44,7 @@ class _Rules:
     """What all ways to the detections share; thresholds may be traced."""
 
     options: Eval
-    input_size: int
+    input_size: tuple[int, int]
     thresholds: dict[str, Array | float]
     pairs: int
 
@@ -55,7 +56,7 @@ def detect(
     score_threshold: Array | float,
     iou_threshold: Array | float,
     options: Eval,
-    input_size: int,
+    input_size: Size,
     shortcuts: Shortcuts = Shortcuts(),
 ) -> Detections:
     """Decodes the predictions of a batch and suppresses duplicates.
@@ -72,17 +73,19 @@ def detect(
       iou_threshold: overlap above which the lower score goes; may be traced.
       options: which NMS, and its sizes, which shape the compiled program; its
         thresholds are not used.
-      input_size: side of the network input, pixels, in which "sequential" measures.
+      input_size: height and width of the network input, pixels, or its side;
+        "sequential" measures in pixels.
       shortcuts: change the time it takes, not the result.
 
     Returns:
-      Detections [B, D]; everything is 0 in slots that are not valid.
+      Detections [B, D], with boxes as fractions of the network input; everything is 0
+      in slots that are not valid.
     """
     # Decoded here for all ways below, which then see the same boxes to the last bit.
     boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
     images = (boxes, predictions.class_logits, predictions.coefficients)
     thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
-    rules = _Rules(options, input_size, thresholds, shortcuts.pairs)
+    rules = _Rules(options, sides_of(input_size), thresholds, shortcuts.pairs)
 
     def among_all() -> Detections:
         return _detect_among(images, rules)
@@ -110,11 +113,12 @@ def _detect_among(images, rules: _Rules, valid=None) -> Detections:
     """Detections [B, D] among all anchors given, or [B, A] valid ones."""
     boxes, logits, coefficients = images
     scores = jax.nn.softmax(logits)[..., 1:]
+    in_squares = box_ops.in_squares(boxes, rules.input_size)
     if valid is None:
-        kept = _suppress(boxes, scores, rules)
+        kept = _suppress(in_squares, scores, rules)
     else:
         scores = jnp.where(valid[..., None], scores, -1.0)
-        kept = _suppress_candidates(boxes, scores, rules)
+        kept = _suppress_candidates(in_squares, scores, rules)
 
     def pick(values):
         picked = jnp.take_along_axis(values, kept.anchor_index[..., None], axis=1)
@@ -148,7 +152,7 @@ def _suppress(boxes, scores, rules: _Rules) -> Kept:
         top_k=options.top_k,
         max_detections=options.max_detections,
         agnostic=options.class_agnostic,
-        input_size=rules.input_size,
+        input_size=max(rules.input_size),
     )
     return jax.vmap(one_image)(boxes, scores)
 
@@ -226,6 +230,7 @@ def full_size_masks(
     prototypes: jax.Array,
     valid_size: jax.Array,
     canvas_size: tuple[int, int],
+    frame: InputFrame | None = None,
     *,
     mask_margin: Array | float = 0.0,
     at_once: int | None = None,
@@ -236,10 +241,12 @@ def full_size_masks(
     masks of a large image never exist all at once.
 
     Args:
-      detections: of one image, without the B axis; the valid ones come first.
-      prototypes: [Hp, Wp, K] float32.
+      detections: of one image, without the B axis; the valid ones come first, with
+        boxes as fractions of the image.
+      prototypes: [Hp, Wp, K] float32, of the network input.
       valid_size: [2] int32, height and width of the image on its canvas, pixels.
       canvas_size: static height and width of the canvas, pixels.
+      frame: the network input; None if the image is stretched to it.
       mask_margin: how far masks may leave their boxes, as a fraction of the sides of
         the box; may be traced.
       at_once: masks in a group on other devices than CPUs; None takes as many as the
@@ -251,6 +258,9 @@ def full_size_masks(
     """
     slots = len(detections.boxes)
     height, width = canvas_size
+    cells = prototypes.shape[0], prototypes.shape[1]
+    frame = frame or InputFrame(*cells)
+    shown = letterbox.used_cells(valid_size, frame, cells)
 
     def in_groups(size: int, write: Callable[..., jax.Array], *inputs) -> jax.Array:
         padded = [jnp.pad(x, ((0, -slots % size), (0, 0))) for x in inputs]
@@ -262,7 +272,7 @@ def full_size_masks(
             )
             soft = mask_ops.assemble_masks(prototypes, coefficients)
             soft = mask_ops.crop_masks(soft, box_ops.widen(boxes, mask_margin))
-            return write(packed, first, soft, valid_size)
+            return write(packed, first, soft, valid_size, shown)
 
         packed = jnp.zeros((len(padded[0]), height, -(-width // 8)), jnp.uint8)
         if slots <= size:  # A loop of unknown length makes a GPU wait for the host.
@@ -273,7 +283,7 @@ def full_size_masks(
     if at_once is None:
         at_once = max(_MASKS_AT_ONCE, _PIXELS_AT_ONCE // (height * width))
     return jax.lax.platform_dependent(
-        detections.boxes,
+        letterbox.to_frame(detections.boxes, valid_size, frame),
         detections.coefficients,
         cpu=functools.partial(in_groups, _MASKS_AT_ONCE, mask_ops.enlarge_in_tiles),
         default=functools.partial(in_groups, at_once, mask_ops.enlarge_at_once),

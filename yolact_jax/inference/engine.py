@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
-from yolact_jax.config import Eval
+from yolact_jax.config import Eval, InputFrame
 from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.options import Choices
@@ -24,7 +24,7 @@ _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 def make_predict_fn(
     model: nn.Module,
     anchors_cxcywh: np.ndarray,
-    input_size: int,
+    frame: InputFrame,
     options: Eval,
     *,
     sharding: NamedSharding | None = None,
@@ -35,7 +35,7 @@ def make_predict_fn(
     Args:
       model: a `Yolact`.
       anchors_cxcywh: [A, 4] float32.
-      input_size: side of the network input, pixels.
+      frame: the network input, and how images are put on it.
       options: which NMS, and its sizes; thresholds are arguments of the result.
       sharding: of B over several devices, each of which runs the program of one
         device on its part; None for one device.
@@ -50,7 +50,7 @@ def make_predict_fn(
       top-left corner; ``choices`` are `Choices`.  Changing sizes and choices does not
       recompile.
     """
-    find = make_find_fn(model, anchors_cxcywh, input_size, options)
+    find = make_find_fn(model, anchors_cxcywh, frame, options)
 
     def predict(variables, canvases, sizes, choices: Choices) -> Outputs:
         detections, predictions = find(variables, canvases, sizes, choices)
@@ -62,6 +62,7 @@ def make_predict_fn(
             lambda image: full_size_masks(
                 *image,
                 canvas_size=canvas_size,
+                frame=frame,
                 mask_margin=choices.mask_margin,
                 at_once=mask_slots,
             ),
@@ -82,8 +83,10 @@ def make_predict_fn(
     return jax.jit(predict)
 
 
-def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dict:
-    """Computes once what depends on the parameters only.
+def prepare_variables(
+    model: nn.Module, variables: dict, input_size: tuple[int, int]
+) -> dict:
+    """Computes once what depends on the parameters and the size of the input only.
 
     Returns:
       The variables and the collection "prepared": kernels in the type and form in
@@ -93,7 +96,7 @@ def prepare_variables(model: nn.Module, variables: dict, input_size: int) -> dic
     @jax.jit
     def transform(variables) -> Mapping[str, Any]:
         channels = model.normalization.channels
-        images = jnp.zeros((1, input_size, input_size, channels))
+        images = jnp.zeros((1, *input_size, channels))
         _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
         return prepared
 
@@ -116,6 +119,7 @@ class Engine:
       smallest_anchor_px: longer side of the smallest anchor, pixels of the network
         input; smaller pictures make no sense.
       least_side: of a canvas, pixels.
+      frame: the network input; None if images are stretched to it.
     """
 
     predict_fn: Callable[..., Outputs]
@@ -127,6 +131,7 @@ class Engine:
     sharding: NamedSharding | None = None
     smallest_anchor_px: int = 1
     least_side: int = _CANVAS_SIDES[0]
+    frame: InputFrame | None = None
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, N] uint8 images, in order.
@@ -202,7 +207,7 @@ class Engine:
             jax.device_put(sizes, self.sharding),
             choices,
         )
-        return found_in(outputs, images, choices)
+        return found_in(outputs, images, choices, self.frame)
 
 
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:

@@ -64,6 +64,9 @@ class PredictOptions:
       tile: side in pixels of the tiles in which to search; None searches an image as a
         whole.
       overlap: share of a tile that its neighbor shows too, from 0 to 0.9.
+
+    Raises:
+      ValueError: if an overlap is given without a tile.
     """
 
     score_threshold: float | Mapping[ClassKey, float] = DEFAULT_SCORE
@@ -76,6 +79,11 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if isinstance(self.classes, Iterator):  # It can be read only once.
             object.__setattr__(self, "classes", tuple(self.classes))
+        if self.tile is None and self.overlap != type(self).overlap:
+            raise ValueError(
+                f"`overlap` is {self.overlap!r}, which is for tiles; give `tile`, "
+                f"their side in pixels, too."
+            )
 
     def choices(
         self,

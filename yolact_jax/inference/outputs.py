@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import numpy as np
 
+from yolact_jax.config import InputFrame
 from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.inference.options import Choices
 from yolact_jax.structures import Detections, PackedMasks
@@ -32,7 +33,10 @@ Found = tuple[Detections, PackedMasks]
 
 
 def found_in(
-    outputs: Outputs, images: Sequence[np.ndarray], choices: Choices
+    outputs: Outputs,
+    images: Sequence[np.ndarray],
+    choices: Choices,
+    frame: InputFrame | None = None,
 ) -> Iterator[Found]:
     """Yields what was found in each image of a batch, which it waits for.
 
@@ -40,6 +44,7 @@ def found_in(
       outputs: of the program.
       images: [h, w, 3] uint8 RGB, those of the batch.
       choices: of the call.
+      frame: the network input; None if images are stretched to it.
     """
     detections, packed = jax.device_get((outputs.detections, outputs.packed_masks))
     for index, image in enumerate(images):
@@ -47,7 +52,9 @@ def found_in(
         found = jax.tree.map(lambda x, i=index, n=count: x[i, :n], detections)
         masks = _cut(packed[index], image, count)
         while len(masks) < count:
-            later = _later_masks(outputs, index, found, image, choices, len(masks))
+            later = _later_masks(
+                outputs, index, found, image, choices, len(masks), frame
+            )
             masks += _cut(later, image, count - len(masks))
         yield found, masks
 
@@ -65,6 +72,7 @@ def _later_masks(
     image: np.ndarray,
     choices: Choices,
     first: int,
+    frame: InputFrame | None,
 ) -> np.ndarray:
     """Makes the masks from slot `first` on, which the program had no room for."""
     slots, side = outputs.packed_masks.shape[1:3]
@@ -75,12 +83,13 @@ def _later_masks(
         outputs.prototypes[index],
         np.array(image.shape[:2], np.int32),
         (side, side),
+        frame,
         mask_margin=choices.mask_margin,
     )
     return np.asarray(masks)
 
 
-_masks_of = jax.jit(full_size_masks, static_argnums=3)
+_masks_of = jax.jit(full_size_masks, static_argnums=(3, 4))
 
 
 def _padded(x: np.ndarray, count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import functools
 import jax
 
 from yolact_jax.config import Loss
-from yolact_jax.ops.anchors import level_sizes
+from yolact_jax.ops.anchors import level_shapes
 from yolact_jax.ops.atss import match_atss
 from yolact_jax.ops.matching import Matches, match_anchors
 from yolact_jax.structures import Array, Batch
@@ -28,10 +28,12 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     crowd = batch.valid & batch.crowd
     image = (batch.boxes, batch.labels, batch.is_object, crowd)
     if options.assignment == "atss":
+        mask_size = batch.masks.shape[2], batch.masks.shape[3]
         match = functools.partial(
             match_atss,
             anchors_cxcywh=anchors_cxcywh,
-            level_counts=level_counts(len(anchors_cxcywh), batch.masks.shape[-1]),
+            level_counts=level_counts(len(anchors_cxcywh), mask_size),
+            sides=mask_size,
             candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
         )
@@ -47,17 +49,18 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     return jax.vmap(lambda *x: match(*x))(*image)
 
 
-def level_counts(num_anchors: int, mask_side: int) -> tuple[int, ...]:
-    """Anchors of each pyramid level, whose maps start at half the side of the masks.
+def level_counts(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...]:
+    """Anchors of each pyramid level, whose maps start at half the size of the masks.
 
     Raises:
       ValueError: if the cells of all levels cannot share the anchors equally.
     """
-    cells = [side**2 for side in level_sizes(4 * mask_side)]
+    height, width = mask_size
+    cells = [rows * columns for rows, columns in level_shapes((4 * height, 4 * width))]
     per_cell, rest = divmod(num_anchors, sum(cells))
     if rest or not per_cell:
         raise ValueError(
-            f"There are {num_anchors} anchors; with masks of {mask_side} pixels their "
-            f"number must be a multiple of the {sum(cells)} cells of all levels."
+            f"There are {num_anchors} anchors; with masks of {height} x {width} pixels "
+            f"their number must be a multiple of the {sum(cells)} cells of all levels."
         )
     return tuple(per_cell * count for count in cells)

@@ -53,6 +53,7 @@ def overlap_loss(
     positive: jax.Array,
     *,
     kind: str,
+    sides: tuple[int, int] = (1, 1),
 ) -> jax.Array:
     """DIoU or CIoU loss of the decoded boxes, summed over positive anchors.
 
@@ -62,6 +63,7 @@ def overlap_loss(
       anchors_cxcywh: [A, 4] float32.
       positive: [A] bool.
       kind: "diou" or "ciou".
+      sides: height and width of the network input, in any unit.
     """
     # Rows that do not count predict their anchor exactly: behind a mere `where` of the
     # costs, the gradient of a wild box would be 0 * inf.
@@ -71,7 +73,8 @@ def overlap_loss(
     offsets, sizes = jnp.split(deltas, 2, axis=-1)
     deltas = jnp.concatenate([offsets, jnp.minimum(sizes, _MOST_SIZE_DELTA)], axis=-1)
     loss = {"diou": diou_loss, "ciou": ciou_loss}[kind]
-    costs = loss(box_ops.decode(deltas, anchors_cxcywh), targets)
+    pair = box_ops.decode(deltas, anchors_cxcywh), targets
+    costs = loss(*(box_ops.in_squares(x, sides) for x in pair))
     return jnp.sum(jnp.where(positive, costs, 0.0))
 
 

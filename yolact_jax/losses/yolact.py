@@ -165,7 +165,10 @@ def _box_term(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.Arr
     boxes, positive = batch.boxes[matches.object_index], matches.positive
     deltas = predictions.box_deltas
     if kind != "smooth_l1":
-        return overlap_loss(deltas, boxes, anchors_cxcywh, positive, kind=kind)
+        size = predictions.prototypes.shape[0], predictions.prototypes.shape[1]
+        return overlap_loss(
+            deltas, boxes, anchors_cxcywh, positive, kind=kind, sides=size
+        )
     return box_loss(deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 

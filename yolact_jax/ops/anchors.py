@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolact_jax.config import NUM_LEVELS
+from yolact_jax.config import NUM_LEVELS, Size, sides_of
 
 
-def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:
-    """Returns the sides in cells of the maps P3.. of a square input, finest first.
+def level_sizes(side: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:
+    """Returns the cells of the maps P3.. along an axis, finest first.
 
     Every stride-2 layer rounds up, so P3 is the input halved three times.
 
     Args:
-      input_size: side of the network input, pixels.
+      side: of the network input, pixels.
       num_levels: number of levels, starting at P3.
     """
-    sizes, side = [], input_size
+    sizes = []
     for halving in range(2 + num_levels):
         side = (side + 1) // 2
         if halving >= 2:
@@ -26,16 +26,22 @@ def level_sizes(input_size: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...
     return tuple(sizes)
 
 
-def prototype_side(input_size: int) -> int:
-    """Side of the prototype masks for a square input, both in pixels: twice P3's."""
-    return 2 * level_sizes(input_size)[0]
+def level_shapes(size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Returns rows and columns of the maps P3.. of an input of (height, width)."""
+    return tuple(zip(*map(level_sizes, size), strict=True))
+
+
+def prototype_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the prototype masks for an input: twice those of P3."""
+    rows, columns = level_shapes(size)[0]
+    return 2 * rows, 2 * columns
 
 
 def make_anchors(
-    level_sizes: Sequence[int],
+    level_shapes: Sequence[Size],
     scales_px: Sequence[Sequence[float]],
     aspect_ratios: Sequence[float],
-    input_size: int,
+    input_size: Size,
     square: bool,
 ) -> np.ndarray:
     """Builds the anchors of all levels (YOLACT, Bolya et al. 2019).
@@ -44,41 +50,45 @@ def make_anchors(
     ``(i + 0.5) / map_size``, boxes are not clipped.
 
     Args:
-      level_sizes: side of each square feature map, in cells.
+      level_shapes: rows and columns of each feature map, or the side of a square one.
       scales_px: per level, the anchor sides in pixels of the network input.
       aspect_ratios: width over height.
-      input_size: side of the network input, pixels.
+      input_size: height and width of the network input, pixels, or its side.
       square: use the anchor width as its height too, as the weights of all published
         YOLACT models except the Pascal one need.
 
     Returns:
-      [A, 4] float32 ``(cx, cy, w, h)`` as fractions of the image.
+      [A, 4] float32 ``(cx, cy, w, h)`` as fractions of the network input.
 
     Raises:
       ValueError: if ``scales_px`` does not have one entry per level.
     """
-    if len(scales_px) != len(level_sizes):
+    if len(scales_px) != len(level_shapes):
         raise ValueError(
             f"`scales_px` has {len(scales_px)} entries; one per pyramid level "
-            f"is needed, and there are {len(level_sizes)} levels."
+            f"is needed, and there are {len(level_shapes)} levels."
         )
     levels = [
-        _level_anchors(side, scales, aspect_ratios, input_size, square)
-        for side, scales in zip(level_sizes, scales_px, strict=True)
+        _level_anchors(shape, scales, aspect_ratios, input_size, square)
+        for shape, scales in zip(level_shapes, scales_px, strict=True)
     ]
     return np.concatenate(levels).astype(np.float32)
 
 
-def _level_anchors(side, scales_px, aspect_ratios, input_size, square) -> np.ndarray:
-    shapes = []
+def _level_anchors(shape, scales_px, aspect_ratios, input_size, square) -> np.ndarray:
+    (height, width), shapes = sides_of(input_size), []
     for scale, ratio in itertools.product(scales_px, aspect_ratios):
-        width = scale * math.sqrt(ratio) / input_size
-        height = width if square else scale / math.sqrt(ratio) / input_size
-        shapes.append((width, height))
-    centers = (np.arange(side) + 0.5) / side
-    cy, cx = np.meshgrid(centers, centers, indexing="ij")
-    anchors = np.empty((side, side, len(shapes), 4))
+        across = scale * math.sqrt(ratio)
+        down = across if square else scale / math.sqrt(ratio)
+        shapes.append((across / width, down / height))
+    rows, columns = sides_of(shape)
+    cy, cx = np.meshgrid(_centers(rows), _centers(columns), indexing="ij")
+    anchors = np.empty((rows, columns, len(shapes), 4))
     anchors[..., 0] = cx[..., None]
     anchors[..., 1] = cy[..., None]
     anchors[..., 2:] = shapes
     return anchors.reshape(-1, 4)
+
+
+def _centers(count: int) -> np.ndarray:
+    return (np.arange(count) + 0.5) / count

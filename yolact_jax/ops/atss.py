@@ -21,6 +21,7 @@ def match_atss(
     level_counts: Sequence[int],
     candidates: int,
     crowd_iou: float,
+    sides: tuple[int, int] = (1, 1),
 ) -> Matches:
     """Matches the objects of one image to anchors by adaptive thresholds.
 
@@ -42,10 +43,12 @@ def match_atss(
       level_counts: anchors of each level, of sum A.
       candidates: anchors of each level that may be positive for an object.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
+      sides: height and width of the network input, in any unit.
     """
     anchors_cxcywh = jnp.asarray(anchors_cxcywh)
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
-    index = nearest_anchors(boxes, anchors_cxcywh, level_counts, candidates)
+    in_squares = (box_ops.in_squares(x, sides) for x in (boxes, anchors_cxcywh))
+    index = nearest_anchors(*in_squares, level_counts, candidates)
     if masks is None:
         overlaps = _rowwise_iou(boxes, anchors[index])
     else:

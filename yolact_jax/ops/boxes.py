@@ -39,6 +39,29 @@ def widen(boxes: jax.Array, margin: Array | float) -> jax.Array:
     return jnp.where(margin > 0, widened, boxes)
 
 
+def in_squares(boxes: Array, size: tuple[int, int]) -> Array:
+    """Scales boxes so that a unit is as long across as down.
+
+    Args:
+      boxes: [..., 4] float32 of a picture, of either form.
+      size: height and width of the picture, in any unit.
+
+    Returns:
+      The boxes in units of the longer side; as they are if the picture is square.
+    """
+    height, width = size
+    if height == width:
+        return boxes
+    x, y = width / max(size), height / max(size)
+    return scaled(boxes, jnp.array([x, y], jnp.float32))
+
+
+def scaled(boxes: Array, factors: jax.Array) -> jax.Array:
+    """Multiplies [..., 4] boxes of either form by [2] factors of x and y."""
+    factors = jnp.concatenate([factors, factors])
+    return boxes * factors.reshape(*[1] * (boxes.ndim - 1), 4)
+
+
 def area(boxes: jax.Array) -> jax.Array:
     """Returns the areas [...] of [..., 4] boxes, in squared units of the boxes."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

@@ -62,8 +62,16 @@ def crop_masks(masks: jax.Array, boxes: jax.Array, padding: float = 1.0) -> jax.
     return jnp.where(rows[:, :, None] & columns[:, None, :], masks, 0.0)
 
 
+Shown = tuple[jax.Array, jax.Array] | tuple[None, None]
+"""Rows and columns of a mask that the image covers; see `letterbox.used_cells`."""
+
+
 def enlarge_in_tiles(
-    packed: jax.Array, first: jax.Array | int, masks: jax.Array, valid_size: jax.Array
+    packed: jax.Array,
+    first: jax.Array | int,
+    masks: jax.Array,
+    valid_size: jax.Array,
+    shown: Shown = (None, None),
 ) -> jax.Array:
     """Enlarges soft masks to the valid part of a canvas, and thresholds them at 0.5.
 
@@ -76,6 +84,7 @@ def enlarge_in_tiles(
       first: scalar int32, the slot of `packed` for the first mask.
       masks: [D, Hp, Wp] float32 in [0, 1].
       valid_size: [2] int32, height and width of the valid top-left part.
+      shown: cells of the masks that are enlarged to it.
 
     Returns:
       `packed` with eight pixels a byte along the rows, as `jnp.packbits` makes them; 0
@@ -83,31 +92,31 @@ def enlarge_in_tiles(
     """
 
     def one_mask(index: jax.Array, packed: jax.Array) -> jax.Array:
-        return _write_tiles(packed, first + index, masks[index], valid_size)
+        return _write_tiles(packed, first + index, masks[index], valid_size, shown)
 
     return jax.lax.fori_loop(0, len(masks), one_mask, packed)
 
 
-def _write_tiles(packed, slot, mask, valid_size) -> jax.Array:
+def _write_tiles(packed, slot, mask, valid_size, shown: Shown) -> jax.Array:
     """Enlarges a mask into its slot."""
     _, height, num_bytes = packed.shape
     tile_rows, tile_bytes = min(_TILE[0], height), min(_TILE[1], num_bytes)
     sure = mask > 0.5
-    top, bottom = _reach(jnp.any(sure, axis=1), valid_size[0])
-    left, right = _reach(jnp.any(sure, axis=0), valid_size[1])
+    top, bottom = _reach(jnp.any(sure, axis=1), valid_size[0], shown[0])
+    left, right = _reach(jnp.any(sure, axis=0), valid_size[1], shown[1])
 
     def one_column(index: jax.Array, packed: jax.Array) -> jax.Array:
         # The last tile must not leave the canvas; what two of them write is the same.
         byte = jnp.minimum(left // 8 + index * tile_bytes, num_bytes - tile_bytes)
         x = 8 * byte + jnp.arange(8 * tile_bytes)
-        taps = bilinear_taps(x, valid_size[1], mask.shape[1])
+        taps = bilinear_taps(x, valid_size[1], mask.shape[1], shown[1])
         # In a loop of its own: XLA would compute it again for each pixel below.
         wide = _interpolate(mask, 1, *taps)
 
         def one_tile(index: jax.Array, packed: jax.Array) -> jax.Array:
             row = jnp.minimum(top + index * tile_rows, height - tile_rows)
             y = row + jnp.arange(tile_rows)
-            taps = bilinear_taps(y, valid_size[0], mask.shape[0])
+            taps = bilinear_taps(y, valid_size[0], mask.shape[0], shown[0])
             inside = _interpolate(wide, 0, *taps) > 0.5
             inside &= (y < valid_size[0])[:, None] & (x < valid_size[1])[None]
             tile = jnp.packbits(inside, axis=-1)[None]
@@ -123,10 +132,11 @@ def _ceil(numerator: jax.Array, denominator: int) -> jax.Array:
     return -(-numerator // denominator)
 
 
-def _reach(inside: jax.Array, out_size: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _reach(inside: jax.Array, out_size: jax.Array, shown) -> tuple:
     """First pixel, and first behind the last, that any of the [n] cells can change."""
     first, last = jnp.argmax(inside), len(inside) - 1 - jnp.argmax(inside[::-1])
-    scale = out_size.astype(jnp.float32) / len(inside)
+    cells = len(inside) if shown is None else shown
+    scale = out_size.astype(jnp.float32) / cells
     # A pixel reads cells less than one away.  One pixel more on each side for rounding.
     start = jnp.floor((first - 0.5) * scale - 0.5).astype(jnp.int32) - 1
     stop = jnp.ceil((last + 1.5) * scale - 0.5).astype(jnp.int32) + 2
@@ -141,7 +151,11 @@ def _interpolate(mask: jax.Array, axis: int, low, high, weight_high) -> jax.Arra
 
 
 def enlarge_at_once(
-    packed: jax.Array, first: jax.Array | int, masks: jax.Array, valid_size: jax.Array
+    packed: jax.Array,
+    first: jax.Array | int,
+    masks: jax.Array,
+    valid_size: jax.Array,
+    shown: Shown = (None, None),
 ) -> jax.Array:
     """Does the same as `enlarge_in_tiles`, in the form for accelerators.
 
@@ -149,11 +163,11 @@ def enlarge_at_once(
     in memory.
     """
     y = jnp.arange(packed.shape[1])
-    rows = bilinear_taps(y, valid_size[0], masks.shape[1])
+    rows = bilinear_taps(y, valid_size[0], masks.shape[1], shown[0])
 
     def bit(place: int) -> jax.Array:
         x = 8 * jnp.arange(packed.shape[2]) + place
-        columns = bilinear_taps(x, valid_size[1], masks.shape[2])
+        columns = bilinear_taps(x, valid_size[1], masks.shape[2], shown[1])
         valid = (y < valid_size[0])[:, None] & (x < valid_size[1])[None]
         inside = (_sample(masks, rows, columns) > 0.5) & valid[None]
         return inside.astype(jnp.uint8) << (7 - place)

@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from yolact_jax.config import PADDING_RGB, InputFrame
+from yolact_jax.ops import letterbox
+
 
 def resize_bilinear(
     images: jax.Array, size: tuple[int, int], *, axes: tuple[int, int] = (-2, -1)
@@ -68,20 +71,26 @@ def _transposed_taps(length: int, in_size: int) -> tuple[np.ndarray, np.ndarray]
 _resize_axis.defvjp(_resize_axis_forward, _resize_axis_backward)
 
 
-def bilinear_taps(out_index: jax.Array, out_size, in_size):
+def bilinear_taps(out_index: jax.Array, out_size, in_size, extent=None):
     """The two input indices and the weight of the second for each output index.
 
     Args:
       out_index: [n] int32 output positions.
       out_size: scalar, size of the output axis; may be traced.
       in_size: scalar, size of the input axis; may be traced.
+      extent: scalar float32 of at most `in_size`, the part of the input axis, from its
+        start, that the output shows; nothing behind it is read; None for all of it.
 
     Returns:
       ``(low [n] int32, high [n] int32, weight_high [n] float32)``; positions past
       the ends repeat the border.
     """
     in_size = jnp.asarray(in_size, jnp.int32)
-    scale = in_size.astype(jnp.float32) / jnp.asarray(out_size, jnp.float32)
+    if extent is None:
+        extent = in_size.astype(jnp.float32)
+    else:
+        in_size = jnp.minimum(jnp.ceil(extent).astype(jnp.int32), in_size)
+    scale = extent / jnp.asarray(out_size, jnp.float32)
     source = _half_pixel_source(out_index.astype(jnp.float32) + 0.5, scale)
     source = jnp.clip(source, 0, in_size.astype(jnp.float32) - 1)
     low = jnp.floor(source).astype(jnp.int32)
@@ -112,17 +121,29 @@ def _lerp_axis(images, axis: int, out_index, out_size, in_size) -> jax.Array:
     return at_low + (at_high - at_low) * weight.astype(at_low.dtype)
 
 
-def resize_valid(image: jax.Array, valid_size: jax.Array, size: int) -> jax.Array:
-    """Resizes the valid part of a padded image to a square.
+def resize_valid(
+    image: jax.Array,
+    valid_size: jax.Array,
+    frame: InputFrame,
+    padding: tuple[int, ...] = PADDING_RGB,
+) -> jax.Array:
+    """Resizes the valid part of a padded image to the network input.
 
     Args:
-      image: [Hc, Wc, 3] uint8 or float32 canvas.
+      image: [Hc, Wc, N] uint8 or float32 canvas, in 0..255.
       valid_size: [2] int32, height and width of the valid top-left part.
-      size: side of the result.
+      frame: the network input.
+      padding: N numbers, what the part has that the image does not fill.
 
     Returns:
-      [size, size, 3] float32 in the unit of the input.
+      [H, W, N] float32 in the unit of the input.
     """
-    out_index = jnp.arange(size)
-    rows = _lerp_axis(image, 0, out_index, size, valid_size[0])
-    return _lerp_axis(rows, 1, out_index, size, valid_size[1])
+    used = letterbox.used_size(valid_size, frame)
+    y, x = jnp.arange(frame.height), jnp.arange(frame.width)
+    rows = _lerp_axis(image, 0, y, used[0], valid_size[0])
+    resized = _lerp_axis(rows, 1, x, used[1], valid_size[1])
+    if not frame.letterbox:
+        return resized
+    inside = (y < used[0])[:, None, None] & (x < used[1])[None, :, None]
+    color = jnp.asarray(padding, jnp.float32)[None, None]
+    return jnp.where(inside, resized, color)

@@ -33,7 +33,8 @@ def results_folder(
 
     Every image or frame that is added becomes a line of ``detections.partial.jsonl`` at
     once, which a killed process leaves behind.  At the end, also after an error,
-    ``detections.json`` replaces it.
+    ``detections.json`` replaces it, unless nothing was added: then there is no file to
+    be in the way of the next call, and an earlier one stays.
 
     Args:
       folder: created if missing.
@@ -64,11 +65,16 @@ def results_folder(
         folder.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         with partial.open("x", encoding="utf-8") as stream:
+            results = Results(pictures, names or {}, head, stream)
             try:
-                yield Results(pictures, names or {}, head, stream)
+                yield results
             finally:
                 stream.close()
-                collect(partial, folder / DETECTIONS_FILE, bool(videos))
+                is_empty = results.is_empty and not any(
+                    map(Path.exists, pictures.values())
+                )
+                if not is_empty:
+                    collect(partial, folder / DETECTIONS_FILE, bool(videos))
                 partial.unlink()
     except OSError as error:
         raise ValueError(f"`output` {folder} cannot be written: {error}.") from error

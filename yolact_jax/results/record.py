@@ -14,6 +14,7 @@ class Results:
 
     Attributes:
       pictures: source -> the file for its picture or video.
+      is_empty: whether no image or video was added.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Results:
         )
         self._partial = partial
         self._append(head)
+        self.is_empty = True
 
     def add(
         self, source: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]]
@@ -95,6 +97,7 @@ class Results:
     def _append(self, line: dict[str, Any]) -> None:
         self._partial.write(json.dumps(line, allow_nan=False) + "\n")
         self._partial.flush()
+        self.is_empty = False
 
 
 def collect(partial: Path, target: Path, with_videos: bool) -> None:

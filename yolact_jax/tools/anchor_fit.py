@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from yolact_jax.config import NUM_LEVELS, Anchors
+from yolact_jax.config import NUM_LEVELS, Anchors, InputFrame
 from yolact_jax.data.records.dataset import RecordSource
 
 # Sides in pixels of the network input, as COCO sorts objects by their area.
@@ -31,7 +31,7 @@ class Fit:
     by_level: dict[str, tuple[int, float]]
 
 
-def object_extents(source: RecordSource, input_size: int) -> np.ndarray:
+def object_extents(source: RecordSource, frame: InputFrame) -> np.ndarray:
     """Returns width and height of all objects in the network input, [n, 2] pixels.
 
     Crowds and boxes without area in the image are left out.
@@ -41,7 +41,8 @@ def object_extents(source: RecordSource, input_size: int) -> np.ndarray:
         sides = np.array([example.width, example.height], np.float64)
         boxes = example.annotations.boxes_px[~example.annotations.crowd]
         clipped = np.clip(boxes.reshape(-1, 2, 2), 0, sides)
-        found.append((clipped[:, 1] - clipped[:, 0]) / sides * input_size)
+        used = frame.used(example.height, example.width)
+        found.append((clipped[:, 1] - clipped[:, 0]) / sides * used[::-1])
     extents = np.concatenate(found)
     return extents[(extents > 0).all(axis=1)]
 

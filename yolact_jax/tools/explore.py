@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolact_jax import build
-from yolact_jax.config import Eval
+from yolact_jax.config import Config
 from yolact_jax.data.images import read_image
 from yolact_jax.data.pixels import Pixels, shown
 from yolact_jax.inference.inspector import Inspector
@@ -47,8 +49,9 @@ def write_explorer(values: Any) -> Path:
         detections,
         predictions,
         model.class_names,
-        _suppressed(predictions, inspector, model.config.eval),
+        _suppressed(predictions, inspector, model.config, image),
         score_threshold=model.config.eval.candidate_threshold,
+        frame=model.config.data.frame,
     )
     write_page(page, content)
     return page
@@ -68,9 +71,10 @@ def _check(values: Any, page: Path) -> None:
 
 
 def _suppressed(
-    predictions: Predictions, inspector: Inspector, options: Eval
+    predictions: Predictions, inspector: Inspector, config: Config, image: np.ndarray
 ) -> list[Suppressed]:
     """What NMS dropped; known for Fast NMS of each class only."""
+    options = config.eval
     if options.nms != "fast" or options.class_agnostic:
         return []
     return find_suppressed(
@@ -79,4 +83,5 @@ def _suppressed(
         score_threshold=options.candidate_threshold,
         iou_threshold=options.iou_threshold,
         top_k=options.top_k,
+        share=config.data.frame.share(*image.shape[:2]),
     )

@@ -26,6 +26,7 @@ class Plan:
       batch_size: images per step over all devices.
       num_devices: devices that share the batch.
       num_parameters: trained and frozen.
+      input_size: height and width of the network input, pixels.
       forward_flops: operations of the network for one image, at test time.
       step_flops: operations of a training step, per image.
       state_bytes: parameters, statistics, momentum and average.
@@ -38,6 +39,7 @@ class Plan:
     batch_size: int
     num_devices: int
     num_parameters: int
+    input_size: tuple[int, int]
     forward_flops: float
     step_flops: float
     state_bytes: int
@@ -82,6 +84,7 @@ def make_plan(config: Config) -> Plan:
         batch_size=batch_size,
         num_devices=num_devices,
         num_parameters=sum(x.size for x in jax.tree.leaves(variables["params"])),
+        input_size=config.data.frame.size,
         forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
         state_bytes=_num_bytes(memory.abstract_state(config, num_classes, layout)),
@@ -119,6 +122,7 @@ def format_plan(plan: Plan) -> str:
         ("devices", f"{plan.num_devices} x {kind}, {_size(plan.device_bytes)} each"),
         ("classes", f"{plan.num_classes}"),
         ("parameters", f"{plan.num_parameters:,}"),
+        ("network input", "{} x {} pixels".format(*plan.input_size)),
         ("network, one image", f"{plan.forward_flops / 1e9:.1f} GFLOP"),
         ("training step, per image", f"{plan.step_flops / 1e9:.1f} GFLOP"),
         ("state, per device", _size(plan.state_bytes)),
@@ -140,8 +144,9 @@ def _step_flops(config: Config, num_classes: int) -> float:
 
 
 def _forward_flops(config: Config, num_classes: int, variables) -> float:
-    model, size = build.make_model(_plain(config), num_classes), config.data.input_size
-    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
+    model = build.make_model(_plain(config), num_classes)
+    shape = (1, *config.data.frame.size, config.data.channels)
+    image = jax.ShapeDtypeStruct(shape, "float32")
     return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
 
 

@@ -96,8 +96,7 @@ def abstract_state(config: Config, num_classes: int, layout: Layout) -> Any:
 
 def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -> Batch:
     """Returns the shapes of a batch."""
-    size, slots = config.data.input_size, config.data.max_objects
-    side = build.prototype_size(config)
+    slots, (rows, columns) = config.data.max_objects, build.prototype_size(config)
     pixels = "uint8" if config.augment.clip_colors else "int16"
 
     def array(shape, dtype) -> Any:
@@ -105,11 +104,11 @@ def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     return Batch(
-        images=array((size, size, config.data.channels), pixels),
+        images=array((*config.data.frame.size, config.data.channels), pixels),
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
-        masks=array((slots, side, side), "uint8"),
-        semantic_masks=array((slots, side // 2, side // 2), "uint8"),
+        masks=array((slots, rows, columns), "uint8"),
+        semantic_masks=array((slots, rows // 2, columns // 2), "uint8"),
         valid=array((slots,), "bool"),
         crowd=array((slots,), "bool"),
     )

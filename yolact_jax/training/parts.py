@@ -48,7 +48,7 @@ def initial_state_fn(
     """Returns a function that makes the state before the first step."""
     model = build.make_model(config, num_classes)
     optimizer = optimizer_of(config)
-    size = config.data.input_size
+    size = config.data.frame.size
     averaged = config.train.ema_decay > 0
     return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
 

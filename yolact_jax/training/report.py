@@ -130,4 +130,6 @@ def _parts(
     for image_id, place in places.items():
         found = inspector(source[place].image)
         image = evaluated.truth["images"][place]
-        yield image_parts(image, annotations[image_id], found, label_of)
+        yield image_parts(
+            image, annotations[image_id], found, label_of, config.data.frame
+        )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from yolact_jax.config import Loss
+from yolact_jax.config import Loss, Size, sides_of
 from yolact_jax.losses.yolact import Losses, yolact_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.models.yolact import mask_iou_fn_of
@@ -66,7 +66,7 @@ class StepMetrics:
 def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    input_size: int,
+    input_size: Size,
     *,
     key: jax.Array,
     averaged: bool = False,
@@ -76,12 +76,12 @@ def create_state(
     Args:
       model: a `Yolact`.
       optimizer: from `make_optimizer`.
-      input_size: side of the network input, pixels.
+      input_size: height and width of the network input, pixels, or its side.
       key: random key.
       averaged: whether to keep a moving average of the variables.
     """
     channels = model.normalization.channels
-    images = jnp.zeros((1, input_size, input_size, channels))
+    images = jnp.zeros((1, *sides_of(input_size), channels))
     variables = cast("dict[str, Any]", model.init(key, images, train=True))
     return TrainState(
         step=jnp.zeros((), jnp.int32),

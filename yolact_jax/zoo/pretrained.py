@@ -138,8 +138,8 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
 def abstract_variables(config: Config, num_classes: int) -> dict:
     """Returns the variables of a model as a tree of `jax.ShapeDtypeStruct`."""
     model = build.make_model(config, num_classes)
-    size = config.data.input_size
-    images = jax.ShapeDtypeStruct((1, size, size, config.data.channels), jnp.float32)
+    shape = (1, *config.data.frame.size, config.data.channels)
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     return jax.eval_shape(
         lambda x: model.init(jax.random.key(0), x, train=True), images
     )

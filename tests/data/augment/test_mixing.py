@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_pipeline import assert_equal, take
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment import sample as sample_lib
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment import views
@@ -19,7 +19,8 @@ from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 SIDE = 96
-SIZES = {"input_size": SIDE, "mask_size": SIDE, "mask_target": "original"}
+FRAME = InputFrame(SIDE, SIDE)
+SIZES = {"frame": FRAME, "mask_size": SIDE, "mask_target": "original"}
 MIRROR = dataclasses.replace(NO_AUGMENTATION, mirror=True)
 ALL = Augment(
     large_scale_jitter=True, copy_paste_probability=0.5, mosaic_probability=0.5
@@ -221,7 +222,7 @@ def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
         np.random.default_rng(seed),
         others=source,
         options=options,
-        input_size=SIDE,
+        frame=FRAME,
         mask_size=mask_size,
         mask_target="original",
         max_objects=max_objects,
@@ -234,7 +235,7 @@ def test_nothing_changes_when_all_is_off(source):
             source[0],
             np.random.default_rng(seed),
             options=Augment(),
-            input_size=SIDE,
+            frame=FRAME,
             mask_size=24,
             mask_target="original",
             max_objects=9,

@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from tests.reference.letterbox import used_of
+from yolact_jax.config import InputFrame
 from yolact_jax.data.augment import rasterize
 from yolact_jax.data.augment.view import View, whole
 from yolact_jax.data.example import Segmentations
@@ -109,19 +111,30 @@ views = st.builds(
 )
 
 
+frames = st.builds(
+    InputFrame, st.integers(3, 25), st.integers(3, 25), letterbox=st.booleans()
+)
+
+
 @settings(max_examples=100, deadline=None)
-@given(views, st.integers(0, 1000), st.integers(3, 25))
-def test_runs_are_the_pixels_under_the_mapped_centers(view, seed, size):
+@given(views, st.integers(0, 1000), frames)
+def test_runs_are_the_pixels_under_the_mapped_centers(view, seed, frame):
     height, width = 20, 30
+    rows, columns = frame.size
+    if frame.letterbox:
+        rows, columns = used_of(frame.size, (view.height, view.width))
     rng = np.random.default_rng(seed)
     full = rng.random((2, height, width)) < rng.random((2, 1, 1))
     runs = segmentations(
         (height, width), rles=[encode(m) for m in full], rle_owners=[0, 1]
     )
-    masks = rasterize.object_masks(runs, np.array([1, 0]), view, size)
-    for row in range(size):
-        for column in range(size):
-            x, y = (column + 0.5) / size, (row + 0.5) / size
+    put = view.put_on(frame)
+    masks = rasterize.object_masks(runs, np.array([1, 0]), put, frame.size)
+    assert not masks[:, rows:].any()
+    assert not masks[:, :, columns:].any()
+    for row in range(rows):
+        for column in range(columns):
+            x, y = (column + 0.5) / columns, (row + 0.5) / rows
             x = view.left + view.width * (1 - x if view.flip_x else x)
             y = view.top + view.height * (1 - y if view.flip_y else y)
             # Centres on the border of two pixels may go either way.

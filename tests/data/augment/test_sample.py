@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment import photometric
 from yolact_jax.data.augment import sample as sample_lib
 from yolact_jax.data.augment import view as view_lib
@@ -15,7 +15,7 @@ from yolact_jax.data.sources.shapes import draw_shapes
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 SIZES = {
-    "input_size": 96,
+    "frame": InputFrame(96, 96),
     "mask_size": 48,
     "mask_target": "original",
     "max_objects": 10,
@@ -143,7 +143,7 @@ def test_masks_stay_on_their_objects(shapes):
             found = sample(painted, seed, Augment(photometric=False), mask_size=96)
             image = found["images"].astype(int)
             _, kept = sample_lib.choose_view(
-                painted, np.random.default_rng(seed), Augment(), 96
+                painted, np.random.default_rng(seed), Augment(), InputFrame(96, 96)
             )
             for owner, mask in zip(kept, found["masks"], strict=True):
                 code = np.array([40 * (owner + 1), 0, 255])

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.augment.test_rasterize import encode, segmentations
+from tests.reference.letterbox import used_of
 from tests.reference.mask_targets import full_mask, resized_target, view_of
+from yolact_jax.config import InputFrame
 from yolact_jax.data.augment.targets import original_masks
 from yolact_jax.data.augment.view import View, whole
 
@@ -38,6 +40,14 @@ def random_view(rng):
     return View(left, top, width, height, *(rng.random(2) < (0.5, 0.3)).tolist())
 
 
+def random_frame(rng):
+    """A square, stretched to; or any rectangle, letterboxed in two of three cases."""
+    height, width = (int(side) for side in rng.choice([64, 96, 110, 138, 256], 2))
+    if rng.random() < 0.5:
+        return InputFrame(height, height)
+    return InputFrame(height, width, letterbox=bool(rng.random() < 0.67))
+
+
 def random_case(rng, objects):
     """Annotations of one or two rings, and two run-length ones; and their masks."""
     height, width = rng.integers(20, 200, 2).tolist()
@@ -66,12 +76,15 @@ def test_every_pixel_is_the_originals(seed):
     for _ in range(10):
         outlines, masks = random_case(rng, objects=4)
         chosen = rng.permutation(len(masks))[: rng.integers(1, len(masks) + 1)]
-        view, input_size = random_view(rng), int(rng.choice([64, 96, 110, 138, 256]))
-        sizes = (2 * -(-input_size // 8), -(-input_size // 8))
-        drawn = original_masks(outlines, chosen, view, input_size, sizes)
+        view, frame = random_view(rng), random_frame(rng)
+        used = frame.letterbox and used_of(frame.size, (view.height, view.width))
+        halves = tuple(-(-side // 8) for side in frame.size)
+        sizes = (tuple(2 * side for side in halves), halves)
+        put = view.put_on(frame)
+        drawn = original_masks(outlines, chosen, put, frame.size, sizes)
         for size, found in zip(sizes, drawn, strict=True):
             expected = [
-                resized_target(view_of(masks[i], view), input_size, size)
+                resized_target(view_of(masks[i], view), frame.size, size, used)
                 for i in chosen
             ]
             np.testing.assert_array_equal(found, expected)
@@ -91,7 +104,8 @@ def test_any_ratio_of_sizes(seed, input_size, size, width, height):
     view = View(-3, 2, width, height, flip_x=bool(seed % 2))
     chosen, size = np.arange(len(masks)), min(size, input_size)
     (drawn,) = original_masks(outlines, chosen, view, input_size, (size,))
-    expected = [resized_target(view_of(m, view), input_size, size) for m in masks]
+    sizes = (input_size, input_size), (size, size)
+    expected = [resized_target(view_of(m, view), *sizes) for m in masks]
     np.testing.assert_array_equal(drawn, expected)
 
 
@@ -106,7 +120,8 @@ def test_published_sizes_and_a_picture_of_many_objects(input_size, image):
     drawn = original_masks(outlines, np.arange(40), whole(*image), input_size, sizes)
     for size, found in zip(sizes, drawn, strict=True):
         for ring, mask in zip(rings, found, strict=True):
-            expected = resized_target(full_mask([ring], *image), input_size, size)
+            sides = (input_size, input_size), (size, size)
+            expected = resized_target(full_mask([ring], *image), *sides)
             np.testing.assert_array_equal(mask, expected)
 
 

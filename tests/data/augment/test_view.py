@@ -1,9 +1,13 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference.letterbox import used_of
+from yolact_jax.config import InputFrame
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import MEAN_RGB, View, whole
 
@@ -21,7 +25,7 @@ def draw(image, view, size):
     return view_lib.draw_view(image[rows, columns], at, view, size)
 
 
-def slow_bilinear(image, view, size):
+def slow_bilinear(image, view, height, width):
     """Pastes the image on a canvas, and interpolates at mapped pixel centres."""
     canvas = np.full((view.height + 2, view.width + 2, 3), MEAN_RGB)
     rows, columns = view.visible(*image.shape[:2])
@@ -31,11 +35,11 @@ def slow_bilinear(image, view, size):
     # Beyond the canvas its border goes on.
     canvas[0], canvas[-1] = canvas[1], canvas[-2]
     canvas[:, 0], canvas[:, -1] = canvas[:, 1], canvas[:, -2]
-    drawn = np.zeros((size, size, 3))
-    for row in range(size):
-        for column in range(size):
-            y = (row + 0.5) * view.height / size + 0.5
-            x = (column + 0.5) * view.width / size + 0.5
+    drawn = np.zeros((height, width, 3))
+    for row in range(height):
+        for column in range(width):
+            y = (row + 0.5) * view.height / height + 0.5
+            x = (column + 0.5) * view.width / width + 0.5
             j, i = int(y), int(x)
             v, u = y - j, x - i
             upper = (1 - u) * canvas[j, i] + u * canvas[j, i + 1]
@@ -58,10 +62,10 @@ VIEWS = [
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("size", [24, 61])
+@pytest.mark.parametrize("size", [(24, 24), (61, 40)])
 def test_drawn_view_equals_slow_interpolation(view, size):
     drawn = draw(picture(), view, size)
-    error = np.abs(drawn - slow_bilinear(picture(), view, size))
+    error = np.abs(drawn - slow_bilinear(picture(), view, *size))
     # OpenCV's 8-bit weights are of few bits in older versions.
     assert error.max() < 5
     assert error.mean() < 0.6
@@ -139,13 +143,47 @@ def test_mirroring_twice_is_the_identity(view, seed):
     )
 
 
-@settings(max_examples=50, deadline=None)
-@given(views, st.integers(1, 30))
-def test_positions_are_where_points_come_from(view, size):
-    x, y = view.source_positions(size)
-    fractions = view.points(np.stack([x, y], axis=1))
-    expected = (np.arange(size) + 0.5) / size
-    np.testing.assert_allclose(fractions, np.stack([expected] * 2, 1), atol=1e-9)
+frames = st.builds(
+    InputFrame, st.integers(1, 60), st.integers(1, 60), letterbox=st.booleans()
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(views, frames)
+def test_positions_are_where_points_come_from(view, frame):
+    put = view.put_on(frame)
+    x, y = put.source_positions(frame.size)
+    corners = [[x[0], y[0]], [x[-1], y[-1]]]
+    height, width = frame.size
+    expected = [[0.5 / width, 0.5 / height], [1 - 0.5 / width, 1 - 0.5 / height]]
+    np.testing.assert_allclose(put.points(np.array(corners)), expected, atol=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(views, frames)
+def test_boxes_come_back_from_a_letterbox(view, frame):
+    """Pixels of the frame and of the image differ by one factor, up to rounding."""
+    frame = dataclasses.replace(frame, letterbox=True)
+    rows, columns = used_of(frame.size, (view.height, view.width))
+    inside = np.array([[0, 0, view.width, view.height]]) + [view.left, view.top] * 2
+    put = view.put_on(frame)
+    pixels = put.boxes(inside.astype(float)) * (frame.size[::-1] * 2)
+    np.testing.assert_allclose(pixels, [[0, 0, columns, rows]], atol=1e-9)
+    beyond = put.boxes((inside + [-9, -9, 9, 9]).astype(float))
+    np.testing.assert_allclose(beyond * (frame.size[::-1] * 2), pixels, atol=1e-9)
+    back = pixels[0, 2:] * [view.width / columns, view.height / rows]
+    np.testing.assert_allclose(back, [view.width, view.height])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("size", [(24, 61), (40, 40), (90, 30)])
+def test_letterboxed_view_is_drawn_at_its_size_and_padded(view, size):
+    rows, columns = used_of(size, (view.height, view.width))
+    found = draw(picture(), view.put_on(InputFrame(*size, letterbox=True)), size)
+    expected = draw(picture(), view, (rows, columns))
+    np.testing.assert_array_equal(found[:rows, :columns], expected)
+    for padding in (found[rows:], found[:, columns:]):
+        assert (padding == np.rint(MEAN_RGB)).all()
 
 
 def test_finish_changes_the_image_but_not_the_color_around_it():

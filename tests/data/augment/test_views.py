@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.views import NO_AUGMENTATION
 from yolact_jax.data.example import Annotations, Example, Segmentations
 
 HEIGHT, WIDTH = 300, 400
+FRAME = InputFrame(550, 550)
 
 
 def example(boxes_px, crowd=None):
@@ -144,7 +145,7 @@ def test_flips_fire_half_of_the_time_and_only_if_asked_for():
 def test_without_augmentation_the_view_is_the_image():
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        view, kept = views.choose_view(example([MIDDLE]), rng, NO_AUGMENTATION, 550)
+        view, kept = views.choose_view(example([MIDDLE]), rng, NO_AUGMENTATION, FRAME)
         assert view == view_lib.whole(HEIGHT, WIDTH)
         assert kept.tolist() == [0]
 
@@ -153,14 +154,14 @@ def test_chosen_view_always_shows_an_object():
     rng = np.random.default_rng(0)
     tiny = example([[200, 100, 200.02, 100.02], [0, 0, 3, 3]])
     for _ in range(200):
-        _, kept = views.choose_view(tiny, rng, Augment(), 550)
+        _, kept = views.choose_view(tiny, rng, Augment(), FRAME)
         assert len(kept)
 
 
 def test_image_of_degenerate_boxes_falls_back_to_the_whole_image():
     rng = np.random.default_rng(0)
     flat = example([[100, 100, 100, 200]])
-    view, kept = views.choose_view(flat, rng, Augment(), 550)
+    view, kept = views.choose_view(flat, rng, Augment(), FRAME)
     assert view == view_lib.whole(HEIGHT, WIDTH)
     assert kept.shape == (0,)
 

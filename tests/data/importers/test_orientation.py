@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.label_folders import mask_shape, png, shape
+from yolact_jax.config import InputFrame
 from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.pipeline import training_batches
 from yolact_jax.data.sources.coco_builder import prepare_coco
@@ -49,7 +50,7 @@ def overlap(folders):
         validation_annotations=None,
         validation_images=None,
     ).source("train")
-    size = {"input_size": 96, "mask_size": 96, "max_objects": 2}
+    size = {"frame": InputFrame(96, 96), "mask_size": 96, "max_objects": 2}
     with training_batches(
         source,
         batch_size=1,

@@ -9,23 +9,23 @@ from tests.helpers import lively
 from yolact_jax import build
 from yolact_jax.export.onnx import layers, network
 
-SIDE = 97  # Odd sides on every level.
+SIZE = (97, 65)  # Odd sides on every level.
 
 
 def both(family, dtype=np.float32, **changes):
     """Outputs of both, and the names of fields."""
     lively_run = lively.run_of(
-        family, **{"model.mask_iou": False, "data.input_size": SIDE, **changes}
+        family, **{"model.mask_iou": False, "data.input_size": SIZE, **changes}
     )
     variables = lively.variables_of(lively_run)
     model = build.make_model(lively_run.config, 3)
-    images = np.random.default_rng(1).normal(size=(2, SIDE, SIDE, 3))
+    images = np.random.default_rng(1).normal(size=(2, *SIZE, 3))
     images = images.astype(np.float32)
     wanted = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
     weights = layers.Weights(variables["params"], variables["batch_stats"], dtype)
 
     def write(x):
-        found = network.predict(x, SIDE, weights)
+        found = network.predict(x, SIZE, weights)
         return [*found[:3], found.prototypes.value]
 
     *rows, prototypes = run(write, images.transpose(0, 3, 1, 2))
@@ -60,9 +60,9 @@ def test_masks_are_scored_the_same():
     lively_run = lively.run_of("plus")
     variables = lively.variables_of(lively_run)
     model = build.make_model(lively_run.config, 3)
-    soft = np.random.default_rng(2).uniform(size=(4, 64, 64)).astype(np.float32)
+    soft = np.random.default_rng(2).uniform(size=(4, 72, 64)).astype(np.float32)
     wanted = model.apply(variables, soft, method="mask_ious")
     weights = layers.Weights(variables["params"], {}, np.float32)
-    (found,) = run(lambda x: network.mask_ious(x, 64, weights), soft[:, None])
+    (found,) = run(lambda x: network.mask_ious(x, (72, 64), weights), soft[:, None])
     assert np.abs(wanted).max() > 0.01
     np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -6,9 +6,11 @@ import pytest
 
 from tests.helpers import lively
 from yolact_jax import build
+from yolact_jax.config import InputFrame
 from yolact_jax.export.onnx import layers, masks, ops, pixels
 from yolact_jax.export.onnx.detector import Detector, write_detector
 from yolact_jax.export.onnx.graph import Graph, apply
+from yolact_jax.export.onnx.letterbox import used_size
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 3, 4)).astype(np.float32)
@@ -79,10 +81,12 @@ OPERATORS = {
     "Max": (lambda x, y: apply("Max", x, y), (X, Y), np.maximum),
     "Min": (lambda x, y: apply("Min", x, y), (X, Y), np.minimum),
     "Exp": (lambda x: apply("Exp", x), (X,), np.exp),
+    "Ceil": (lambda x: apply("Ceil", x), (X,), np.ceil),
     "Floor": (lambda x: apply("Floor", x), (X,), np.floor),
+    "Range": (lambda n: ops.centers(n), (np.array(4),), lambda n: np.arange(n) + 0.5),
     "Relu": (lambda x: apply("Relu", x), (X,), lambda x: np.maximum(x, 0)),
     "LeakyRelu": (
-        lambda x: layers.leaky_relu(layers.Map(x, 4), 0.1).value,
+        lambda x: layers.leaky_relu(layers.Map(x, (4, 4)), 0.1).value,
         (X,),
         lambda x: np.where(x > 0, x, 0.1 * x),
     ),
@@ -151,7 +155,11 @@ OPERATORS = {
         (TIES,),
         lambda x: ([[3, 3, 2], [0, 0, 0]], [[1, 2, 3], [0, 1, 2]]),
     ),
-    "MaxPool": (lambda x: layers.max_pool(layers.Map(x, 7)).value, (MAPS,), pooled),
+    "MaxPool": (
+        lambda x: layers.max_pool(layers.Map(x, (7, 7))).value,
+        (MAPS,),
+        pooled,
+    ),
     "GlobalMaxPool": (
         lambda x: apply("GlobalMaxPool", x),
         (MAPS,),
@@ -193,7 +201,7 @@ def test_models_use_tested_operators_only(family):
 def written(lively_run):
     model = build.make_model(lively_run.config, 3)
     detector = Detector(
-        lively_run.config.data.input_size,
+        lively_run.config.data.frame,
         3,
         build.make_anchors(lively_run.config),
         model.normalization,
@@ -219,17 +227,22 @@ def test_resize_is_bilinear_with_half_pixel_centers(in_side, out_side):
     np.testing.assert_allclose(found[0], np.transpose(wanted, (0, 2, 1)), atol=1e-5)
 
 
+@pytest.mark.parametrize("letterbox", [False, True])
 @pytest.mark.parametrize("shape", [(480, 640), (3, 2000), (1, 1), (137, 550)])
-def test_pixels_are_those_of_the_library_to_the_last_bit(shape):
+def test_pixels_are_those_of_the_library_to_the_last_bit(shape, letterbox):
     import jax.numpy as jnp
 
     from yolact_jax.models.normalize import IMAGENET, normalize_images
     from yolact_jax.ops.resize import resize_valid
 
     image = RNG.integers(0, 256, (*shape, 3), np.uint8)
-    side = 65
-    (found,) = run(lambda x: pixels.network_input(x, side, IMAGENET), image[None])
-    wanted = normalize_images(resize_valid(image, jnp.array(shape), side), IMAGENET)
+    frame = InputFrame(65, 80, letterbox)
+
+    def network_input(x):
+        return pixels.network_input(x, frame, used_size(x, frame), IMAGENET)
+
+    (found,) = run(network_input, image[None])
+    wanted = normalize_images(resize_valid(image, jnp.array(shape), frame), IMAGENET)
     np.testing.assert_allclose(
         found[0].transpose(1, 2, 0), np.asarray(wanted), rtol=0, atol=1e-6
     )
@@ -243,7 +256,7 @@ def test_masks_are_cropped_as_the_library_crops():
     corners = RNG.uniform(-0.3, 1.3, (6, 4)).astype(np.float32)
     for margin in np.float32([0.0, 0.2]):
         (found,) = run(
-            lambda s, b, m: masks.crop(s, masks.widen(b, m), 9),
+            lambda s, b, m: masks.crop(s, masks.widen(b, m), (9, 9)),
             soft[None],
             corners[None],
             np.asarray(margin),

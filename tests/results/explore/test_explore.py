@@ -1,6 +1,7 @@
 """The page's masks in a browser, what NMS dropped, and names with HTML in them."""
 
 import base64
+import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from yolact_jax.config import InputFrame
 from yolact_jax.ops.nms.per_class import fast_nms
 from yolact_jax.results.errors import assembly
 from yolact_jax.results.explore.page import explorer_page, stored
@@ -20,6 +22,7 @@ from yolact_jax.structures import Detections, Predictions
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NASTY = "</script><script>alert(1)</script>"
 SIZE = (150, 200)
+FRAME = InputFrame(120, 120)
 
 
 def smooth(generator, *shape):
@@ -49,16 +52,24 @@ def scene():
     return detections, predictions
 
 
-def page_of(scene, threshold=0.3):
+def page_of(scene, threshold=0.3, frame=FRAME):
     image = np.full((*SIZE, 3), 128, np.uint8)
-    return explorer_page(image, *scene, [NASTY, "b"], [], score_threshold=threshold)
+    return explorer_page(
+        image,
+        *scene,
+        [NASTY, "b"],
+        [],
+        score_threshold=threshold,
+        frame=frame,
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser")
-@pytest.mark.parametrize("number", [0, 1])
-def test_masks_in_the_browser_are_those_of_python(scene, tmp_path, number):
+@pytest.mark.parametrize(("number", "letterbox"), [(0, False), (1, False), (0, True)])
+def test_masks_in_the_browser_are_those_of_python(scene, tmp_path, number, letterbox):
     page, picture = tmp_path / "page.html", tmp_path / "shot.png"
-    page.write_text(page_of(scene))
+    frame = dataclasses.replace(FRAME, letterbox=letterbox)
+    page.write_text(page_of(scene, frame=frame))
     flags = ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars")
     command = [
         CHROMIUM,
@@ -72,8 +83,10 @@ def test_masks_in_the_browser_are_those_of_python(scene, tmp_path, number):
     shot = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)[: SIZE[0], : SIZE[1]] > 127
     detections, predictions = scene
     soft = assembly.assemble(predictions.prototypes, detections.coefficients)[number]
-    cropped = assembly.cropped(soft, detections.boxes[number])
-    expected = assembly.enlarged(cropped, SIZE)
+    shown = frame.used_cells(*SIZE, soft.shape)
+    assert shown == ((22.5, 30) if letterbox else (30, 30))
+    cropped = assembly.cropped(soft, detections.boxes[number], shown)
+    expected = assembly.enlarged(cropped, SIZE, shown)
     assert 500 < expected.sum() < 0.9 * expected.size
     assert (shot & expected).sum() / (shot | expected).sum() >= 0.98
 

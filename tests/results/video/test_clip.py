@@ -152,7 +152,16 @@ def test_what_waits_for_a_full_batch_at_the_error_is_kept_too(tmp_path):
 def test_a_camera_that_does_not_exist_is_named_and_nothing_else_made(tmp_path):
     (problem,) = predict(97, tmp_path / "out")
     assert problem == "camera 97 does not exist, or is in use."
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["detections.json"]
+    assert not list((tmp_path / "out").iterdir())
+    # So the next call needs no leave to overwrite, and an earlier result stays.
+    assert predict(97, tmp_path / "out") == [problem]
+    predict(
+        write_clip(tmp_path / "a.avi", corner_frames(4), codec="mpeg4"),
+        tmp_path / "out",
+    )
+    before = (tmp_path / "out" / "detections.json").read_bytes()
+    assert predict(97, tmp_path / "out", overwrite=True) == [problem]
+    assert (tmp_path / "out" / "detections.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

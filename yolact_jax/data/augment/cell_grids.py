@@ -1,9 +1,9 @@
 """Where the cells of mask targets look in an image, and how much each look counts.
 
-The cells of all sizes along an axis stand one after the other.  A cell reads 2 pixels
-of the network input along the axis, the heavier first, and each of these 2 neighbors
-in the image.  What depends on the row of a cell is kept in the bits of words, so that
-a column of cells is made 64 at a time.
+The cells of all sizes along an axis, columns or rows, stand one after the other.  A
+cell reads 2 pixels of the network input along the axis, the heavier first, and each of
+these 2 neighbors in the image.  What depends on the row of a cell is kept in the bits
+of words, so that a column of cells is made 64 at a time.
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ import functools
 
 import numpy as np
 
-from yolact_jax.data.augment.view import View
-
 WORD_BITS = 64
 LEVELS = 128
 """The highest value of a row of two pixels, after OpenCV's first shift by 4."""
+NOTHING = 1 << 40
+"""A pixel so far off, in whichever direction, that no image has it."""
 _ONE = 16 * LEVELS  # What OpenCV's weights of two neighbors add up to.
 _STEP = 1 << 16  # Of a column's value, the second shift.
 # [2, 2049]: values of a row from which on its term is at least 1 and 2, by its weight.
@@ -26,27 +26,30 @@ _LEAST_LEVELS = np.minimum(
 
 @dataclasses.dataclass(frozen=True)
 class Grids:
-    """Cells along one axis of all sizes.
+    """Cells of all sizes: c columns and r rows.
 
     Attributes:
-      sizes: of the masks.
-      words: of 64 bits that hold a column of the largest.
-      layer: [c] int64, the size that each cell belongs to.
-      centers: [2, c] float64, of the two pixels of the network input that it reads.
-      first: [max size + 1, words] uint64, the first so many bits set.
-      part: [2, 2, c] int64, layer, neighbor and pixel as one number, by the latter two.
-      word: [2, 2, 2, c] int64, where its bit is in the first and second term of the
+      sizes: heights and widths of the masks.
+      words: of 64 bits that hold a column of the highest.
+      layer: [c] int64, the size that each column belongs to.
+      across: [2, c] float64, centers of the two columns of pixels of the network input
+        that it reads.
+      down: [2, r] float64, the same of the rows.
+      first: [max height + 1, words] uint64, the first so many bits set.
+      part: [2, 2, r] int64, layer, neighbor and pixel as one number, by the latter two.
+      word: [2, 2, 2, r] int64, where its bit is in the first and second term of the
         table of `bits_by_level`.
-      bit: [2, 2, 2, c] uint64, the bit of the cell in its word.
+      bit: [2, 2, 2, r] uint64, the bit of the row in its word.
       rules: [6, c, words] uint64: cells of a column where this is more than half: the
         heaviest pixel; its column; its row; all but the one beside it; all but the one
         above or below it; all but itself.
     """
 
-    sizes: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
     words: int
     layer: np.ndarray
-    centers: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
     first: np.ndarray
     part: np.ndarray
     word: np.ndarray
@@ -55,7 +58,9 @@ class Grids:
 
 
 @functools.lru_cache(maxsize=4)
-def make_grids(input_size: int, sizes: tuple[int, ...]) -> Grids:
+def make_grids(
+    input_size: tuple[int, int], sizes: tuple[tuple[int, int], ...]
+) -> Grids:
     """Computes what depends on the sizes only.
 
     Args:
@@ -65,23 +70,26 @@ def make_grids(input_size: int, sizes: tuple[int, ...]) -> Grids:
     Returns:
       The cells.
     """
-    words = max(sizes) // WORD_BITS + 1
-    layer = np.repeat(np.arange(len(sizes)), sizes)
-    word, bit = np.divmod(np.concatenate([np.arange(s) for s in sizes]), WORD_BITS)
-    pixels, weights = zip(*(_halving(input_size, size) for size in sizes), strict=True)
-    part = 4 * layer + np.arange(4).reshape(2, 2, 1)
+    heights, widths = zip(*sizes, strict=True)
+    words, layers = max(heights) // WORD_BITS + 1, np.arange(len(sizes))
+    word, bit = np.divmod(np.concatenate([np.arange(h) for h in heights]), WORD_BITS)
+    rows = [_halving(input_size[0], height) for height in heights]
+    columns = [_halving(input_size[1], width) for width in widths]
+    rules = [_rules(x[1], y[1], words) for x, y in zip(columns, rows, strict=True)]
+    part = 4 * np.repeat(layers, heights) + np.arange(4).reshape(2, 2, 1)
     table = np.arange(2).reshape(2, 1, 1, 1) * (LEVELS + 2) * 4 * len(sizes) * words
     bit = np.uint64(1) << bit.astype(np.uint64)
     return Grids(
         sizes=sizes,
         words=words,
-        layer=layer,
-        centers=np.concatenate(pixels, axis=1) + 0.5,
-        first=_packed(np.tri(max(sizes) + 1, max(sizes), -1, bool), words),
+        layer=np.repeat(layers, widths),
+        across=np.concatenate([pixels for pixels, _ in columns], axis=1) + 0.5,
+        down=np.concatenate([pixels for pixels, _ in rows], axis=1) + 0.5,
+        first=_packed(np.tri(max(heights) + 1, max(heights), -1, bool), words),
         part=part,
         word=table + part * words + word,
         bit=np.broadcast_to(bit, (2, 2, 2, len(bit))).copy(),
-        rules=np.concatenate([_rules(weight, words) for weight in weights], axis=1),
+        rules=np.concatenate(rules, axis=1),
     )
 
 
@@ -101,9 +109,9 @@ def _halving(input_size: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(share > 0.5, pixels[::-1], pixels), np.maximum(share, 1 - share)
 
 
-def _rules(weight: np.ndarray, words: int) -> np.ndarray:
-    """[6, size, words] uint64 of weights [size], see `Grids`."""
-    across, down = np.meshgrid(weight, weight, indexing="ij")
+def _rules(across: np.ndarray, down: np.ndarray, words: int) -> np.ndarray:
+    """[6, width, words] uint64 of weights [width] and [height], see `Grids`."""
+    across, down = np.meshgrid(across, down, indexing="ij")
     half = np.float32(0.5)
     rules = np.stack(
         [
@@ -125,28 +133,29 @@ def _packed(bits: np.ndarray, words: int) -> np.ndarray:
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8")
 
 
-def taps(grids: Grids, view: View, input_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of a view that OpenCV reads, and their integer weights.
+def taps(centers: np.ndarray, extent: int, used: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of a view that OpenCV reads along an axis, and their integer weights.
 
     Args:
-      grids: the cells.
-      view: the view.
-      input_size: height and width of the network input, pixels.
+      centers: [2, c] float64, of pixels of the network input.
+      extent: of the view, pixels of the image.
+      used: pixels of the network input that it fills.
 
     Returns:
-      [2, 2, 2, c] int64, x and y, neighbor, pixel of the network input, cell; and their
-      weights in 0..2048, the same shape.
+      [2, 2, c] int64, neighbor, pixel of the network input, cell, `NOTHING` where the
+      view does not reach; and their weights in 0..2048, the same shape.
     """
-    extent = np.array([view.width, view.height]).reshape(2, 1, 1)
-    source = (grids.centers * (extent / input_size) - 0.5).astype(np.float32)
+    source = (centers * (extent / used) - 0.5).astype(np.float32)
     low = np.floor(source)
-    index = np.empty((2, 2, *source.shape[1:]), np.int64)
+    index = np.empty((2, *source.shape), np.int64)
     weight = np.empty_like(index)
-    index[:, 0], weight[:, 1] = low, np.rint(_ONE * (source - low))
-    np.add(index[:, 0], 1, index[:, 1])
-    np.subtract(_ONE, weight[:, 1], weight[:, 0])
+    index[0], weight[1] = low, np.rint(_ONE * (source - low))
+    np.add(index[0], 1, index[1])
+    np.subtract(_ONE, weight[1], weight[0])
     np.maximum(index, 0, out=index)
-    return np.minimum(index, extent[:, None] - 1, out=index), weight
+    np.minimum(index, extent - 1, out=index)
+    index[:, centers > used] = NOTHING
+    return index, weight
 
 
 def bits_above(grids: Grids, rows: np.ndarray, height: int) -> np.ndarray:
@@ -154,7 +163,7 @@ def bits_above(grids: Grids, rows: np.ndarray, height: int) -> np.ndarray:
 
     Args:
       grids: the cells.
-      rows: [2, 2, c] int64, the rows that they read, by neighbor and pixel.
+      rows: [2, 2, r] int64, the rows that they read, by neighbor and pixel.
       height: of the image.
 
     Returns:
@@ -176,7 +185,7 @@ def bits_by_level(grids: Grids, weight: np.ndarray) -> np.ndarray:
 
     Args:
       grids: the cells.
-      weight: [2, 2, c] int64, of the rows of the image, by neighbor and pixel.
+      weight: [2, 2, r] int64, of the rows of the image, by neighbor and pixel.
 
     Returns:
       [2, 130 * layers, 4 * words] uint64: by term; by value and size; by neighbor,

@@ -1,8 +1,10 @@
 """Pasting objects of one image onto another."""
 
+import functools
+
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame, Size
 from yolact_jax.data.augment import rasterize, views
 from yolact_jax.data.augment.sample import (
     MASKS,
@@ -23,8 +25,8 @@ def copy_paste(
     rng: np.random.Generator,
     *,
     options: Augment,
-    input_size: int,
-    mask_size: int,
+    frame: InputFrame,
+    mask_size: Size,
     mask_target: str,
 ) -> Sample:
     """Pastes about half of the objects of one image onto another.
@@ -39,16 +41,17 @@ def copy_paste(
       other: whose objects are pasted; crowds are not.
       rng: source of randomness.
       options: which other random changes to make.
-      input_size: height and width of the image, pixels.
-      mask_size: height and width of the masks, pixels.
+      frame: the network input.
+      mask_size: height and width of the masks, pixels, or their side.
       mask_target: see `config.Data`.
 
     Returns:
       Fields of `training_sample` without `dropped`; pasted objects come last.
     """
-    view, kept = views.choose_view(example, rng, options, input_size)
+    input_size = frame.size
+    view, kept = views.choose_view(example, rng, options, frame)
     image = render_randomly(example, view, rng, options, input_size)
-    other_view, candidates = views.choose_view(other, rng, options, input_size)
+    other_view, candidates = views.choose_view(other, rng, options, frame)
     candidates = candidates[~other.annotations.crowd[candidates]]
     pasted = candidates[rng.random(len(candidates)) < _PASTE_FRACTION]
     source = render_randomly(other, other_view, rng, options, input_size)
@@ -56,9 +59,14 @@ def copy_paste(
     cover = rasterize.object_masks(segmentations, pasted, other_view, input_size)
     cover = np.any(cover, axis=0)
     image[cover] = source[cover]
-    sizes = {"input_size": input_size, "mask_size": mask_size}
-    below = ground_truth(example, view, kept, **sizes, mask_target=mask_target)
-    above = ground_truth(other, other_view, pasted, **sizes, mask_target=mask_target)
+    truth_of = functools.partial(
+        ground_truth,
+        input_size=input_size,
+        mask_size=mask_size,
+        mask_target=mask_target,
+    )
+    below = truth_of(example, view, kept)
+    above = truth_of(other, other_view, pasted)
     whole = rasterize.object_masks(
         example.annotations.segmentations, kept, view, input_size
     )
@@ -77,8 +85,8 @@ def uncovered(
 
     Args:
       truth: fields of `ground_truth` for n annotations.
-      masks: [n, s, s] uint8, their masks at the size of `cover`.
-      cover: [s, s] bool, the pixels that are covered.
+      masks: [n, h, w] uint8, their masks at the size of `cover`.
+      cover: [h, w] bool, the pixels that are covered.
       small_covers: the same at the sizes of the masks in `truth`, bool, by their names.
 
     Returns:
@@ -95,11 +103,12 @@ def uncovered(
 
 
 def _extents(masks: np.ndarray) -> np.ndarray:
-    """[n, 4] float64, xyxy in [0, 1] around masks [n, s, s] bool; 0 if empty."""
-    size = masks.shape[-1]
+    """[n, 4] float64, xyxy in [0, 1] around masks [n, h, w] bool; 0 if empty."""
     sides = []
     for axis in (1, 2):  # Over the rows for x, over the columns for y.
         seen = np.any(masks, axis=axis)
+        size = seen.shape[1]
         first, last = seen.argmax(axis=1), size - seen[:, ::-1].argmax(axis=1)
-        sides.append(np.stack([first, last], axis=1) * seen.any(axis=1)[:, None])
-    return np.stack(sides, axis=2).reshape(len(masks), 4) / size
+        ends = np.stack([first, last], axis=1) * seen.any(axis=1)[:, None]
+        sides.append(ends / size)
+    return np.stack(sides, axis=2).reshape(len(masks), 4)

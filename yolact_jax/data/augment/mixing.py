@@ -36,7 +36,7 @@ def mixed_sample(
       others: where the other images come from; they have objects.
       options: which random changes to make.
       max_objects: most annotations to keep.
-      **sizes: `input_size` and `mask_size`, pixels, and `mask_target`.
+      **sizes: `frame`, `mask_size` and `mask_target`, as for `training_sample`.
 
     Returns:
       The fields of `sample.training_sample`; `image_ids` is that of `example`.

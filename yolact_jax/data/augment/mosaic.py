@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame, Size
 from yolact_jax.data.augment import views
 from yolact_jax.data.augment.sample import (
     MASKS,
@@ -27,8 +27,8 @@ def mosaic(
     rng: np.random.Generator,
     *,
     options: Augment,
-    input_size: int,
-    mask_size: int,
+    frame: InputFrame,
+    mask_size: Size,
     mask_target: str,
 ) -> Sample:
     """Shows parts of four images around a random point.
@@ -40,8 +40,8 @@ def mosaic(
       examples: four.
       rng: source of randomness.
       options: whether to mirror and to change colors.
-      input_size: height and width of the image, pixels.
-      mask_size: height and width of the masks, pixels.
+      frame: the network input.
+      mask_size: height and width of the masks, pixels, or their side.
       mask_target: see `config.Data`.
 
     Returns:
@@ -50,11 +50,11 @@ def mosaic(
     x, y = rng.uniform(*_CENTER_RANGE, size=2)
     windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
     dtype = np.uint8 if options.clip_colors else np.int16
-    channels = examples[0].pixels.channels
-    canvas = np.empty((input_size, input_size, channels), dtype)
+    input_size, aspect_ratio = frame.size, frame.width / frame.height
+    canvas = np.empty((*input_size, examples[0].pixels.channels), dtype)
     truths = []
     for example, window in zip(examples, windows, strict=True):
-        view = window_view(example, window, rng, options)
+        view = window_view(example, window, rng, options, aspect_ratio)
         area = _pixels(window, input_size)
         canvas[area] = render_randomly(example, view, rng, options, input_size)[area]
         kept = _centered(example, view, window, options, input_size)
@@ -75,28 +75,31 @@ def window_view(
     window: _Window,
     rng: np.random.Generator,
     options: Augment,
+    aspect_ratio: float = 1.0,
 ) -> View:
     """Draws a view that shows a part of an image in a window of the network input.
 
-    Only the size of `example` matters; the view reaches beyond the window too.
+    Only the size of `example` matters; the view reaches beyond the window too, and has
+    the aspect ratio of the network input, width over height.
     """
     flip_x = options.mirror and bool(rng.random() < 0.5)
     flip_y = options.flip_vertical and bool(rng.random() < 0.5)
     x1, y1, x2, y2 = window
     width, height = x2 - x1, y2 - y1
     # Pixels of the image for the whole network input.
-    side = min(example.width / width, example.height / height)
-    side *= rng.uniform(*_TILE_SCALES)
-    left = rng.uniform(0, example.width - side * width)
-    top = rng.uniform(0, example.height - side * height)
-    left -= side * (1 - x2 if flip_x else x1)
-    top -= side * (1 - y2 if flip_y else y1)
-    side = max(round(side), 1)
-    return View(round(left), round(top), side, side, flip_x, flip_y)
+    down = min(example.width / width / aspect_ratio, example.height / height)
+    down *= rng.uniform(*_TILE_SCALES)
+    across = down * aspect_ratio
+    left = rng.uniform(0, example.width - across * width)
+    top = rng.uniform(0, example.height - down * height)
+    left -= across * (1 - x2 if flip_x else x1)
+    top -= down * (1 - y2 if flip_y else y1)
+    sides = max(round(across), 1), max(round(down), 1)
+    return View(round(left), round(top), *sides, flip_x, flip_y)
 
 
 def _centered(
-    example: Example, view: View, window: _Window, options: Augment, input_size: int
+    example: Example, view: View, window: _Window, options: Augment, input_size: Size
 ) -> np.ndarray:
     """Selects annotations with their center in a window, [n] int64."""
     centers = view.points(example.annotations.centers_px)
@@ -115,14 +118,15 @@ def _windowed(truth: Sample, window: _Window) -> Sample:
 
 
 def _cut(masks: np.ndarray, window: _Window) -> np.ndarray:
-    """Clears masks [n, s, s] outside of a window."""
-    area = (slice(None), *_pixels(window, masks.shape[-1]))
+    """Clears masks [n, h, w] outside of a window."""
+    area = (slice(None), *_pixels(window, masks.shape[1:]))
     cut = np.zeros_like(masks)
     cut[area] = masks[area]
     return cut
 
 
-def _pixels(window: _Window, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square picture with their centers in a window."""
-    x1, y1, x2, y2 = (int(np.ceil(side * size - 0.5)) for side in window)
+def _pixels(window: _Window, size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a picture of (height, width) with centers in a window."""
+    places = zip(window, size[::-1] * 2, strict=True)
+    x1, y1, x2, y2 = (int(np.ceil(part * side - 0.5)) for part, side in places)
     return slice(y1, y2), slice(x1, x2)

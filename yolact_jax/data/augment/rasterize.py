@@ -4,11 +4,11 @@ A pixel belongs to a polygon if its center does, by the even-odd rule: a hole dr
 a keyhole stays a hole.  Several polygons of one annotation are united, as in COCO.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
+from yolact_jax.config import Size, sides_of
 from yolact_jax.data import rle
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Segmentations
@@ -17,7 +17,7 @@ _WORD_BITS = 64
 
 
 def object_masks(
-    segmentations: Segmentations, selected: np.ndarray, view: View, size: int
+    segmentations: Segmentations, selected: np.ndarray, view: View, size: Size
 ) -> np.ndarray:
     """Draws the masks of some annotations of an image.
 
@@ -25,15 +25,16 @@ def object_masks(
       segmentations: of all n annotations of the image.
       selected: [m] int64, indices of the annotations wanted, each at most once.
       view: the part of the image that the masks show.
-      size: height and width of the masks, pixels.
+      size: height and width of the masks, pixels, or their side.
 
     Returns:
-      [m, size, size] uint8, 0 or 1.
+      [m, height, width] uint8, 0 or 1.
     """
-    masks = np.zeros((len(selected), size, size), np.uint8)
+    masks = np.zeros((len(selected), *sides_of(size)), np.uint8)
     slots = {owner: slot for slot, owner in enumerate(selected.tolist())}
     _draw_polygons(masks, segmentations, slots, view)
     _draw_rles(masks, segmentations, slots, view)
+    view.clear_outside(masks)
     return masks
 
 
@@ -45,11 +46,10 @@ def _draw_polygons(
     wanted = np.array([owner in slots for owner in owners], bool)
     if not wanted.any():
         return
-    size = masks.shape[-1]
+    height, width = masks.shape[1:]
     points = segmentations.points_px[np.repeat(wanted, segmentations.ring_sizes)]
-    rings = fill_rings(
-        view.points(points) * size, segmentations.ring_sizes[wanted], size, size
-    )
+    points = view.points(points) * (width, height)
+    rings = fill_rings(points, segmentations.ring_sizes[wanted], height, width)
     for owner, ring in zip(segmentations.ring_owner[wanted], rings, strict=True):
         masks[slots[owner]] |= ring
 
@@ -128,15 +128,14 @@ def _draw_rles(
     if not wanted:
         return
     height, width = segmentations.size
-    upright = dataclasses.replace(view, flip_x=False, flip_y=False)
-    x, y = upright.source_positions(masks.shape[-1])
-    columns, across = _inside(x, width)
-    rows, down = _inside(y, height)
+    step_x, step_y = -1 if view.flip_x else 1, -1 if view.flip_y else 1
+    x, y = view.source_positions(masks.shape[1:])
+    columns, across = _inside(x[::step_x], width)
+    rows, down = _inside(y[::step_y], height)
     strings = [segmentations.rle_counts[i] for i in wanted]
     sampled = sample_runs(strings, rows, columns, height)
     drawn = np.zeros((len(wanted), *masks.shape[1:]), np.uint8)
     drawn[:, down, across] = sampled
-    step_x, step_y = -1 if view.flip_x else 1, -1 if view.flip_y else 1
     masks[[slots[owners[i]] for i in wanted]] |= drawn[:, ::step_y, ::step_x]
 
 

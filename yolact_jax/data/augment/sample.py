@@ -1,12 +1,13 @@
 """Training augmentation: a random view, random colors, padded ground truth."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import PADDING_RGB, Augment, InputFrame, Size, sides_of
 from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
@@ -40,8 +41,8 @@ def training_sample(
     rng: np.random.Generator,
     *,
     options: Augment,
-    input_size: int,
-    mask_size: int,
+    frame: InputFrame,
+    mask_size: Size,
     max_objects: int,
     mask_target: str,
 ) -> Sample:
@@ -54,27 +55,27 @@ def training_sample(
       example: image and annotations.
       rng: source of all randomness.
       options: which random changes to make.
-      input_size: height and width of the image, pixels.
-      mask_size: height and width of the masks, pixels.
+      frame: the network input.
+      mask_size: height and width of the masks, pixels, or their side.
       max_objects: most annotations to keep.
       mask_target: see `config.Data`.
 
     Returns:
-      `images` [input_size, input_size, N] uint8, or int16 with colors that are not
+      `images` [height, width, N] uint8, or int16 with colors that are not
       clipped; `boxes` [n, 4] float32; `labels` [n]
-      int32; `masks` [n, mask_size, mask_size] uint8; `semantic_masks` [n, s, s] uint8
-      of half the size, with "original" targets; `crowd` [n] bool;
+      int32; `masks` [n, hm, wm] uint8; `semantic_masks` [n, hm // 2, wm // 2] uint8,
+      with "original" targets; `crowd` [n] bool;
       `image_ids` int64; `dropped` int32, annotations that were too many.
     """
-    view, kept = choose_view(example, rng, options, input_size)
+    view, kept = choose_view(example, rng, options, frame)
     chosen = select(example.annotations, view, kept, max_objects)
     return {
-        "images": render_randomly(example, view, rng, options, input_size),
+        "images": render_randomly(example, view, rng, options, frame.size),
         **ground_truth(
             example,
             view,
             chosen,
-            input_size=input_size,
+            input_size=frame.size,
             mask_size=mask_size,
             mask_target=mask_target,
         ),
@@ -87,8 +88,8 @@ def ground_truth(
     view: View,
     chosen: np.ndarray,
     *,
-    input_size: int,
-    mask_size: int,
+    input_size: Size,
+    mask_size: Size,
     mask_target: str,
 ) -> Sample:
     """Returns what a view shows of some annotations.
@@ -97,8 +98,8 @@ def ground_truth(
       example: the image.
       view: the view.
       chosen: [n] int64, indices of the annotations.
-      input_size: height and width of the network input, pixels.
-      mask_size: height and width of the masks, pixels.
+      input_size: height and width of the network input, pixels, or its side.
+      mask_size: height and width of the masks, pixels, or their side.
       mask_target: see `config.Data`.
 
     Returns:
@@ -109,7 +110,8 @@ def ground_truth(
     if mask_target == "center":
         masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
     else:
-        sizes = (mask_size, max(mask_size // 2, 1))
+        height, width = sides_of(mask_size)
+        sizes = ((height, width), (max(height // 2, 1), max(width // 2, 1)))
         masks = targets.original_masks(outlines, chosen, view, input_size, sizes)
     return {
         "boxes": view.boxes(annotations.boxes_px[chosen]).astype(np.float32),
@@ -203,7 +205,7 @@ def render_randomly(
     view: View,
     rng: np.random.Generator,
     options: Augment,
-    input_size: int,
+    input_size: Size,
 ) -> np.ndarray:
     """Renders a view in random colors, if `options` say so; see `render`."""
     change = photometric.random_change(rng) if options.photometric else None
@@ -215,26 +217,26 @@ def render(
     image: np.ndarray,
     view: View,
     change: photometric.ColorChange | None,
-    input_size: int,
+    input_size: Size,
     *,
     clip: bool = True,
     mean: Sequence[float] = (),
 ) -> np.ndarray:
-    """Draws a view as network input, [input_size, input_size, N].
+    """Draws a view as network input, [height, width, N].
 
     Args:
       image: [h, w, N] uint8.
       view: the view.
       change: what to do to the colors, if anything; where they are not three, which are
         RGB, only to brightness and contrast.
-      input_size: height and width of the result, pixels.
+      input_size: height and width of the result, pixels, or its side.
       clip: colors to 0..255, as uint8; else they are int16.
       mean: of each channel, 0..255, the color around the image; () for that of RGB.
     """
     draw = functools.partial(_render_rgb, view=view, input_size=input_size, clip=clip)
     channels = image.shape[2]
     if channels == 3:
-        return draw(image, change=change, mean=_rounded(mean) or view_lib.MEAN_COLOR)
+        return draw(image, change=change, mean=_rounded(mean) or PADDING_RGB)
     change = change and change.without_color()
     # OpenCV draws up to four channels, and is used to three.
     filled = np.pad(image, ((0, 0), (0, 0), (0, -channels % 3)))
@@ -254,7 +256,7 @@ def _render_rgb(
     image: np.ndarray,
     view: View,
     change: photometric.ColorChange | None,
-    input_size: int,
+    input_size: Size,
     clip: bool,
     mean: tuple[int, ...],
 ) -> np.ndarray:
@@ -275,7 +277,7 @@ def _render_rgb(
     )
 
 
-def _drawn_pixels(patch: np.ndarray, view: View, input_size: int) -> float:
+def _drawn_pixels(patch: np.ndarray, view: View, input_size: Size) -> float:
     """About how many pixels of the network input show the patch."""
     shown = patch.shape[0] * patch.shape[1] / (view.height * view.width)
-    return shown * input_size**2
+    return shown * math.prod(view.used(input_size))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from yolact_jax.config import Size, sides_of
 from yolact_jax.data.augment.cell_grids import (
     LEVELS,
     Grids,
@@ -32,8 +33,8 @@ def original_masks(
     segmentations: Segmentations,
     selected: np.ndarray,
     view: View,
-    input_size: int,
-    sizes: Sequence[int],
+    input_size: Size,
+    sizes: Sequence[Size],
 ) -> list[np.ndarray]:
     """Draws the masks of some annotations of an image at several sizes.
 
@@ -41,17 +42,20 @@ def original_masks(
       segmentations: of all n annotations of the image.
       selected: [m] int64, indices of the annotations wanted, each at most once.
       view: the part of the image that the masks show.
-      input_size: height and width of the network input, pixels.
-      sizes: heights and widths of the masks, pixels.
+      input_size: height and width of the network input, pixels, or its side.
+      sizes: heights and widths of the masks, pixels, or their sides.
 
     Returns:
-      For each size [m, size, size] uint8, 0 or 1.
+      For each size [m, height, width] uint8, 0 or 1.
     """
+    shapes = tuple(map(sides_of, sizes))
     if not len(selected):
-        return [np.zeros((0, size, size), np.uint8) for size in sizes]
-    grids = make_grids(input_size, tuple(sizes))
+        return [np.zeros((0, *shape), np.uint8) for shape in shapes]
+    grids = make_grids(sides_of(input_size), shapes)
     height, width = segmentations.size
-    (columns, rows), (across, down) = taps(grids, view, input_size)
+    used = view.used(input_size)
+    columns, across = taps(grids.across, view.width, used[1])
+    rows, down = taps(grids.down, view.height, used[0])
     columns += view.left
     if view.flip_x:
         columns = (2 * view.left + view.width - 1) - columns
@@ -159,19 +163,19 @@ def _second_resize(rules: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 def _unpacked(
     grids: Grids, slot: np.ndarray, cell: np.ndarray, inside: np.ndarray, count: int
 ) -> list[np.ndarray]:
-    """[count, size, size] uint8 for each size, of columns [k, words] uint64."""
+    """[count, height, width] uint8 for each size, of columns [k, words] uint64."""
     packed = inside.view(np.uint8)
     results, start, first = [], 0, 0
-    for size in grids.sizes:
+    for height, width in grids.sizes:
         # The columns of one size come after those of another.
-        stop = np.searchsorted(cell, first + size)
-        columns = np.zeros((count * size, packed.shape[1]), np.uint8)
-        columns[slot[start:stop] * size + (cell[start:stop] - first)] = packed[
+        stop = np.searchsorted(cell, first + width)
+        columns = np.zeros((count * width, packed.shape[1]), np.uint8)
+        columns[slot[start:stop] * width + (cell[start:stop] - first)] = packed[
             start:stop
         ]
         across = np.asarray(cv2.transpose(columns), np.uint8)
         rows = (across[:, None] & _BITS) != 0
-        rows = rows.reshape(-1, count, size)[:size].view(np.uint8)
+        rows = rows.reshape(-1, count, width)[:height].view(np.uint8)
         results.append(rows.swapaxes(0, 1))
-        start, first = stop, first + size
+        start, first = stop, first + width
     return results

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame, Size, sides_of
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Annotations, Example
@@ -31,7 +31,7 @@ def choose_view(
     example: Example,
     rng: np.random.Generator,
     options: Augment,
-    input_size: int,
+    frame: InputFrame,
 ) -> tuple[View, np.ndarray]:
     """Draws a view that shows an object.
 
@@ -39,7 +39,7 @@ def choose_view(
       example: only its size and annotations matter.
       rng: source of randomness.
       options: which random changes to make.
-      input_size: height and width of the network input, pixels.
+      frame: the network input.
 
     Returns:
       The view and [m] int64, the indices of the annotations it keeps.  If several draws
@@ -47,19 +47,28 @@ def choose_view(
     """
     annotations = example.annotations
     for _ in range(_VIEW_TRIALS):
-        view = random_view(example, rng, options)
-        kept = keep(annotations, view, input_size, options.min_object_px)
+        view = random_view(example, rng, options, frame.width / frame.height)
+        view = view.put_on(frame)
+        kept = keep(annotations, view, frame.size, options.min_object_px)
         if not annotations.crowd[kept].all():
             return view, kept
-    view = view_lib.whole(example.height, example.width)
-    return view, keep(annotations, view, input_size, options.min_object_px)
+    view = view_lib.whole(example.height, example.width, frame)
+    return view, keep(annotations, view, frame.size, options.min_object_px)
 
 
-def random_view(example: Example, rng: np.random.Generator, options: Augment) -> View:
-    """Draws canvas and crop, or the jitter of scale; then flips."""
+def random_view(
+    example: Example,
+    rng: np.random.Generator,
+    options: Augment,
+    aspect_ratio: float = 1.0,
+) -> View:
+    """Draws canvas and crop, or the jitter of scale; then flips.
+
+    `aspect_ratio` is that of the network input, width over height.
+    """
     view = view_lib.whole(example.height, example.width)
     if options.large_scale_jitter:
-        view = random_jitter(view, rng)
+        view = random_jitter(view, rng, aspect_ratio)
     if options.expand and not options.large_scale_jitter:
         view = random_expand(view, rng, _EXPAND_MAX_RATIO)
     if options.crop and not options.large_scale_jitter:
@@ -80,19 +89,27 @@ def random_expand(view: View, rng: np.random.Generator, max_ratio: float) -> Vie
     return View(view.left - left, view.top - top, width, height)
 
 
-def random_jitter(view: View, rng: np.random.Generator) -> View:
-    """Draws a square view at a scale from a tenth to twice the one that fits.
+def random_jitter(
+    view: View, rng: np.random.Generator, aspect_ratio: float = 1.0
+) -> View:
+    """Draws a view at a scale from a tenth to twice the one that fits.
 
     Large-scale jitter of Ghiasi et al., "Simple Copy-Paste is a Strong Data
     Augmentation Method for Instance Segmentation", CVPR 2021.  An image smaller than
-    the square is put somewhere in it, where the paper uses the upper left corner.  The
-    view neither stretches nor flips the image.
+    the network input is put somewhere in it, where the paper uses the upper left
+    corner.  The view neither stretches nor flips the image.
+
+    Args:
+      view: of the image.
+      rng: source of randomness.
+      aspect_ratio: of the network input, width over height, which the result has.
     """
-    fitting = max(view.width, view.height)
-    side = max(round(fitting / rng.uniform(*_JITTER_SCALES)), 1)
-    left = round(_between(0.0, view.width - side, rng))
-    top = round(_between(0.0, view.height - side, rng))
-    return View(view.left + left, view.top + top, side, side)
+    fitting = max(view.width / aspect_ratio, view.height)
+    height = fitting / rng.uniform(*_JITTER_SCALES)
+    width, height = max(round(height * aspect_ratio), 1), max(round(height), 1)
+    left = round(_between(0.0, view.width - width, rng))
+    top = round(_between(0.0, view.height - height, rng))
+    return View(view.left + left, view.top + top, width, height)
 
 
 def random_crop(
@@ -146,14 +163,14 @@ def _between(a: float, b: float, rng: np.random.Generator) -> float:
 
 
 def keep(
-    annotations: Annotations, view: View, input_size: int, min_object_px: float = 0.0
+    annotations: Annotations, view: View, input_size: Size, min_object_px: float = 0.0
 ) -> np.ndarray:
     """Finds the annotations that a view shows.
 
     Args:
       annotations: of the image.
       view: the view.
-      input_size: height and width of the network input, pixels.
+      input_size: height and width of the network input, pixels, or its side.
       min_object_px: see `config.Augment`.
 
     Returns:
@@ -161,7 +178,7 @@ def keep(
       degenerate and, except for crowds, not too small.
     """
     boxes = view.boxes(annotations.boxes_px)
-    extents_px = (boxes[:, 2:] - boxes[:, :2]) * input_size
+    extents_px = (boxes[:, 2:] - boxes[:, :2]) * sides_of(input_size)[::-1]
     large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
     large_enough &= annotations.crowd | (extents_px.prod(axis=1) >= min_object_px)
     return np.flatnonzero(view.contains(annotations.centers_px) & large_enough)

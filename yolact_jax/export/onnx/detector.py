@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from yolact_jax.config import Eval
-from yolact_jax.export.onnx import masks, network, nms, ops, pixels
+from yolact_jax.config import Eval, InputFrame
+from yolact_jax.export.onnx import letterbox, masks, network, nms, ops, pixels
 from yolact_jax.export.onnx.graph import Graph, Value, apply
 from yolact_jax.export.onnx.layers import Map, Weights
 from yolact_jax.models.normalize import Normalization
@@ -20,7 +20,7 @@ class Detector:
     """What the exported program depends on besides the weights.
 
     Attributes:
-      input_size: side of the network input, pixels.
+      frame: the network input, and how images are put on it.
       num_classes: C.
       anchors_cxcywh: [A, 4] float32.
       normalization: of the pixels.
@@ -31,7 +31,7 @@ class Detector:
         may be left out.
     """
 
-    input_size: int
+    frame: InputFrame
     num_classes: int
     anchors_cxcywh: np.ndarray
     normalization: Normalization
@@ -67,10 +67,10 @@ def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
     image = graph.input("image", np.uint8, shape)
     choices = _choices(graph, detector)
     weights = Weights(variables["params"], variables["batch_stats"], detector.dtype)
-    pixel_input = pixels.network_input(
-        image, detector.input_size, detector.normalization
-    )
-    predicted = network.predict(pixel_input, detector.input_size, weights)
+    frame = detector.frame
+    used = letterbox.used_size(image, frame)
+    pixel_input = pixels.network_input(image, frame, used, detector.normalization)
+    predicted = network.predict(pixel_input, frame.size, weights)
     found = _detect(predicted, detector, choices)
     if "mask_iou_net" in weights:
         found["mask_scores"] = _mask_scores(found, predicted.prototypes, weights)
@@ -82,8 +82,9 @@ def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
         image,
         choices["mask_margin"],
         detector.slots,
+        letterbox.used_cells(used, frame, predicted.prototypes.size),
     )
-    found["boxes"] = _in_pixels(found["boxes"], image)
+    found["boxes"] = _in_pixels(letterbox.to_image(found["boxes"], used, frame), image)
     _name_outputs(graph, found, count, detector.slots)
     return graph
 
@@ -115,7 +116,7 @@ def _detect(
     scores = apply("Softmax", predicted.class_logits, axis=-1)
     scores = ops.part(scores, 1, detector.num_classes + 1, 2)
     kept = nms.suppress(
-        boxes,
+        _in_squares(boxes, detector.frame),
         scores,
         (len(detector.anchors_cxcywh), detector.num_classes),
         detector.options,
@@ -140,12 +141,20 @@ def _decode(deltas: Value, anchors_cxcywh: np.ndarray) -> Value:
     return ops.concatenate([top_left, top_left + size], -1)
 
 
+def _in_squares(boxes: Value, frame: InputFrame) -> Value:
+    """Does what `ops.boxes.in_squares` does."""
+    if frame.height == frame.width:
+        return boxes
+    scale = np.array(frame.size[::-1] * 2, np.float32) / max(frame.size)
+    return boxes * scale
+
+
 def _mask_scores(found: dict[str, Value], prototypes: Map, weights: Weights) -> Value:
     """Scores times the predicted overlaps of the masks, [B, D] (YOLACT++)."""
-    side = prototypes.side
+    size = prototypes.size
     soft = masks.soft_masks(prototypes, found["coefficients"])
-    soft = masks.crop(soft, found["boxes"], side)
-    ious = network.mask_ious(ops.reshape(soft, -1, 1, side, side), side, weights)
+    soft = masks.crop(soft, found["boxes"], size)
+    ious = network.mask_ious(ops.reshape(soft, -1, 1, *size), size, weights)
     label = ops.reshape(found["labels"], -1, 1)
     of_label = apply("GatherElements", ious, label, axis=1)
     return found["scores"] * ops.reshape_like(of_label, found["scores"])
@@ -178,6 +187,7 @@ def _masks(
     image: Value,
     margin: Value,
     slots: int,
+    shown: tuple[Value, Value] | None,
 ) -> Value:
     """[B, D, H, W] bool.  Slots that no image of the batch fills are not computed."""
     used = ops.reshape(apply("Max", ops.largest(count, 0), 1), 1)
@@ -185,8 +195,8 @@ def _masks(
         ops.part(found[name], 0, used, 1) for name in ("boxes", "coefficients")
     )
     soft = masks.soft_masks(prototypes, coefficients)
-    soft = masks.crop(soft, masks.widen(boxes, margin), prototypes.side)
-    whole = masks.enlarge(soft, ops.size(image, 1), ops.size(image, 2))
+    soft = masks.crop(soft, masks.widen(boxes, margin), prototypes.size)
+    whole = masks.enlarge(soft, ops.size(image, 1), ops.size(image, 2), shown)
     return ops.pad_to(whole, slots, 1, 4)
 
 

@@ -42,7 +42,7 @@ def export_onnx(
     model = build.make_model(run.config, len(run.class_names))
     _require_range(variables["params"], dtype)
     detector = Detector(
-        input_size=run.config.data.input_size,
+        frame=run.config.data.frame,
         num_classes=len(run.class_names),
         anchors_cxcywh=build.make_anchors(run.config),
         normalization=model.normalization,

@@ -13,15 +13,15 @@ from yolact_jax.models.batch_norm import FrozenBatchNorm
 
 @dataclasses.dataclass(frozen=True)
 class Map:
-    """A square feature map.
+    """A feature map.
 
     Attributes:
-      value: [B, c, side, side].
-      side: cells.
+      value: [B, c, rows, columns].
+      size: rows and columns.
     """
 
     value: Value
-    side: int
+    size: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,28 +59,28 @@ class Weights:
 
 def relu(x: Map) -> Map:
     """Replaces negative elements by 0."""
-    return Map(apply("Relu", x.value), x.side)
+    return Map(apply("Relu", x.value), x.size)
 
 
 def leaky_relu(x: Map, slope: float) -> Map:
     """Multiplies negative elements by the slope."""
-    return Map(apply("LeakyRelu", x.value, alpha=slope), x.side)
+    return Map(apply("LeakyRelu", x.value, alpha=slope), x.size)
 
 
 def add(x: Map, y: Map) -> Map:
     """Adds two maps of the same shape."""
-    return Map(x.value + y.value, x.side)
+    return Map(x.value + y.value, x.size)
 
 
-def resize(x: Map, side: int) -> Map:
+def resize(x: Map, size: tuple[int, int]) -> Map:
     """Resizes bilinearly."""
-    return Map(ops.enlarge(x.value, side, side), side)
+    return Map(ops.enlarge(x.value, *size), size)
 
 
 def max_pool(x: Map) -> Map:
     """Takes the maximum of 3x3 windows, stride 2, padding 1."""
     window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
-    return Map(apply("MaxPool", x.value, **window), _steps(x.side, 3, 2, 1))
+    return Map(apply("MaxPool", x.value, **window), _steps(x.size, 3, 2, 1))
 
 
 def conv(
@@ -112,7 +112,7 @@ def _convolve(x: Map, weight, bias, stride: int, pad: int, dtype) -> Map:
         strides=[stride, stride],
         pads=[pad] * 4,
     )
-    return Map(value, _steps(x.side, size, stride, pad))
+    return Map(value, _steps(x.size, size, stride, pad))
 
 
 def _folded(layer: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndarray]:
@@ -126,9 +126,12 @@ def _folded(layer: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndarra
     return kernel, bias
 
 
-def _steps(side: int, size: int, stride: int, pad: int) -> int:
-    """How many places a kernel of a size has on an axis."""
-    return (side + 2 * pad - size) // stride + 1
+def _steps(
+    map_size: tuple[int, int], size: int, stride: int, pad: int
+) -> tuple[int, int]:
+    """How many places a kernel of a size has, down and across."""
+    rows, columns = ((side + 2 * pad - size) // stride + 1 for side in map_size)
+    return rows, columns
 
 
 def _deform_conv(x: Map, layer: Weights, stride: int, norm: Weights | None) -> Map:
@@ -139,35 +142,43 @@ def _deform_conv(x: Map, layer: Weights, stride: int, norm: Weights | None) -> M
     """
     kernel, bias = _folded(layer, norm)
     taps, channels = len(kernel) ** 2, kernel.shape[2]
-    x = Map(ops.cast(x.value, np.float32), x.side)
+    x = Map(ops.cast(x.value, np.float32), x.size)
     exact = dataclasses.replace(layer["conv_offset_mask"], dtype=np.float32)
     steering = conv(x, exact, stride=stride)
-    side = steering.side
+    out = steering.size
     offsets = ops.part(steering.value, 0, 2 * taps, 1)
     modulation = ops.part(steering.value, 2 * taps, 3 * taps, 1)
-    grid = _sampling_grid(offsets, x.side, side, len(kernel), stride)
+    grid = _sampling_grid(offsets, x.size, out, len(kernel), stride)
     samples = apply("GridSample", x.value, grid, mode="bilinear", padding_mode="zeros")
-    samples = ops.reshape(samples, 0, channels, taps, side, side)
+    samples = ops.reshape(samples, 0, channels, taps, *out)
     samples = samples * ops.expand_dims(apply("Sigmoid", modulation), 1)
-    columns = Map(ops.reshape(samples, 0, channels * taps, side, side), side)
+    columns = Map(ops.reshape(samples, 0, channels * taps, *out), out)
     weight = kernel.reshape(taps, channels, -1).transpose(2, 1, 0)
     weight = weight.reshape(*weight.shape[:1], channels * taps, 1, 1)
     result = _convolve(columns, weight, bias, 1, 0, np.float32)
-    return Map(ops.cast(result.value, layer.dtype), side)
+    return Map(ops.cast(result.value, layer.dtype), out)
 
 
-def _sampling_grid(offsets: Value, in_side: int, side: int, size: int, stride: int):
-    """Where all taps read: [B, k * k * side, side, 2] (x, y), -1 to 1 over the map."""
-    place = np.arange(side)[:, None] * stride - size // 2 + np.arange(size)[None]
-    shape = (1, size, size, side, side)
-    rows = np.broadcast_to(place.T[None, :, None, :, None], shape)
-    columns = np.broadcast_to(place.T[None, None, :, None, :], shape)
+def _sampling_grid(
+    offsets: Value,
+    in_size: tuple[int, int],
+    out: tuple[int, int],
+    size: int,
+    stride: int,
+) -> Value:
+    """Where all taps read: [B, k * k * rows, columns, 2] (x, y), -1 to 1 in `x`."""
+    taps = np.arange(size)[:, None] - size // 2
+    down, across = (np.arange(count)[None] * stride + taps for count in out)
+    shape = (1, size, size, *out)
+    rows = np.broadcast_to(down[None, :, None, :, None], shape)
+    columns = np.broadcast_to(across[None, None, :, None, :], shape)
     ordinary = np.stack([rows, columns], -1).astype(np.float32)
-    ordinary = ordinary.reshape(1, size * size, side, side, 2)
-    moves = ops.reshape(offsets, 0, size * size, 2, side, side)
+    ordinary = ordinary.reshape(1, size * size, *out, 2)
+    moves = ops.reshape(offsets, 0, size * size, 2, *out)
     moves = apply("Transpose", moves, perm=[0, 1, 3, 4, 2])
     # Any place two cells outside reads zero; integers would not hold a far one.
-    positions = ops.clip(moves + ordinary, -2.0, float(in_side + 1))
-    grid = (positions * 2.0 + 1.0) / float(in_side) - 1.0
+    sides = np.array(in_size, np.float32)
+    positions = ops.clip(moves + ordinary, -2.0, sides + 1.0)
+    grid = (positions * 2.0 + 1.0) / sides - 1.0
     grid = ops.take(grid, grid.graph.constant(np.array([1, 0])), -1)
-    return ops.reshape(grid, 0, size * size * side, side, 2)
+    return ops.reshape(grid, 0, size * size * out[0], out[1], 2)

@@ -31,9 +31,9 @@ class Predicted(NamedTuple):
     prototypes: Map
 
 
-def predict(images: Value, side: int, model: Weights) -> Predicted:
-    """Predicts for every anchor of [B, 3, side, side] float32 images, normalized."""
-    x = Map(ops.cast(images, model.dtype), side)
+def predict(images: Value, size: tuple[int, int], model: Weights) -> Predicted:
+    """Predicts for every anchor of [B, 3, *size] float32 images, normalized."""
+    x = Map(ops.cast(images, model.dtype), size)
     backbone = _darknet if "preconv" in model["backbone"] else _resnet
     levels = _pyramid(backbone(x, model["backbone"]), model["fpn"])
     heads = [_head(level, model["head"]) for level in levels]
@@ -45,10 +45,10 @@ def predict(images: Value, side: int, model: Weights) -> Predicted:
     return Predicted(boxes, logits, apply("Tanh", coefficients), prototypes)
 
 
-def mask_ious(masks: Value, side: int, model: Weights) -> Value:
-    """Predicts the overlap of [N, 1, side, side] float32 masks per class, [N, C]."""
+def mask_ious(masks: Value, size: tuple[int, int], model: Weights) -> Value:
+    """Predicts the overlap of [N, 1, *size] float32 masks per class, [N, C]."""
     net = model["mask_iou_net"]
-    x = Map(ops.cast(masks, model.dtype), side)
+    x = Map(ops.cast(masks, model.dtype), size)
     for _, layer in _numbered(net, "conv"):
         x = relu(conv(x, layer, stride=2, padding=0))
     x = relu(conv(x, net["scores"]))
@@ -117,7 +117,7 @@ def _pyramid(maps: list[Map], fpn: Weights) -> list[Map]:
     for level, x in reversed(list(enumerate(maps, 3))):
         lateral = conv(x, fpn[f"lateral_p{level}"])
         if merged is not None:
-            lateral = layers.add(layers.resize(merged, x.side), lateral)
+            lateral = layers.add(layers.resize(merged, x.size), lateral)
         merged = lateral
         levels.insert(0, relu(conv(merged, fpn[f"smooth_p{level}"])))
     for _, layer in _numbered(fpn, "downsample_p", 3 + len(levels)):
@@ -130,9 +130,9 @@ def _prototypes(p3: Map, protonet: Weights) -> Map:
     *before, last = [layer for _, layer in _numbered(protonet, "conv")]
     for layer in before:
         x = relu(conv(x, layer))
-    x = relu(conv(layers.resize(x, 2 * x.side), last))
+    x = relu(conv(layers.resize(x, (2 * x.size[0], 2 * x.size[1])), last))
     x = relu(conv(x, protonet["prototypes"]))
-    return Map(ops.cast(x.value, np.float32), x.side)
+    return Map(ops.cast(x.value, np.float32), x.size)
 
 
 def _head(level: Map, head: Weights) -> list[Value]:

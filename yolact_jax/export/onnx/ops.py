@@ -132,6 +132,12 @@ def _sizes(x: Value, height: Any, width: Any) -> Any:
     return concatenate([expand_dims(height, 0), expand_dims(width, 0)], 0)
 
 
+def centers(count: Value) -> Value:
+    """0.5, 1.5 and so on, [count] float32, for a [] int64 value."""
+    index = apply("Range", np.asarray(0), count, np.asarray(1))
+    return cast(index, np.float32) + 0.5
+
+
 def reshape_like(x: Value, other: Value) -> Value:
     """Reshapes to the shape of another value."""
     return apply("Reshape", x, apply("Shape", other))

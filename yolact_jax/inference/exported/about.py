@@ -38,6 +38,7 @@ class About:
         content = dataclasses.asdict(self) | {
             "format": _FORMAT,
             "input_size": self.config.data.input_size,
+            "resize": self.config.data.resize,
         }
         return json.dumps(content, indent=1)
 

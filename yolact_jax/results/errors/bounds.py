@@ -32,15 +32,10 @@ def bound_scenes(parts: ImageParts) -> dict[str, Scene]:
     none = np.zeros(len(objects), bool)
     tables = {name: np.zeros((len(objects),) * 2) for name in BOUNDS}
     for row, number in enumerate(objects):
-        box, shape = parts.truth_boxes[number], parts.prototypes.shape[:2]
-        share = assembly.reduced(truths[row], shape)
-        ideal = assembly.best_coefficients(parts.prototypes, share, box)
-        soft = {
-            "resolution": share,
-            "linear": assembly.assemble(parts.prototypes, ideal[None])[0],
-        }
+        box, share = parts.truth_boxes[number], parts.share(truths[row])
+        soft = {"resolution": share, "linear": parts.ideal(share, box)}
         for name, mask in soft.items():
-            mask = assembly.enlarged(assembly.cropped(mask, box), parts.size)
+            mask = parts.mask(mask, box)
             tables[name][row] = assembly.mask_overlaps(mask, truths, none)
     return {name: _scene(parts, objects, table) for name, table in tables.items()}
 

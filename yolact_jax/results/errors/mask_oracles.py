@@ -67,23 +67,20 @@ def _variants(parts: ImageParts, index: int, target: int) -> list[np.ndarray]:
     """
     box = parts.boxes[index]
     soft = assembly.assemble(parts.prototypes, parts.coefficients[index : index + 1])[0]
-    own = assembly.enlarged(assembly.cropped(soft, box), parts.size)
+    own = parts.mask(soft, box)
     if target < 0:
         return [own]
     truth = parts.truth_masks[target]
-    crop = assembly.cropped(soft, parts.truth_boxes[target])
     apart = own.copy()
     for other in covered_neighbors(parts, soft, target):
         apart &= ~(parts.truth_masks[other] & ~truth)
-    share = assembly.reduced(truth, soft.shape)
-    ideal = assembly.best_coefficients(parts.prototypes, share, box)
-    best = assembly.cropped(assembly.assemble(parts.prototypes, ideal[None])[0], box)
+    ideal = parts.ideal(parts.share(truth), box)
     return [
         own,
-        assembly.enlarged(crop, parts.size),
+        parts.mask(soft, parts.truth_boxes[target]),
         parts_on(own, truth),
         apart,
-        assembly.enlarged(best, parts.size),
+        parts.mask(ideal, box),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from yolact_jax.config import InputFrame
 from yolact_jax.data import rle
 from yolact_jax.results.errors.assembly import ImageParts
 from yolact_jax.results.errors.bounds import bound_precision, bound_scenes
@@ -22,6 +23,7 @@ def image_parts(
     annotations: list[dict],
     found: tuple[Detections, Predictions],
     label_of: dict[int, int],
+    frame: InputFrame,
 ) -> ImageParts:
     """Brings together what the network made of an image and what is there.
 
@@ -30,6 +32,7 @@ def image_parts(
       annotations: its COCO annotations.
       found: from an `Inspector`.
       label_of: from category id to label.
+      frame: the network input.
     """
     detections, predictions = found
     inside = np.clip(detections.boxes, 0, 1)
@@ -39,12 +42,14 @@ def image_parts(
     if detections.mask_scores is not None:
         scores = detections.mask_scores
     size = image["height"], image["width"]
+    prototypes = np.asarray(predictions.prototypes, np.float32)
+    cells = prototypes.shape[0], prototypes.shape[1]
     masks = [rle.decode(truth_rle(a, size)) for a in annotations]
     boxes = np.array([a["bbox"] for a in annotations], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return ImageParts(
         image_id=image["id"],
-        prototypes=np.asarray(predictions.prototypes, np.float32),
+        prototypes=prototypes,
         boxes=np.asarray(detections.boxes)[kept],
         labels=np.asarray(detections.labels)[kept].astype(np.int64),
         scores=np.asarray(scores)[kept].astype(float),
@@ -54,6 +59,7 @@ def image_parts(
         truth_labels=np.array([label_of[a["category_id"]] for a in annotations], int),
         truth_areas=np.array([a["area"] for a in annotations], float),
         crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
+        shown=frame.used_cells(*size, cells) if frame.letterbox else None,
     )
 
 

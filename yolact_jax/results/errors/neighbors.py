@@ -50,7 +50,7 @@ def covered_neighbors(parts: ImageParts, soft: np.ndarray, target: int) -> list[
 
 
 def _covers(parts: ImageParts, soft: np.ndarray, number: int) -> bool:
-    share = assembly.reduced(parts.truth_masks[number], soft.shape)
+    share = parts.share(parts.truth_masks[number])
     total = share.sum()
     return bool(total > 0 and share[soft > 0.5].sum() > COVERED * total)
 

@@ -2,6 +2,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const [height, width] = data.size;
 const [rows, columns, count] = data.prototypes.shape;
+// How many of them the image covers.
+const [shownRows, shownColumns] = data.shown;
 const element = id => document.getElementById(id);
 
 // Prototypes as floats: [rows, columns, count].
@@ -28,25 +30,27 @@ function assemble(coefficients) {
 
 // Zero outside of a box and a padding of one cell.
 function crop(soft, [x1, y1, x2, y2]) {
-  const inside = (index, start, end, size) => {
-    const low = Math.max(Math.min(start, end) * size - 1, 0);
-    const high = Math.min(Math.max(start, end) * size + 1, size);
+  const inside = (index, start, end, shown, size) => {
+    const low = Math.max(Math.min(start, end) * shown - 1, 0);
+    const high = Math.min(Math.max(start, end) * shown + 1, size);
     return index >= low && index < high;
   };
   return soft.map((value, cell) => {
     const row = Math.floor(cell / columns), column = cell % columns;
-    return inside(row, y1, y2, rows) && inside(column, x1, x2, columns) ? value : 0;
+    return inside(row, y1, y2, shownRows, rows)
+      && inside(column, x1, x2, shownColumns, columns) ? value : 0;
   });
 }
 
-function taps(size, cells) {
+function taps(size, shown) {
+  const last = Math.ceil(shown) - 1;
   return Array.from({length: size}, (_, index) => {
-    const at = Math.min(Math.max((index + 0.5) * cells / size - 0.5, 0), cells - 1);
+    const at = Math.min(Math.max((index + 0.5) * shown / size - 0.5, 0), last);
     const low = Math.floor(at);
-    return [low, Math.min(low + 1, cells - 1), at - low];
+    return [low, Math.min(low + 1, last), at - low];
   });
 }
-const rowTaps = taps(height, rows), columnTaps = taps(width, columns);
+const rowTaps = taps(height, shownRows), columnTaps = taps(width, shownColumns);
 
 // Bilinear, with half-pixel centers: [height, width].
 function enlarge(soft) {

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from yolact_jax.config import InputFrame
 from yolact_jax.results.draw import encode_picture
 from yolact_jax.results.explore.suppressed import Suppressed
 from yolact_jax.results.report import html
@@ -26,6 +27,7 @@ def explorer_page(
     suppressed: Sequence[Suppressed],
     *,
     score_threshold: float,
+    frame: InputFrame,
 ) -> str:
     """Makes a page in which one picks a detection and moves its coefficients.
 
@@ -38,12 +40,14 @@ def explorer_page(
       class_names: name of each label.
       suppressed: what NMS dropped.
       score_threshold: least score of a detection that is shown.
+      frame: the network input.
     """
-    shown = shrunk(image)
+    shown, cells = shrunk(image), np.shape(predictions.prototypes)[:2]
     picture = base64.b64encode(encode_picture(shown, ".jpg")).decode()
     content = {
         "image": f"data:image/jpeg;base64,{picture}",
         "size": list(shown.shape[:2]),
+        "shown": list(frame.used_cells(*image.shape[:2], cells)),
         "prototypes": stored(np.asarray(predictions.prototypes, np.float32)),
         "detections": [
             {

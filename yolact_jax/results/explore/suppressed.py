@@ -37,6 +37,7 @@ def find_suppressed(
     score_threshold: float,
     iou_threshold: float,
     top_k: int,
+    share: tuple[float, float] = (1.0, 1.0),
     most: int = 300,
 ) -> list[Suppressed]:
     """Finds what Fast NMS dropped in one image, the best scores first.
@@ -47,6 +48,7 @@ def find_suppressed(
       score_threshold: least score of an anchor in its best class.
       iou_threshold: overlap above which the lower score goes.
       top_k: boxes per class that enter NMS.
+      share: (x, y), of the network input that the image fills.
       most: how many to return.
     """
     logits = np.asarray(predictions.class_logits, float)
@@ -54,6 +56,7 @@ def find_suppressed(
     scores = (shares / shares.sum(axis=1, keepdims=True))[:, 1:]
     entered = np.flatnonzero(scores.max(axis=1) > score_threshold)
     boxes = np.asarray(box_ops.decode(predictions.box_deltas, anchors_cxcywh))
+    boxes = boxes / np.array(share * 2, np.float32)
     found: list[Suppressed] = []
     for label in range(scores.shape[1]):
         order = np.argsort(-scores[entered, label], kind="stable")[:top_k]

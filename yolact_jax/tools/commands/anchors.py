@@ -16,7 +16,7 @@ from absl import flags
 
 from yolact_jax import build
 from yolact_jax.cli import Command
-from yolact_jax.config import Anchors
+from yolact_jax.config import Anchors, Data
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.tools import anchor_fit
 from yolact_jax.tools.commands import data_flag
@@ -31,16 +31,16 @@ def run(values: Any) -> None:
     """Prints both fits, and the flags."""
     config = data_flag.config_of(values)
     source = build.make_dataset(config, ("train",)).source("train")
-    extents = anchor_fit.object_extents(source, config.data.input_size)
+    frame = config.data.frame
+    extents = anchor_fit.object_extents(source, frame)
     if not len(extents):
         raise DatasetError(f"{source!r} has no objects to fit anchors to.")
     proposed = anchor_fit.propose(extents, config.anchors)
-    side = config.data.input_size
-    print(f"{len(extents)} objects at {side} x {side} pixels")
+    print(f"{len(extents)} objects at {frame.height} x {frame.width} pixels")
     for title, anchors in (("config", config.anchors), ("proposed", proposed)):
         fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
         print(_table(title, anchors, fit))
-    print(f"\nTo train with the proposed anchors:\n  {_flags(proposed, side)}")
+    print(f"\nTo train with the proposed anchors:\n  {_flags(proposed, config.data)}")
 
 
 def _table(title: str, anchors: Anchors, fit: anchor_fit.Fit) -> str:
@@ -60,9 +60,12 @@ def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{share:.1%}"
 
 
-def _flags(anchors: Anchors, input_size: int) -> str:
+def _flags(anchors: Anchors, data: Data) -> str:
+    is_square = isinstance(data.input_size, int)
+    size = data.input_size if is_square else f'"{data.frame.size}"'
+    resize = " --config.data.resize=letterbox" if data.frame.letterbox else ""
     return (
-        f"--config.data.input_size={input_size}"
+        f"--config.data.input_size={size}{resize}"
         f' --config.anchors.scales_px="{anchors.scales_px}"'
         f' --config.anchors.aspect_ratios="{anchors.aspect_ratios}"'
         f" --config.anchors.square={anchors.square}"

@@ -19,7 +19,7 @@ from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
 # Sections in which a model may be used with other values than it was made with.
 _FREE = ("data.", "eval.")
-_FIXED = ("data.input_size", *PIXEL_FIELDS)
+_FIXED = ("data.input_size", "data.resize", *PIXEL_FIELDS)
 # What an exported program has inside, too.
 _FIXED_BY_EXPORT = (
     "eval.nms",

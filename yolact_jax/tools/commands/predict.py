@@ -87,6 +87,8 @@ def run(values: Any) -> None:
     """Predicts for all images of the source."""
     if values.source is None:
         raise ValueError("--source is missing: an image, a video, or a folder.")
+    if values.tile is None and values.overlap is not None:
+        raise ValueError("--overlap is for tiles; give --tile, their side in pixels.")
     take_away = option_flags.take_away(values)
     keep_compiled_programs()
     if values.explore is not None:
@@ -111,8 +113,6 @@ def run(values: Any) -> None:
 
 
 def _options(values: Any, class_names: Sequence[str]) -> PredictOptions:
-    if values.tile is None and values.overlap is not None:
-        raise ValueError("--overlap is for tiles; give --tile, their side in pixels.")
     given = {"tile": values.tile, "overlap": values.overlap}
     given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(option_flags.options(values, class_names), **given)

@@ -49,7 +49,7 @@ def draw_sheet(
             rng,
             others=selected,
             options=config.augment,
-            input_size=config.data.input_size,
+            frame=config.data.frame,
             mask_size=build.prototype_size(config),
             mask_target=config.data.mask_target,
             max_objects=config.data.max_objects,

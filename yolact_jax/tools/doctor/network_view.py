@@ -42,14 +42,15 @@ def network_findings(
 def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
     """Finds the annotations of an image that get lost: kind of loss -> ids."""
     annotations = example.annotations
-    whole = view.whole(example.height, example.width)
-    kept = views.keep(annotations, whole, config.data.input_size)
+    frame = config.data.frame
+    whole = view.whole(example.height, example.width, frame)
+    kept = views.keep(annotations, whole, frame.size)
     kept = kept[~annotations.crowd[kept]]
     dropped = np.setdiff1d(np.flatnonzero(~annotations.crowd), kept)
-    sizes = config.data.input_size, (build.prototype_size(config),)
+    sizes = frame.size, (build.prototype_size(config),)
     (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sizes)
     boxes = whole.boxes(annotations.boxes_px[kept])
-    shapes = anchor_fit.anchor_shapes(config.anchors)[0] / config.data.input_size
+    shapes = anchor_fit.anchor_shapes(config.anchors)[0] / frame.size[::-1]
     overlaps = anchor_fit.overlaps(boxes[:, 2:] - boxes[:, :2], shapes).max(axis=1)
     return {
         "dropped": annotations.ids[dropped],
@@ -72,12 +73,12 @@ def _too_many(split: str, example: Example, max_objects: int) -> Iterator[Findin
 
 def _lost_text(split: str, kind: str, ids: list[str], config: Config) -> str:
     """Describes annotations that are lost."""
-    side = build.prototype_size(config)
+    size, masks = config.data.frame.size, build.prototype_size(config)
     reason = {
         "dropped": "have no box with area in the image and are not trained on",
-        "invisible": f"cover no pixel of the {side} x {side} mask",
+        "invisible": f"cover no pixel of the {masks[0]} x {masks[1]} mask",
         "unmatched": f"overlap less than {config.loss.positive_iou} with any anchor,"
-        f" wherever it may be, at {config.data.input_size} pixels",
+        f" wherever it may be, at {size[0]} x {size[1]} pixels",
     }[kind]
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
     listed = ", ".join(ids[:_LISTED])

@@ -56,7 +56,7 @@ def image_losses(
       num_classes: C.
     """
     model = build.make_model(config, num_classes)
-    prepared = prepare_variables(model, variables, config.data.input_size)
+    prepared = prepare_variables(model, variables, config.data.frame.size)
     compute = _loss_fn(config, num_classes)
     for example in examples:
         chosen, batch = _batch(example, config)
@@ -86,19 +86,20 @@ def _loss_fn(config: Config, num_classes: int) -> Callable[..., ObjectLosses]:
 
 def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
     """The image as the network sees it, and the annotations of its slots."""
-    options, whole = config.data, view.whole(example.height, example.width)
-    kept = views.keep(example.annotations, whole, options.input_size)
+    options, frame = config.data, config.data.frame
+    whole = view.whole(example.height, example.width, frame)
+    kept = views.keep(example.annotations, whole, frame.size)
     kept = kept[~example.annotations.crowd[kept]]
     chosen = sample.select(example.annotations, whole, kept, options.max_objects)
     truth = sample.ground_truth(
         example,
         whole,
         chosen,
-        input_size=options.input_size,
+        input_size=frame.size,
         mask_size=build.prototype_size(config),
         mask_target=options.mask_target,
     )
-    truth["images"] = sample.render(example.image, whole, None, options.input_size)
+    truth["images"] = sample.render(example.image, whole, None, frame.size)
     padded = sample.collate([truth], options.max_objects)
     fields = ("images", "boxes", "labels", "masks", "valid", "crowd")
     return chosen, Batch(**{name: padded[name][0] for name in fields})
