@@ -1,7 +1,5 @@
 """A picture of augmented training samples, as the network sees them."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -61,7 +59,7 @@ def draw_sheet(
 
 
 def draw_sample(
-    sample: dict[str, np.ndarray], class_names: Sequence[str], size: tuple[int, int]
+    sample: dict[str, np.ndarray], class_names: tuple[str, ...], size: tuple[int, int]
 ) -> np.ndarray:
     """Draws what the network sees, with boxes, masks and class names.
 
@@ -92,7 +90,7 @@ def draw_sample(
         x1, y1, x2, y2 = map(int, box)
         cv2.rectangle(tile, (x1, y1), (x2, y2), color.tolist(), 1)
         at, font = (x1 + 2, min(y1 + 11, height - 2)), cv2.FONT_HERSHEY_SIMPLEX
-        name = class_names[sample["labels"][i]]
+        name = class_names[int(sample["labels"][i])]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
 
