@@ -175,7 +175,7 @@ def test_more_numbers_than_fit_are_not_decoded():
     for tag in (256, 257):
         at = re.search(struct.pack("<H", tag) + rb"[\x03\x04]\0\x01\0\0\0", data)
         data[at.start() + 2 : at.start() + 12] = struct.pack("<HII", 4, 1, 13_000)
-    with pytest.raises(DatasetError, match="13000 x 13000 .* of 5 channels"):
+    with pytest.raises(DatasetError, match=r"13000 x 13000 .* of 5 channels"):
         decode_values(bytes(data), name="a", pixels=Pixels(5))
 
 

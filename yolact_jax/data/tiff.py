@@ -62,10 +62,10 @@ def _pages(data: bytes) -> Iterator[Page]:
         following.load(stream)
         tags = following
         if not tags.get(_SUBFILE, 0) & _REDUCED:
-            sides = tuple(int(tags[tag]) for tag in (_WIDTH, _HEIGHT))
-            if min(sides) < 1:
+            width, height = (int(tags[tag]) for tag in (_WIDTH, _HEIGHT))
+            if min(width, height) < 1:
                 raise ValueError("a page without pixels")
-            yield Page(sides, int(tags.get(_SAMPLES, 1)), tags)
+            yield Page((width, height), int(tags.get(_SAMPLES, 1)), tags)
 
 
 def num_channels(found: Sequence[Page]) -> int:

@@ -63,7 +63,7 @@ def picture_of(sample: Sample, class_names: tuple[str, ...]) -> np.ndarray:
       [h, w, 3] uint8 RGB, the pixels alone on the left.
     """
     pixels = pixels_of(sample)
-    times = -(-_LEAST_SIDE_PX // len(pixels))
+    times = -(-_LEAST_SIDE_PX // min(pixels.shape[:2]))
     pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    drawn = draw_sample({**sample, "images": pixels}, class_names, len(pixels))
+    drawn = draw_sample({**sample, "images": pixels}, class_names, pixels.shape[:2])
     return image_grid([pixels, drawn], columns=2)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
@@ -28,7 +29,7 @@ def with_input_of(
     Returns:
       `tensors`, with a kernel for RGB inflated where the model has other channels.
     """
-    flat = flatten_dict(variables)
+    flat: dict[Any, Any] = flatten_dict(variables)
     (path,) = (path for path in _FIRST if path in flat)
     key = torch_names.torch_key(path)
     key = key if key in tensors else key.removeprefix(torch_names.BACKBONE)

@@ -1,7 +1,5 @@
 """A picture of augmented training samples, as the network sees them."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -55,39 +53,44 @@ def draw_sheet(
             max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
-        tile = draw_sample(sample, source.class_names, _TILE_PX)
+        tile = draw_sample(sample, source.class_names, (_TILE_PX, _TILE_PX))
         sheet[top : top + _TILE_PX, left : left + _TILE_PX] = tile
     return sheet
 
 
 def draw_sample(
-    sample: dict[str, np.ndarray], class_names: Sequence[str], side: int
+    sample: dict[str, np.ndarray], class_names: tuple[str, ...], size: tuple[int, int]
 ) -> np.ndarray:
     """Draws what the network sees, with boxes, masks and class names.
 
     Args:
       sample: see `data.augment.sample.training_sample`.
       class_names: name of each label.
-      side: of the picture, pixels.
+      size: height and width of the picture, pixels.
 
     Returns:
-      [side, side, 3] uint8 RGB.
+      [height, width, 3] uint8 RGB.
     """
-    size = (side, side)
-    tile = cv2.resize(pixels_of(sample), size, interpolation=cv2.INTER_AREA)
-    for i, box in enumerate(sample["boxes"]):
+    height, width = size
+    tile = cv2.resize(pixels_of(sample), size[::-1], interpolation=cv2.INTER_AREA)
+    corners = (
+        sample["boxes"] * (width - 1, height - 1, width - 1, height - 1)
+    ).tolist()
+    for i, box in enumerate(corners):
         # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
         saturation = 0 if sample["crowd"][i] else 255
         color = np.array([[[hue, saturation, 255]]], np.uint8)
         color = cv2.cvtColor(color, cv2.COLOR_HSV2RGB)[0, 0]
-        mask = cv2.resize(sample["masks"][i], size, interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(
+            sample["masks"][i], size[::-1], interpolation=cv2.INTER_NEAREST
+        )
         blended = (1 - _OPACITY) * tile + _OPACITY * color
         tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
-        x1, y1, x2, y2 = (box * (side - 1)).astype(int).tolist()
+        x1, y1, x2, y2 = map(int, box)
         cv2.rectangle(tile, (x1, y1), (x2, y2), color.tolist(), 1)
-        at, font = (x1 + 2, min(y1 + 11, side - 2)), cv2.FONT_HERSHEY_SIMPLEX
-        name = class_names[sample["labels"][i]]
+        at, font = (x1 + 2, min(y1 + 11, height - 2)), cv2.FONT_HERSHEY_SIMPLEX
+        name = class_names[int(sample["labels"][i])]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
 
