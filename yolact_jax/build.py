@@ -95,10 +95,9 @@ def _sample_options(config: Config) -> dict[str, Any]:
 
 def training_images(config: Config, source: "RecordSource") -> np.ndarray:
     """Chooses the images that are trained on, [n] int64 indices of a split."""
-    from yolact_jax.data import pipeline
+    from yolact_jax.data.selection import images_to_train_on
 
-    share = negative_share(config.data)
-    return pipeline.images_to_train_on(source, share, config.train.seed)
+    return images_to_train_on(source, negative_share(config.data), config.train.seed)
 
 
 def freezes_bn(config: Config) -> bool:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiffs import noise
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment import photometric
 from yolact_jax.data.augment.sample import render, render_randomly
-from yolact_jax.data.augment.view import View
+from yolact_jax.data.augment.view import View, whole
 from yolact_jax.data.pixels import Pixels
+from yolact_jax.models.normalize import Normalization
+from yolact_jax.ops.resize import resize_valid
 
 VIEWS = [
     View(0, 0, 30, 20),
@@ -59,3 +61,17 @@ def test_random_draws_do_not_depend_on_the_channels():
     assert rng.random() == twin.random()
     expected = render(Shown.image, VIEWS[0], change, 24)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (31, 17)])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_training_and_inference_put_any_channels_on_the_frame_alike(size, channels):
+    image, frame = noise(channels, np.uint8, size), InputFrame(24, 26, letterbox=True)
+    mean = tuple(20.4 + 30 * i for i in range(channels))
+    drawn = render(image, whole(*size, frame), None, frame.size, mean=mean)
+    padding = Normalization(mean, (50.0,) * channels).padding
+    found = resize_valid(image, np.array(size, np.int32), frame, padding)
+    assert found.shape == drawn.shape == (24, 26, channels)
+    assert np.abs(np.asarray(found) - drawn).max() <= 1
+    corner = np.round(mean).tolist()
+    assert drawn[-1, -1].tolist() == np.asarray(found)[-1, -1].tolist() == corner

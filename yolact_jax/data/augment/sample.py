@@ -234,22 +234,18 @@ def render(
       mean: of each channel, 0..255, the color around the image; () for that of RGB.
     """
     draw = functools.partial(_render_rgb, view=view, input_size=input_size, clip=clip)
-    channels = image.shape[2]
+    channels, around = image.shape[2], tuple(round(value) for value in mean)
     if channels == 3:
-        return draw(image, change=change, mean=_rounded(mean) or PADDING_RGB)
+        return draw(image, change=change, mean=around or PADDING_RGB)
     change = change and change.without_color()
     # OpenCV draws up to four channels, and is used to three.
     filled = np.pad(image, ((0, 0), (0, 0), (0, -channels % 3)))
-    around = (*(_rounded(mean) or (view_lib.MEAN_GRAY,) * channels), 0, 0)
+    around = (*(around or (view_lib.MEAN_GRAY,) * channels), 0, 0)
     parts = [
         draw(filled[..., i : i + 3].copy(), change=change, mean=around[i : i + 3])
         for i in range(0, channels, 3)
     ]
     return np.concatenate(parts, axis=-1)[..., :channels].copy()
-
-
-def _rounded(mean: Sequence[float]) -> tuple[int, ...]:
-    return tuple(round(value) for value in mean)
 
 
 def _render_rgb(

@@ -7,9 +7,9 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.pipeline import Selected
 from yolact_jax.data.pixels import shown
 from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.selection import Selected
 
 _TILE_PX = 275
 _COLUMNS = 4
