@@ -18,7 +18,7 @@ def loaded(request, tmp_path_factory):
     """Config, train split, and its batches of the first epochs."""
     changes = {
         "plain": {},
-        "mixed": {"augment.mosaic_probability": 0.4, "augment.photometric": True},
+        "mixed": {"augment.copy_paste_probability": 0.4, "augment.photometric": True},
     }
     config = tiny_config(tmp_path_factory.mktemp("show")).replace(
         {
