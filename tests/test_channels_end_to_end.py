@@ -29,7 +29,9 @@ def run(many, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     augment = {"augment.photometric": True, "augment.expand": True}
     base = tiny_config(folder).replace(
-        augment | {"train.num_steps": 2, "augment.copy_paste_probability": 0.3}
+        augment
+        | {"train.num_steps": 2, "augment.mosaic_probability": 0.3}
+        | {"data.resize": "letterbox"}
     )
     changes = {"channels": CHANNELS, "window_percentiles": PERCENTILES}
     config = config_of(many[0], folder, base, **changes)
