@@ -99,10 +99,10 @@ def run(config: Config) -> dict[str, object]:
     """Trains once; measures mask AP on the validation split, in percent, and times."""
     started = time.perf_counter()
     session = make_session(config, Path())
-    state, rate = _train(session)
+    state, rate = train(session)
     trained = time.perf_counter() - started
     return {
-        **_evaluate(config, session.dataset, state),
+        **evaluate(config, session.dataset, state),
         "images_per_s": rate,
         "inference_ms": _inference_ms(config, session.dataset, state),
         "train_s": round(trained, 1),
@@ -110,7 +110,7 @@ def run(config: Config) -> dict[str, object]:
     }
 
 
-def _train(session: Session) -> tuple[TrainState, float]:
+def train(session: Session) -> tuple[TrainState, float]:
     """Trains to the end; returns the state, and images a second after the start."""
     state, settled = session.initial_state(), time.perf_counter()
     for step, batch in enumerate(_batches(session), start=1):
@@ -130,7 +130,8 @@ def _batches(session: Session) -> Iterator:
             yield to_devices(batch, session.layout.sharded)
 
 
-def _evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, float]:
+def evaluate(config: Config, dataset: Dataset, state: TrainState) -> dict[str, float]:
+    """Measures mask AP on the validation split, in percent."""
     source = dataset.source("validation")
     predictor = build.make_predictor(
         config, state.inference_variables, dataset.class_names

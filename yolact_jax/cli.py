@@ -188,25 +188,16 @@ def _define_config(
             error = error.args[0]
         hint = " ".join(str(error.args[0] if error.args else error).split())
         raise ValueError(f"the config has no such field: {hint}") from None
-    for name in values:
-        # A field of several types is parsed as a literal, which need not be a bool.
-        if name.startswith("config.") and not isinstance(_value(config, name), bool):
-            values[name].boolean = False
-
-
-def _value(config: ConfigDict, name: str) -> Any:
-    for part in name.split(".")[1:]:
-        config = config[part]
-    return config
+    # A field of several types is parsed as a literal, which need not be a bool.
+    for name, value in from_config_dict(config).flat().items():
+        if f"config.{name}" in values and not isinstance(value, bool):
+            values[f"config.{name}"].boolean = False
 
 
 def _scale_anchors(
     config: ConfigDict, size_before: tuple[int, int], words: list[str]
 ) -> None:
-    """Lets anchors grow with an input size from the flags, unless they are given.
-
-    Their areas grow as that of the network input.
-    """
+    """Lets areas of anchors grow with that of the input, unless they are given."""
     size = from_config_dict(config).data.frame.size
     is_given = any("config.anchors.scales_px" in word for word in words)
     if size == size_before or is_given:

@@ -14,12 +14,14 @@ import pytest
 import yolact_jax
 from tests.helpers import lively
 from yolact_jax import build
+from yolact_jax.config import InputFrame
 from yolact_jax.export.onnx.file import export_onnx
 from yolact_jax.export.stablehlo import export_stablehlo
-from yolact_jax.inference.exported import stablehlo_file
+from yolact_jax.inference.exported import onnx_file, stablehlo_file
 from yolact_jax.tools.commands.main import main
 
 SIZES = [(148, 160), (200, 140), (200, 140), (130, 250)]
+OBLONG = [(120, 240), (240, 120)]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,33 @@ def test_files_find_the_same(folder, expected, suffix):
     assert min(map(len, expected)) > 5
     for one, other in zip(found, expected, strict=True):
         lively.assert_same_objects(one, other)
+
+
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_letterboxed_files_find_the_same(tmp_path, suffix, letterboxed):
+    run, variables, expected = letterboxed
+    export = {"stablehlo": export_stablehlo, "onnx": export_onnx}[suffix]
+    export(run, variables, tmp_path / f"m.{suffix}")
+    found = yolact_jax.load(tmp_path / f"m.{suffix}").predict(
+        lively.pictures(*OBLONG), score_threshold=0.0
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert len(other) > 5
+        lively.assert_same_objects(one, other)
+    read = {"stablehlo": stablehlo_file.read_about, "onnx": onnx_file.read_about}
+    about = read[suffix](tmp_path / f"m.{suffix}")
+    assert about.config.data.frame == InputFrame(64, 96, letterbox=True)
+    content = json.loads(about.to_json())
+    assert (content["input_size"], content["resize"]) == ([64, 96], "letterbox")
+
+
+@pytest.fixture(scope="module")
+def letterboxed():
+    run = lively.run_of("letterbox")
+    variables = lively.variables_of(run)
+    predictor = build.make_predictor(run.config, variables, run.class_names)
+    found = predictor.predict(lively.pictures(*OBLONG), score_threshold=0.0)
+    return run, variables, found
 
 
 def test_stablehlo_finds_the_same_to_the_last_bit(folder):

@@ -54,6 +54,7 @@ def test_largest_batch_fills_the_device():
         batch_size=8,
         num_devices=4,
         num_parameters=1,
+        input_size=(384, 640),
         forward_flops=1.0,
         step_flops=3.0,
         state_bytes=10,
@@ -66,6 +67,7 @@ def test_largest_batch_fills_the_device():
     assert dataclasses.replace(plan, device_bytes=99).largest_batch == 0
     text = lib.format_plan(plan)
     assert "180 images" in text
+    assert "384 x 640 pixels" in text
     assert "step of 8 images" in text
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from yolact_jax.config.fields import Section, field
-from yolact_jax.config.frame import InputFrame, sides_of
+from yolact_jax.config.frame import PADDING_RGB, InputFrame, sides_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,11 @@ class Data(Section):
     @property
     def frame(self) -> InputFrame:
         """The network input, and how images are put on it."""
-        return InputFrame(*sides_of(self.input_size), self.resize == "letterbox")
+        padding = tuple(round(value) for value in self.channel_mean) or PADDING_RGB
+        if len(padding) != self.channels:  # Gray, before it is measured.
+            padding = (round(sum(PADDING_RGB) / 3),) * self.channels
+        letterbox = self.resize == "letterbox"
+        return InputFrame(*sides_of(self.input_size), letterbox, padding)
 
 
 @dataclasses.dataclass(frozen=True)

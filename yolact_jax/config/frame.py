@@ -21,7 +21,7 @@ class InputFrame:
     """Size of the network input, and how images are put on it.
 
     A stretched image fills the frame.  A letterboxed one keeps its aspect ratio: it is
-    as large as the frame allows, in the upper left corner, with `PADDING_RGB` to the
+    as large as the frame allows, in the upper left corner, with the mean color to the
     right of it or below, as in Detectron2 and MMDetection.  There, in contrast to the
     center, coordinates of image and frame differ by a factor and no offset, and the
     cells of feature maps begin where the image does.
@@ -30,11 +30,13 @@ class InputFrame:
       height: pixels.
       width: pixels.
       letterbox: whether images keep their aspect ratio.
+      padding: color of what a letterboxed image does not fill, 0..255 per channel.
     """
 
     height: int
     width: int
     letterbox: bool = False
+    padding: tuple[int, ...] = PADDING_RGB
 
     @property
     def size(self) -> tuple[int, int]:

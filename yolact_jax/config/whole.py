@@ -87,11 +87,11 @@ def from_config_dict(values: ConfigDict | Mapping[str, Any]) -> Config:
 def to_config_dict(config: Config) -> ConfigDict:
     """Returns a copy for `--config` and its overrides on the command line."""
     values = dataclasses.asdict(config)
-    for section in dataclasses.fields(config):
-        for declared in filter(takes_several_types, dataclasses.fields(section.type)):
+    for name, section in values.items():
+        declared = dataclasses.fields(getattr(config, name))
+        for field in filter(takes_several_types, declared):
             # Else a ConfigDict would take values of the present type only.
-            value = FieldReference(values[section.name][declared.name], object)
-            values[section.name][declared.name] = value
+            section[field.name] = FieldReference(section[field.name], object)
     return ConfigDict(values)
 
 

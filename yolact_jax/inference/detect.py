@@ -27,10 +27,9 @@ class Shortcuts:
     """Faster ways to the same detections.
 
     Attributes:
-      capacities: numbers of candidates, increasing.  Candidates are anchors that may
-        pass the score threshold.  Only they are scored and sorted, padded to the
-        first number that is enough for every image of the batch; if none is, all
-        anchors are.  () always takes all.
+      capacities: increasing numbers of candidates, the anchors that may pass the score
+        threshold.  Only they are scored and sorted, padded to the first number that is
+        enough for all images of the batch; without one, as with (), all anchors are.
       pairs: (anchor, class) pairs of the candidates on which `best_pairs_nms` is
         tried first; 0 never tries.
     """
@@ -71,15 +70,12 @@ def detect(
       anchors_cxcywh: [A, 4] float32.
       score_threshold: least score an anchor needs in its best class; may be traced.
       iou_threshold: overlap above which the lower score goes; may be traced.
-      options: which NMS, and its sizes, which shape the compiled program; its
-        thresholds are not used.
-      input_size: height and width of the network input, pixels, or its side;
-        "sequential" measures in pixels.
+      options: which NMS, and its sizes; its thresholds are not used.
+      input_size: of the network, pixels, in which "sequential" measures.
       shortcuts: change the time it takes, not the result.
 
     Returns:
-      Detections [B, D], with boxes as fractions of the network input; everything is 0
-      in slots that are not valid.
+      Detections [B, D], boxes of the network input; all 0 in slots that are not valid.
     """
     # Decoded here for all ways below, which then see the same boxes to the last bit.
     boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh[None])
@@ -126,9 +122,8 @@ def _detect_among(images, rules: _Rules, valid=None) -> Detections:
 
     if rules.options.weighted_boxes:
         threshold = rules.thresholds["score_threshold"]
-        means = jax.vmap(weighted_boxes, (0, 0, 0, None))(
-            kept, boxes, scores, threshold
-        )
+        weigh = jax.vmap(weighted_boxes, (0, 0, 0, None))
+        means = weigh(kept, boxes, scores, threshold)
         means = jnp.where(kept.valid[..., None], means, 0.0)
     else:
         means = pick(boxes)
@@ -241,16 +236,13 @@ def full_size_masks(
     masks of a large image never exist all at once.
 
     Args:
-      detections: of one image, without the B axis; the valid ones come first, with
-        boxes as fractions of the image.
+      detections: of one image, without the B axis; the valid ones come first.
       prototypes: [Hp, Wp, K] float32, of the network input.
       valid_size: [2] int32, height and width of the image on its canvas, pixels.
       canvas_size: static height and width of the canvas, pixels.
       frame: the network input; None if the image is stretched to it.
-      mask_margin: how far masks may leave their boxes, as a fraction of the sides of
-        the box; may be traced.
-      at_once: masks in a group on other devices than CPUs; None takes as many as the
-        canvas allows.
+      mask_margin: how far masks may leave their boxes, in sides; may be traced.
+      at_once: masks in a group, but on CPUs; None takes as many as the canvas allows.
 
     Returns:
       [D, height, ceil(width / 8)] uint8 with eight pixels a byte along the rows, as
@@ -258,9 +250,7 @@ def full_size_masks(
     """
     slots = len(detections.boxes)
     height, width = canvas_size
-    cells = prototypes.shape[0], prototypes.shape[1]
-    frame = frame or InputFrame(*cells)
-    shown = letterbox.used_cells(valid_size, frame, cells)
+    shown = letterbox.used_cells(valid_size, frame, prototypes.shape)
 
     def in_groups(size: int, write: Callable[..., jax.Array], *inputs) -> jax.Array:
         padded = [jnp.pad(x, ((0, -slots % size), (0, 0))) for x in inputs]

@@ -1,7 +1,6 @@
 """The first half of inference: pixels to detections, with their coefficients."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import cast
 
@@ -31,11 +30,8 @@ def make_find_fn(
     """
 
     def find(variables, canvases, sizes, choices: Choices):
-        normalization = model.normalization
-        resize = functools.partial(
-            resize_valid, frame=frame, padding=normalization.padding
-        )
-        images = normalize_images(jax.vmap(resize)(canvases, sizes), normalization)
+        resize = jax.vmap(lambda image, size: resize_valid(image, size, frame))
+        images = normalize_images(resize(canvases, sizes), model.normalization)
         predictions = cast("Predictions", model.apply(variables, images, train=False))
         detections = detect(
             predictions,

@@ -73,8 +73,10 @@ def overlap_loss(
     offsets, sizes = jnp.split(deltas, 2, axis=-1)
     deltas = jnp.concatenate([offsets, jnp.minimum(sizes, _MOST_SIZE_DELTA)], axis=-1)
     loss = {"diou": diou_loss, "ciou": ciou_loss}[kind]
-    pair = box_ops.decode(deltas, anchors_cxcywh), targets
-    costs = loss(*(box_ops.in_squares(x, sides) for x in pair))
+    predicted = box_ops.decode(deltas, anchors_cxcywh)
+    costs = loss(
+        box_ops.in_squares(predicted, sides), box_ops.in_squares(targets, sides)
+    )
     return jnp.sum(jnp.where(positive, costs, 0.0))
 
 

@@ -5,8 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from yolact_jax.config import PADDING_RGB
-
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
@@ -15,28 +13,21 @@ class Normalization:
     Attributes:
       mean: per channel, in units of 0..255.
       std: per channel, in units of 0..255.
-      is_rgb: whether the channels are those of published weights.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    is_rgb: bool = False
 
     @property
     def channels(self) -> int:
         """How many channels a picture has."""
         return len(self.mean)
 
-    @property
-    def padding(self) -> tuple[int, ...]:
-        """The color around an image, 0..255."""
-        return PADDING_RGB if self.is_rgb else tuple(round(x) for x in self.mean)
 
-
-IMAGENET = Normalization((123.68, 116.78, 103.94), (58.40, 57.12, 57.38), is_rgb=True)
+IMAGENET = Normalization((123.68, 116.78, 103.94), (58.40, 57.12, 57.38))
 """What the ResNet weights were trained with."""
 
-UNIT_RANGE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), is_rgb=True)
+UNIT_RANGE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 """What the DarkNet weights were trained with."""
 
 

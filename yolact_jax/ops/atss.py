@@ -47,8 +47,12 @@ def match_atss(
     """
     anchors_cxcywh = jnp.asarray(anchors_cxcywh)
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
-    in_squares = (box_ops.in_squares(x, sides) for x in (boxes, anchors_cxcywh))
-    index = nearest_anchors(*in_squares, level_counts, candidates)
+    index = nearest_anchors(
+        box_ops.in_squares(boxes, sides),
+        box_ops.in_squares(anchors_cxcywh, sides),
+        level_counts,
+        candidates,
+    )
     if masks is None:
         overlaps = _rowwise_iou(boxes, anchors[index])
     else:

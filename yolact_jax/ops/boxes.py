@@ -39,7 +39,7 @@ def widen(boxes: jax.Array, margin: Array | float) -> jax.Array:
     return jnp.where(margin > 0, widened, boxes)
 
 
-def in_squares(boxes: Array, size: tuple[int, int]) -> Array:
+def in_squares(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Scales boxes so that a unit is as long across as down.
 
     Args:
@@ -56,7 +56,7 @@ def in_squares(boxes: Array, size: tuple[int, int]) -> Array:
     return scaled(boxes, jnp.array([x, y], jnp.float32))
 
 
-def scaled(boxes: Array, factors: jax.Array) -> jax.Array:
+def scaled(boxes: jax.Array, factors: jax.Array) -> jax.Array:
     """Multiplies [..., 4] boxes of either form by [2] factors of x and y."""
     factors = jnp.concatenate([factors, factors])
     return boxes * factors.reshape(*[1] * (boxes.ndim - 1), 4)

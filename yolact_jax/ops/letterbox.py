@@ -3,6 +3,8 @@
 What `config.InputFrame` computes on the host is computed here on the device.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -28,14 +30,19 @@ def used_size(image_size: Array, frame: InputFrame) -> jax.Array | tuple[int, in
     return jnp.clip(fitting, 1, sides)
 
 
-def to_frame(boxes: Array, image_size: Array, frame: InputFrame) -> Array:
-    """Turns [..., 4] boxes from fractions of an image to those of the network input."""
-    if not frame.letterbox:
+def to_frame(
+    boxes: jax.Array, image_size: Array, frame: InputFrame | None
+) -> jax.Array:
+    """Turns [..., 4] boxes from fractions of an image to those of the network input.
+
+    Without a frame, images are stretched to it.
+    """
+    if frame is None or not frame.letterbox:
         return boxes
     return scaled(boxes, _shares(image_size, frame))
 
 
-def to_image(boxes: Array, image_size: Array, frame: InputFrame) -> Array:
+def to_image(boxes: jax.Array, image_size: Array, frame: InputFrame) -> jax.Array:
     """Turns [..., 4] boxes from fractions of the network input to those of an image."""
     if not frame.letterbox:
         return boxes
@@ -49,20 +56,20 @@ def _shares(image_size: Array, frame: InputFrame) -> jax.Array:
 
 
 def used_cells(
-    image_size: Array, frame: InputFrame, map_size: tuple[int, int]
+    image_size: Array, frame: InputFrame | None, map_size: Sequence[int]
 ) -> tuple[jax.Array, jax.Array] | tuple[None, None]:
     """How many rows and columns of a feature map an image covers, parts included.
 
     Args:
       image_size: [2] int32, height and width of the image, pixels.
-      frame: the network input.
+      frame: the network input; None if the image is stretched to it.
       map_size: height and width of the map of the whole frame, cells.
 
     Returns:
       Two scalars, float32; None for all of them.
     """
-    if not frame.letterbox:
+    if frame is None or not frame.letterbox:
         return None, None
-    rows, columns = used_size(image_size, frame)
+    rows, columns = jnp.asarray(used_size(image_size, frame))
     # The product is exact, so that whole cells stay whole.
     return map_size[0] * rows / frame.height, map_size[1] * columns / frame.width

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from yolact_jax.config import PADDING_RGB, InputFrame
+from yolact_jax.config import InputFrame
 from yolact_jax.ops import letterbox
 
 
@@ -122,18 +122,14 @@ def _lerp_axis(images, axis: int, out_index, out_size, in_size) -> jax.Array:
 
 
 def resize_valid(
-    image: jax.Array,
-    valid_size: jax.Array,
-    frame: InputFrame,
-    padding: tuple[int, ...] = PADDING_RGB,
+    image: jax.Array, valid_size: jax.Array, frame: InputFrame
 ) -> jax.Array:
     """Resizes the valid part of a padded image to the network input.
 
     Args:
       image: [Hc, Wc, N] uint8 or float32 canvas, in 0..255.
       valid_size: [2] int32, height and width of the valid top-left part.
-      frame: the network input.
-      padding: N numbers, what the part has that the image does not fill.
+      frame: the network input; what the image does not fill gets its padding.
 
     Returns:
       [H, W, N] float32 in the unit of the input.
@@ -145,5 +141,5 @@ def resize_valid(
     if not frame.letterbox:
         return resized
     inside = (y < used[0])[:, None, None] & (x < used[1])[None, :, None]
-    color = jnp.asarray(padding, jnp.float32)[None, None]
-    return jnp.where(inside, resized, color)
+    padding = jnp.asarray(frame.padding, jnp.float32)[None, None]
+    return jnp.where(inside, resized, padding)

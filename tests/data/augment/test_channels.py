@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiffs import noise
-from yolact_jax.config import Augment, InputFrame
+from yolact_jax.config import Augment, Data
 from yolact_jax.data.augment import photometric
 from yolact_jax.data.augment.sample import render, render_randomly
 from yolact_jax.data.augment.view import View, whole
 from yolact_jax.data.pixels import Pixels
-from yolact_jax.models.normalize import Normalization
 from yolact_jax.ops.resize import resize_valid
 
 VIEWS = [
@@ -66,12 +65,14 @@ def test_random_draws_do_not_depend_on_the_channels():
 @pytest.mark.parametrize("size", [(20, 30), (31, 17)])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_training_and_inference_put_any_channels_on_the_frame_alike(size, channels):
-    image, frame = noise(channels, np.uint8, size), InputFrame(24, 26, letterbox=True)
+    image = noise(channels, np.uint8, size)
     mean = tuple(20.4 + 30 * i for i in range(channels))
+    fields = {"channels": channels, "channel_mean": mean, "resize": "letterbox"}
+    fields |= {"channel_std": (50.0,) * channels, "input_size": (32, 36)}
+    frame = Data(**fields).frame
     drawn = render(image, whole(*size, frame), None, frame.size, mean=mean)
-    padding = Normalization(mean, (50.0,) * channels).padding
-    found = resize_valid(image, np.array(size, np.int32), frame, padding)
-    assert found.shape == drawn.shape == (24, 26, channels)
+    found = resize_valid(image, np.array(size, np.int32), frame)
+    assert found.shape == drawn.shape == (32, 36, channels)
     assert np.abs(np.asarray(found) - drawn).max() <= 1
     corner = np.round(mean).tolist()
     assert drawn[-1, -1].tolist() == np.asarray(found)[-1, -1].tolist() == corner

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from yolact_jax.config import InputFrame
 from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.results.errors import assembly
 from yolact_jax.structures import Detections
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_masks_are_those_of_inference(seed):
+@pytest.mark.parametrize(("seed", "letterbox"), [(0, 0), (1, 0), (2, 0), (3, 1)])
+def test_masks_are_those_of_inference(seed, letterbox):
     generator = np.random.default_rng(seed)
     prototypes = generator.random((20, 20, 4), np.float32) * 3
     coefficients = generator.uniform(-1, 1, (6, 4)).astype(np.float32)
@@ -29,12 +30,14 @@ def test_masks_are_those_of_inference(seed):
         anchor_index=zeros.astype(jnp.int32),
         valid=zeros == 0,
     )
-    packed = jax.jit(full_size_masks, static_argnums=3)(
-        detections, jnp.array(prototypes), jnp.array(size), size
+    frame = InputFrame(80, 80, letterbox=bool(letterbox))
+    shown = frame.used_cells(*size, (20, 20)) if letterbox else None
+    packed = jax.jit(full_size_masks, static_argnums=(3, 4))(
+        detections, jnp.array(prototypes), jnp.array(size), size, frame
     )
     expected = np.unpackbits(np.asarray(packed), axis=-1, count=size[1]).astype(bool)
     ours = [
-        assembly.enlarged(assembly.cropped(one, box), size)
+        assembly.enlarged(assembly.cropped(one, box, shown), size, shown)
         for one, box in zip(
             assembly.assemble(prototypes, coefficients), boxes, strict=True
         )
@@ -42,6 +45,16 @@ def test_masks_are_those_of_inference(seed):
     assert expected.any()
     # Rounding may decide pixels at 0.5.
     assert (np.array(ours) != expected).sum() <= 2
+
+
+def test_objects_of_a_letterboxed_image_cover_their_cells():
+    """Cells of 4 x 4 pixels, of which the image reaches into 6 rows and 3 columns."""
+    mask = np.random.default_rng(0).random((24, 10)) < 0.5
+    padded = np.zeros((24, 24))
+    padded[:, :10] = mask
+    expected = padded.reshape(6, 4, 6, 4).mean(axis=(1, 3))
+    found = assembly.reduced(mask, (6, 6), (6, 2.5))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_best_coefficients_are_the_least_squares():

@@ -28,8 +28,7 @@ def network_input(
     if used is not None:
         y, x = (np.arange(side, dtype=np.float32) for side in frame.size)
         inside = (used.rows > y[:, None, None]) & (used.columns > x[:, None])
-        padding = np.array(normalization.padding, np.float32)
-        resized = ops.where(inside, resized, padding)
+        resized = ops.where(inside, resized, np.array(frame.padding, np.float32))
     mean, std = (
         np.array(x, np.float32) for x in (normalization.mean, normalization.std)
     )

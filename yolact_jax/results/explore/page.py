@@ -42,12 +42,13 @@ def explorer_page(
       score_threshold: least score of a detection that is shown.
       frame: the network input.
     """
-    shown, cells = shrunk(image), np.shape(predictions.prototypes)[:2]
+    shown, (height, width) = shrunk(image), image.shape[:2]
+    rows, columns = predictions.prototypes.shape[:2]
     picture = base64.b64encode(encode_picture(shown, ".jpg")).decode()
     content = {
         "image": f"data:image/jpeg;base64,{picture}",
         "size": list(shown.shape[:2]),
-        "shown": list(frame.used_cells(*image.shape[:2], cells)),
+        "shown": list(frame.used_cells(height, width, (rows, columns))),
         "prototypes": stored(np.asarray(predictions.prototypes, np.float32)),
         "detections": [
             {
