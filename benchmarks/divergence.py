@@ -83,10 +83,10 @@ def judge(losses: list[dict[str, float]], num_steps: int) -> dict[str, object]:
 def run(config: Config, init_weights: Path, num_steps: int) -> dict[str, object]:
     """Trains once; stops early after ten updates in a row that were not finite."""
     started, losses, bad = time.perf_counter(), [], 0
-    steps = recipe.train(config, init_weights)
-    for values in itertools.islice(steps, num_steps):
-        losses.append(values)
-        bad = bad + 1 if values["train/skipped"] else 0
+    steps = recipe.steps(config, init_weights)
+    for step in itertools.islice(steps, num_steps):
+        losses.append(step.values)
+        bad = bad + 1 if step.values["train/skipped"] else 0
         if bad == config.train.max_bad_steps:
             break
     steps.close()

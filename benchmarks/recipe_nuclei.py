@@ -6,7 +6,9 @@ network and data: whether a run survives says how steady a trainer is.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,8 +17,9 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
+from yolact_jax.structures import Batch
 from yolact_jax.training.multihost.mesh import make_layout, to_devices
-from yolact_jax.training.parts import compile_lazily, optimizer_of
+from yolact_jax.training.parts import optimizer_of
 from yolact_jax.training.step import (
     TrainState,
     create_state,
@@ -108,30 +111,49 @@ def initial_state(config: Config, init_weights: Path) -> TrainState:
     return TrainState(np.int32(0), **variables, opt_state=opt_state)
 
 
-def train(config: Config, init_weights: Path) -> Iterator[dict[str, float]]:
+class Step(NamedTuple):
+    """One step of a run.
+
+    Attributes:
+      state: before the update, on the host.
+      batch: of the step, on the host.
+      values: its metrics, see `training.step.values_of`.
+    """
+
+    state: TrainState
+    batch: Batch
+    values: dict[str, float]
+
+
+def steps(config: Config, init_weights: Path) -> Iterator[Step]:
     """Trains without an end, from the recorded weights.
 
     Args:
       config: from `make_config`, possibly changed.
       init_weights: the state dict to start from.
-
-    Yields:
-      The metrics of each step, see `training.step.values_of`.
     """
-    step = make_train_step(
-        make_model(config),
-        build.make_anchors(config),
-        optimizer_of(config),
-        config.loss,
-        key=jax.random.key(config.train.seed),
-        accumulate_steps=1,
-        average_decay=0.0,
-    )
+    model, anchors = make_model(config), build.make_anchors(config)
+    optimizer = optimizer_of(config)
+
+    def run_step(key, state, batch):
+        step = make_train_step(
+            model,
+            anchors,
+            optimizer,
+            config.loss,
+            key=key,
+            accumulate_steps=1,
+            average_decay=0.0,
+        )
+        return step(state, batch)
+
+    # With the key as an argument, all seeds share one compiled program.
+    step = partial(jax.jit(run_step), jax.random.key(config.train.seed))
     layout = make_layout(jax.devices()[:1])
-    step = compile_lazily(step, layout)
-    state = jax.device_put(initial_state(config, init_weights), layout.replicated)
+    state = initial_state(config, init_weights)
     source = build.make_dataset(config).source("train")
     with build.make_training_batches(config, source, 0) as batches:
         for batch in batches:
-            state, metrics = step(state, to_devices(batch, layout.sharded))
-            yield values_of(metrics)
+            new, metrics = step(state, to_devices(batch, layout.sharded))
+            yield Step(state, batch, values_of(metrics))
+            state = jax.device_get(new)

@@ -104,6 +104,7 @@ class Conv(nn.Module):
     def _suits_winograd(self, shape: tuple[int, ...], pad: int) -> bool:
         return (
             self.winograd
+            and not self.is_initializing()  # Only shapes matter then.
             and (self.kernel_size, self.stride, pad) == (3, 1, 1)
             and winograd.is_worthwhile(shape, self.features)
         )

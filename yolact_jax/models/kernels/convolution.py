@@ -13,12 +13,18 @@ import jax
 import jax.numpy as jnp
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(2, 3))
 def convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     """Convolves [B, h, w, c] with [k, k, c, d] to [B, h', w', d], all of one type.
 
     Puts `pad` zeros, fewer than k, on every side; `stride` is the step of the kernel.
     """
+    # Jitted so that JAX traces each shape once and not at every layer.
+    return _convolve(x, kernel, stride, pad)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     if not _is_stem(x, kernel, stride):
         return plain_convolution(x, kernel, stride, pad)
     return jax.lax.platform_dependent(
@@ -30,7 +36,7 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.A
 
 
 def _forward(x, kernel, stride, pad):
-    return convolution(x, kernel, stride, pad), (x, kernel)
+    return _convolve(x, kernel, stride, pad), (x, kernel)
 
 
 def _backward(stride, pad, residuals, gradient):
@@ -47,7 +53,7 @@ def _backward(stride, pad, residuals, gradient):
     return *x_gradient, kernel_gradient
 
 
-convolution.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
 
 
 def plain_convolution(
@@ -176,6 +182,7 @@ def _taps(size: int, stride: int, x: jax.Array, shape) -> list[jax.Array]:
     ]
 
 
+@partial(jax.jit, static_argnums=2)
 def pointwise_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves [B, h, w, c] with [1, 1, c, d] as a matrix product."""
     if stride > 1:

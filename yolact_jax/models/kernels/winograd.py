@@ -5,6 +5,8 @@ products instead of 144.  The sums are formed in another order, so in float32 re
 differ from the plain convolution by 4e-6 of their norm, single ones by up to 1e-4 of
 the standard deviation.  Libraries for GPUs choose it by themselves; XLA on a CPU does
 not have it, and computes kernel gradients of large maps slowly.
+
+Functions are jitted so that JAX traces each shape once and not at every layer.
 """
 
 from collections.abc import Sequence
@@ -70,6 +72,7 @@ def is_worthwhile(map_shape: Sequence[int], features: int) -> bool:
     return large and min(channels, features) >= _MIN_CHANNELS
 
 
+@jax.jit
 def transform_kernel(kernel: jax.Array) -> list[jax.Array]:
     """Brings a [3, 3, c, d] float32 kernel into the form for `convolve_transformed`.
 
@@ -80,15 +83,21 @@ def transform_kernel(kernel: jax.Array) -> list[jax.Array]:
     return _combine(_KERNEL, list(rows))
 
 
-@jax.custom_vjp
+@jax.jit
 def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves [B, h, w, c] with [3, 3, c, d], stride 1, one zero on every side.
 
     Its gradients are computed in the same way.
     """
+    return _convolve(x, kernel)
+
+
+@jax.custom_vjp
+def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return convolve_transformed(x, transform_kernel(kernel))
 
 
+@jax.jit
 def convolve_transformed(x: jax.Array, transformed: Sequence[jax.Array]) -> jax.Array:
     """Convolves [B, h, w, c] with a kernel from `transform_kernel`: [B, h, w, d]."""
     batch, height, width, _ = x.shape
@@ -145,7 +154,7 @@ def _materialize(parts: Sequence[jax.Array], axis: int = 0) -> jax.Array:
 
 
 def _forward(x, kernel):
-    return winograd_convolution(x, kernel), (x, kernel)
+    return _convolve(x, kernel), (x, kernel)
 
 
 def _backward(residuals, gradient):
@@ -156,6 +165,7 @@ def _backward(residuals, gradient):
     return convolve_transformed(gradient, turned), _kernel_gradient(x, gradient)
 
 
+@jax.jit
 def _kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Gradient [3, 3, c, d] of the kernel, from products of transformed tiles."""
     products = [
@@ -182,4 +192,4 @@ def _output_columns(gradient: jax.Array) -> list[jax.Array]:
     ]
 
 
-winograd_convolution.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
