@@ -15,7 +15,11 @@ import jax
 import pytest
 from absl import flags
 
-pytest_plugins = ["tests.helpers.coco_folder", "tests.helpers.label_folders"]
+pytest_plugins = [
+    "tests.helpers.coco_folder",
+    "tests.helpers.label_folders",
+    "tests.helpers.tiffs",
+]
 
 _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,16 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
-from yolact_jax.config import Config, Model, negative_share
+from yolact_jax.config import Config, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
+from yolact_jax.data.pixels import Pixels
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, mobilenet, resnet
 from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.models.normalize import Normalization, gray
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.ops import anchors as anchor_ops
 from yolact_jax.results.predictor import Predictor
@@ -78,31 +80,49 @@ def make_training_batches(
 
     return pipeline.training_batches(
         source,
-        batch_size=config.train.batch_size,
-        frame=config.data.frame,
-        mask_size=prototype_size(config),
-        drawn_sizes=[
-            (sized.data.frame, prototype_size(sized))
-            for sized in (at_size(config, side) for side in config.train.multi_scale)
-        ],
-        max_objects=config.data.max_objects,
-        augment=config.augment,
-        mask_target=config.data.mask_target,
-        seed=config.train.seed,
-        negative_share=negative_share(config.data),
         start_step=start_step,
         num_workers=config.data.num_workers,
         process_index=process_index,
         process_count=process_count,
+        **_sample_options(config),
     )
+
+
+def seen_sample(
+    config: Config, source: "RecordSource", index: int, epoch: int
+) -> "tuple[int, pipeline.Sample]":
+    """Makes again what training sees of an image in an epoch.
+
+    Arguments, result and errors are as for `data.pipeline.seen_sample`.
+    """
+    from yolact_jax.data import pipeline
+
+    return pipeline.seen_sample(source, index, epoch, **_sample_options(config))
+
+
+def _sample_options(config: Config) -> dict[str, Any]:
+    """Arguments of `data.pipeline` on which samples depend."""
+    return {
+        "frame": config.data.frame,
+        "mask_size": prototype_size(config),
+        "drawn_sizes": [
+            (sized.data.frame, prototype_size(sized))
+            for sized in (at_size(config, side) for side in config.train.multi_scale)
+        ],
+        "batch_size": config.train.batch_size or 1,  # 0 as long as it is to be found.
+        "max_objects": config.data.max_objects,
+        "augment": config.augment,
+        "mask_target": config.data.mask_target,
+        "seed": config.train.seed,
+        "negative_share": negative_share(config.data),
+    }
 
 
 def training_images(config: Config, source: "RecordSource") -> np.ndarray:
     """Chooses the images that are trained on, [n] int64 indices of a split."""
-    from yolact_jax.data import pipeline
+    from yolact_jax.data.selection import images_to_train_on
 
-    share = negative_share(config.data)
-    return pipeline.images_to_train_on(source, share, config.train.seed)
+    return images_to_train_on(source, negative_share(config.data), config.train.seed)
 
 
 def freezes_bn(config: Config) -> bool:
@@ -146,7 +166,7 @@ def make_model(
     dtype = jnp.dtype(config.model.compute_dtype)
     winograd = uses_winograd(config)
     backbone = _make_backbone(
-        config.model,
+        config,
         axis_name=axis_name,
         remat=config.model.remat,
         dtype=dtype,
@@ -169,9 +189,15 @@ def make_model(
     )
 
 
-def _make_backbone(model: Model, **options) -> nn.Module:
+def _make_backbone(config: Config, **options) -> nn.Module:
+    model, data = config.model, config.data
     if model.backbone.startswith("resnet"):
         options["deformable_interval"] = model.deformable_interval
+    if data.channel_mean:
+        normalization = Normalization(data.channel_mean, data.channel_std)
+        options["normalization"] = normalization
+    elif data.channels != 3:  # Before it is measured.
+        options["normalization"] = gray(data.channels)
     return BACKBONES[model.backbone](width=model.backbone_width, **options)
 
 
@@ -208,7 +234,7 @@ def make_predictor(
     def make() -> Engine:
         return make_engine(config, variables, len(class_names), sharding=sharding)
 
-    return Predictor(make, class_names, category_ids)
+    return Predictor(make, class_names, category_ids, Pixels.of(config.data))
 
 
 def make_engine(
@@ -231,6 +257,7 @@ def make_engine(
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
         smallest_anchor_px=round(anchors_px.max(axis=1).min()),
+        channels=config.data.channels,
         frame=frame,
     )
 
@@ -261,4 +288,5 @@ def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspect
             candidate_threshold=np.asarray(config.eval.candidate_threshold, np.float32),
             iou_threshold=np.asarray(config.eval.iou_threshold, np.float32),
         ),
+        config.data.channels,
     )

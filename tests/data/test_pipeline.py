@@ -8,6 +8,7 @@ from yolact_jax.data import pipeline
 from yolact_jax.data.augment.sample import NO_AUGMENTATION
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.pipeline import training_batches
+from yolact_jax.data.selection import images_to_train_on
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 from yolact_jax.structures import Batch
@@ -228,7 +229,7 @@ def test_closed_batches_say_so(source):
 
 
 def empty_share(source, share, seed=0):
-    chosen = pipeline.images_to_train_on(source, share, seed)
+    chosen = images_to_train_on(source, share, seed)
     empty = int((source.num_objects[chosen] == 0).sum())
     return len(chosen) - empty, empty
 
@@ -249,7 +250,7 @@ def test_images_without_objects_are_at_most_a_share(share, empty):
 
 def test_the_seed_chooses_which_images_without_objects_are_kept():
     first, again, other = (
-        pipeline.images_to_train_on(Counted, 0.3, seed).tolist() for seed in (0, 0, 1)
+        images_to_train_on(Counted, 0.3, seed).tolist() for seed in (0, 0, 1)
     )
     assert first == again != other
 

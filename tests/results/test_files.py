@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from yolact_jax.data.pixels import RGB
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.instances import Instances
 
@@ -17,6 +18,8 @@ class OneObject:
     class_names = ("dog",)
 
     category_ids = (7,)
+
+    pixels = RGB
 
     def stream(self, images, **options):
         for image in images:

@@ -57,7 +57,8 @@ def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
         Eval(max_detections=4),
         sharding=sharding,
     )
-    options = {"candidate_threshold": 0.05, "iou_threshold": 0.5} | kwargs
+    options = {"candidate_threshold": 0.05, "iou_threshold": 0.5, "channels": 3}
+    options |= kwargs
     return Engine(predict_fn, {}, batch_size, sharding=sharding, **options)
 
 
@@ -211,7 +212,7 @@ def real():
         predict_fn = make_predict_fn(
             model, scenes.tiny_anchors(), InputFrame(64, 64), options, **choices
         )
-        engine = Engine(predict_fn, variables, 1, 0.05, 0.5)
+        engine = Engine(predict_fn, variables, 1, 0.05, 0.5, channels=3)
         return Predictor(lambda: engine, ("a", "b", "c"))
 
     return make

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolact_jax.data import importers
+from yolact_jax.data.pixels import RGB
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.takeaway import TakeAway
@@ -36,6 +37,7 @@ class Fake:
     """Finds three squares, of which two overlap and one has no mask."""
 
     class_names, category_ids = ("cat", "dog"), (3, 8)
+    pixels = RGB
 
     def stream(self, images, **options):
         for image in images:

@@ -14,6 +14,7 @@ from tests.run.test_checkpoint import contents, flip_a_bit, steps_in
 from yolact_jax import build
 from yolact_jax.run.lock import WorkdirInUseError
 from yolact_jax.run.metrics import append_row
+from yolact_jax.run.variables import choose_step
 from yolact_jax.tools import replay
 from yolact_jax.training import loop
 from yolact_jax.training.interruption import Interrupted
@@ -118,6 +119,27 @@ def test_signal_saves_the_running_step_and_the_run_goes_on(
     caplog.set_level("INFO")
     assert_equal(train(workdir), workdir, whole)
     assert "at step 3, bit for bit" in caplog.text
+
+
+def test_a_run_ends_without_progress_and_keeps_its_best_state(
+    train, tmp_path, monkeypatch
+):
+    measured, states = iter([0.1, 0.3, 0.2, 0.3]), {}
+
+    def evaluate(config, dataset, state, workdir):
+        states[int(state.step)] = jax.device_get(state)
+        return append_row(workdir, int(state.step), {"eval/mask_AP": next(measured)})
+
+    monkeypatch.setattr(loop, "evaluate_and_report", evaluate)
+    every = {"eval_every_steps": 1, "checkpoint_every_steps": 1, "keep_checkpoints": 1}
+    assert int(train(tmp_path, patience=2, **every).step) == 4
+    assert steps_in(tmp_path) == [2, 4]
+    assert choose_step(tmp_path, "best") == 2
+    _, best = load_state(tmp_path, "best")
+    for a, b in zip(*map(jax.tree.leaves, (best, states[2])), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Started again, it has nothing to do.
+    assert int(train(tmp_path, patience=2, **every).step) == 4
 
 
 def test_signal_ends_an_evaluation_at_once(train, whole, tmp_path, monkeypatch):

@@ -44,16 +44,57 @@ def check_model(data: Data, model: Model, train: Train) -> None:
 
 
 def check_data(data: Data) -> None:
-    """Refuses two sources of pictures at once.
+    """Refuses two sources of pictures at once, and channels that contradict others.
 
     Raises:
       ValueError: as for `check_model`.
     """
     negative_share(data)
+    _check_channels(data)
     if data.dir and data.dataset != "coco":
         raise ValueError(
             f"config.data.dir is {data.dir!r}; it must be empty with "
             f"config.data.dataset {data.dataset!r}, which has pictures of its own."
+        )
+
+
+def _check_channels(data: Data) -> None:
+    """Refuses windows and statistics that do not fit the channels, or each other."""
+    if data.channels != 3 and data.dataset != "coco":
+        raise ValueError(
+            f"config.data.channels is {data.channels}; it must be 3 with "
+            f"config.data.dataset {data.dataset!r}, whose pictures are RGB."
+        )
+    for first, second in (
+        ("window_low", "window_high"),
+        ("channel_mean", "channel_std"),
+    ):
+        lengths = {len(getattr(data, first)), len(getattr(data, second))}
+        if lengths not in ({0}, {data.channels}):
+            raise ValueError(
+                f"config.data.{first} is {getattr(data, first)} and config.data."
+                f"{second} {getattr(data, second)}; each must be () or one number for "
+                f"each of the {data.channels} channels of config.data.channels."
+            )
+    if any(a >= b for a, b in zip(data.window_low, data.window_high, strict=True)):
+        raise ValueError(
+            f"config.data.window_low is {data.window_low}; each number must be below "
+            f"that of config.data.window_high, {data.window_high}."
+        )
+    _check_percentiles(data)
+
+
+def _check_percentiles(data: Data) -> None:
+    found = data.window_percentiles
+    if found and (len(found) != 2 or found[0] >= found[1]):
+        raise ValueError(
+            f"config.data.window_percentiles is {found}; it must be () or two numbers, "
+            f"the smaller one first, such as (0.1, 99.9)."
+        )
+    if found and data.window_low:
+        raise ValueError(
+            f"config.data.window_percentiles is {found}; it must be () with "
+            f"config.data.window_low, which says what it would measure."
         )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from yolact_jax.config.fields import Section, field
-from yolact_jax.config.frame import InputFrame, sides_of
+from yolact_jax.config.frame import PADDING_RGB, InputFrame, sides_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,38 @@ class Data(Section):
         "aspect ratio and padding to the right or below.",
         choices=("stretch", "letterbox"),
     )
+    channels: int = field(
+        3,
+        "Channels of the images and of the network input; 3 are RGB, others those of "
+        "TIFF and PNG files.",
+        above=0,
+        most=64,
+    )
+    window_low: tuple[float, ...] = field(
+        (),
+        "Number in the files that becomes 0, for each channel; (): see "
+        "window_percentiles.",
+        most=65_535,
+    )
+    window_high: tuple[float, ...] = field(
+        (), "Number that becomes 255, for each channel.", most=65_535
+    )
+    window_percentiles: tuple[float, ...] = field(
+        (),
+        "Measure both, as two percentiles of each channel of the train split; (): no "
+        "window, but the upper 8 bits.",
+        most=100,
+    )
+    channel_mean: tuple[float, ...] = field(
+        (),
+        "Mean of each channel after that, which becomes 0 in the network; (): that of "
+        "the backbone for RGB, else it is measured.",
+        unit="of 255",
+        most=255,
+    )
+    channel_std: tuple[float, ...] = field(
+        (), "Standard deviation of each channel, which becomes 1.", above=0, most=255
+    )
     max_objects: int = field(
         100,
         "Ground-truth slots per image; the largest objects stay.",
@@ -100,7 +132,11 @@ class Data(Section):
     @property
     def frame(self) -> InputFrame:
         """The network input, and how images are put on it."""
-        return InputFrame(*sides_of(self.input_size), self.resize == "letterbox")
+        padding = tuple(round(value) for value in self.channel_mean) or PADDING_RGB
+        if len(padding) != self.channels:  # Gray, before it is measured.
+            padding = (round(sum(PADDING_RGB) / 3),) * self.channels
+        letterbox = self.resize == "letterbox"
+        return InputFrame(*sides_of(self.input_size), letterbox, padding)
 
 
 @dataclasses.dataclass(frozen=True)

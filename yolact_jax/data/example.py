@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from yolact_jax.data import images
+from yolact_jax.data.pixels import RGB, Pixels, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Example:
       annotations: the annotations.
       orientation: how to turn the pixels of the file, EXIF's 1..8.
       orientation_told: whether the dataset states the orientation; else it is a guess.
+      pixels: how the numbers of the file become channels.
     """
 
     image_id: int
@@ -93,14 +95,32 @@ class Example:
     annotations: Annotations = dataclasses.field(repr=False)
     orientation: int = 1
     orientation_told: bool = True
+    pixels: Pixels = RGB
 
     @functools.cached_property
     def image(self) -> np.ndarray:
-        """[height, width, 3] uint8 RGB.
+        """[height, width, N] uint8, N = 3 for RGB, as the network sees it.
 
         Raises:
           DatasetError: if the stored file is damaged.
         """
-        return images.decode_image(
-            self.image_bytes, name=self.file_name, orientation=self.orientation
+        return self.pixels.scaled(self.values)
+
+    @property
+    def values(self) -> np.ndarray:
+        """[height, width, N] uint8 or uint16, the numbers of the file.
+
+        Raises:
+          DatasetError: as for `image`.
+        """
+        return images.decode_values(
+            self.image_bytes,
+            name=self.file_name,
+            orientation=self.orientation,
+            pixels=self.pixels,
         )
+
+    @property
+    def picture(self) -> np.ndarray:
+        """[height, width, 3] uint8 RGB, to show `image`, see `pixels.shown`."""
+        return shown(self.image)

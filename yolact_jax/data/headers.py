@@ -9,6 +9,7 @@ import dataclasses
 import io
 import zipfile
 from importlib.resources.abc import Traversable
+from typing import Any, cast
 
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -19,6 +20,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from yolact_jax.data import tiff, turning
 from yolact_jax.data.errors import DatasetError
 
 MAX_PIXELS = 178_956_970
@@ -36,7 +38,6 @@ _HEADER_READERS = {
     **dict.fromkeys((b"P5", b"P6"), PpmImageFile),
     **dict.fromkeys(TIFF, TiffImageFile),
 }
-_ORIENTATION_TAG = 0x0112
 # A Huffman-coded JPEG has at least one bit for each block of 8 x 8 pixels.
 _MOST_JPEG_PIXELS_PER_BYTE = 512
 
@@ -104,14 +105,16 @@ def read_header(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Head
     return Header(height, width, _orientation(image))
 
 
-def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Reads a header with Pillow."""
+def _open(data: bytes, name: str) -> ImageFile.ImageFile | tiff.Page:
+    """Reads a header with Pillow, which knows TIFF files of a few channels only."""
     reader = next((r for m, r in _HEADER_READERS.items() if data.startswith(m)), None)
     try:
         if reader:
             return reader(io.BytesIO(data))
     except Exception:  # Pillow's readers fail in many ways on damaged files.
         pass
+    for page in tiff.pages(data) if data.startswith(TIFF) else ():
+        return page
     raise not_an_image(data, name)
 
 
@@ -123,14 +126,14 @@ def not_an_image(data: bytes, name: str) -> DatasetError:
     )
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def _orientation(image: ImageFile.ImageFile | tiff.Page) -> int:
     """Finds the orientation; damaged EXIF data count as upright."""
     try:
         tags = getattr(image, "tag_v2", None)  # That of a TIFF file.
         if tags is None:
             tags = Image.Exif()
-            tags.load(image.info.get("exif", b""))
-        value = tags.get(_ORIENTATION_TAG, 1)
+            tags.load(cast("Any", image).info.get("exif", b""))
+        value = tags.get(turning.TAG, 1)
     except Exception:
         return 1
     return value if value in range(1, 9) else 1

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from yolact_jax.data.images import IMAGE_SUFFIXES, read_image
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.data.video import VIDEO_SUFFIXES, is_address, open_video
 
 Source = str | os.PathLike | int
@@ -62,22 +63,25 @@ def find_inputs(
     return dataclasses.replace(found, images=images, videos=videos)
 
 
-def read_inputs(images: Any) -> Iterator[tuple[np.ndarray, Path | None]]:
+def read_inputs(
+    images: Any, pixels: Pixels = RGB
+) -> Iterator[tuple[np.ndarray, Path | None]]:
     """Opens what `Predictor.stream` takes; a missing source is an error at once.
 
     Args:
       images: a source as for `find_inputs`, or an iterable of what `read_image` takes.
+      pixels: see `read_image`.
 
     Returns:
-      An iterator of [h, w, 3] uint8 RGB images, or frames, and the file of each.
+      An iterator of [h, w, N] uint8 images, or frames, and the file of each.
 
     Raises:
       ValueError: as for `find_inputs`; from the iterator, if one cannot be read.
     """
     if not isinstance(images, Source):
-        return _read_each(images)
+        return _read_each(images, pixels)
     found = find_inputs(images)
-    return _read_all(found)
+    return _read_all(found, pixels)
 
 
 def stem_of(source: str | int) -> str:
@@ -89,18 +93,23 @@ def stem_of(source: str | int) -> str:
     return "-".join(words) or "stream"
 
 
-def _read_all(found: Inputs) -> Iterator[tuple[np.ndarray, Path | None]]:
-    yield from _read_each(found.images)
+def _read_all(
+    found: Inputs, pixels: Pixels
+) -> Iterator[tuple[np.ndarray, Path | None]]:
+    yield from _read_each(found.images, pixels)
     for source in found.videos:
         path = source if isinstance(source, Path) else None
         with open_video(source) as video:
-            yield from ((frame.pixels, path) for frame in video.frames)
+            for frame in video.frames:
+                yield read_image(frame.pixels, pixels=pixels), path
 
 
-def _read_each(images: Iterable[Any]) -> Iterator[tuple[np.ndarray, Path | None]]:
+def _read_each(
+    images: Iterable[Any], pixels: Pixels
+) -> Iterator[tuple[np.ndarray, Path | None]]:
     for image in images:
         is_path = isinstance(image, str | os.PathLike)
-        yield read_image(image), Path(image) if is_path else None
+        yield read_image(image, pixels=pixels), Path(image) if is_path else None
 
 
 def _add(found: Inputs, source: Source, recursive: bool, outside: Path | None) -> None:

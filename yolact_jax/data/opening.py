@@ -1,5 +1,6 @@
 """Opens the dataset of a config; the libraries behind it are imported when it is."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolact_jax.config import Config, Data
 from yolact_jax.data.errors import DatasetError
+from yolact_jax.data.pixels import Pixels
 
 if TYPE_CHECKING:
     from yolact_jax.data.records.dataset import Dataset
@@ -17,6 +19,8 @@ _SPLITS = ("train", "validation")
 def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     """Opens the dataset of a config, after preparing its records if necessary.
 
+    What the config leaves open about pixels is measured on the train split.
+
     Args:
       config: the whole config.
       splits: "train", "validation" or both: which must exist.  The other one is left
@@ -25,6 +29,13 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
     Raises:
       DatasetError: if files are missing or bad, or a download fails.
     """
+    from yolact_jax.data.measure import pixels_of
+
+    dataset = _prepared(config, splits)
+    return dataclasses.replace(dataset, pixels=pixels_of(config.data, dataset))
+
+
+def _prepared(config: Config, splits: Sequence[str]) -> "Dataset":
     from yolact_jax.data.sources import (
         coco_builder,
         coco_release,
@@ -58,6 +69,7 @@ def make_dataset(config: Config, splits: Sequence[str] = _SPLITS) -> "Dataset":
         data_dir=data.records_dir,
         skip_bad=data.skip_bad,
         allow_outside_paths=data.allow_outside_paths,
+        pixels=Pixels(data.channels),
         **_data_files(data, splits),
     )
 
@@ -75,6 +87,7 @@ def _folder_dataset(data: Data) -> "Dataset":
             skip_bad=data.skip_bad,
             allow_outside_paths=data.allow_outside_paths,
         ),
+        Pixels(data.channels),
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.export.onnx.file import export_onnx
 from yolact_jax.files import replacing, write_json
 from yolact_jax.run.folder import Run
@@ -38,11 +39,12 @@ def export_site(
         onnxruntime-web`` puts them, and if they are not there, says so in the log.
 
     Raises:
-      ValueError: if the folder has other files, or `runtime_files` lacks one; or as for
-        `export_onnx`.
+      ValueError: if the folder has other files, `runtime_files` lacks one, or the model
+        is not for RGB of 8 bits; or as for `export_onnx`.
     """
     folder = Path(folder)
     _require_own(folder)
+    _require_rgb(run)
     runtime = _runtime(runtime_files)
     export_onnx(
         run,
@@ -56,6 +58,15 @@ def export_site(
     if runtime is not None:
         for name in RUNTIME_FILES:
             _copy(runtime / name, folder)
+
+
+def _require_rgb(run: Run) -> None:
+    if Pixels.of(run.config.data) != RGB:
+        raise ValueError(
+            "a page shows RGB pictures of 8 bits to the model, and this one has "
+            "channels or a window of its own, in config.data; export an .onnx or "
+            ".stablehlo file."
+        )
 
 
 def _copy(file: Path, folder: Path) -> None:

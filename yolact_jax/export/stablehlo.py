@@ -124,7 +124,8 @@ class _Programs:
     def export(self, platforms: Sequence[str]) -> dict[str, jax.export.Exported]:
         """Returns the programs by the names of their files."""
         every = [*self._shapes, *jax.tree.leaves(self._prepared)]
-        arguments = (every, *_pixel_shapes(), self._choice_shapes())
+        pixels = _pixel_shapes(self._model.normalization.channels)
+        arguments = (every, *pixels, self._choice_shapes())
 
         def exported(function, *arguments) -> jax.export.Exported:
             return jax.export.export(jax.jit(function), platforms=platforms)(*arguments)
@@ -162,10 +163,12 @@ class _Programs:
         return {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
 
 
-def _pixel_shapes() -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+def _pixel_shapes(
+    channels: int,
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
     """Canvases and sizes, of any number; rows of masks are whole bytes."""
     shape = jax.export.symbolic_shape(
-        "b, 8*h, 8*w, 3",
+        f"b, 8*h, 8*w, {channels}",
         constraints=[f"{side} >= {LEAST_SYMBOLIC_SIDE // 8}" for side in "hw"],
     )
     sizes = jax.ShapeDtypeStruct((shape[0], 2), jnp.int32)

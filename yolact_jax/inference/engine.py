@@ -100,7 +100,7 @@ def prepare_variables(
 def _prepare(
     model: nn.Module, input_size: tuple[int, int], variables: dict
 ) -> Mapping[str, Any]:
-    images = jnp.zeros((1, *input_size, 3))
+    images = jnp.zeros((1, *input_size, model.normalization.channels))
     _, prepared = model.apply(variables, images, train=False, mutable=["prepared"])
     return prepared
 
@@ -116,6 +116,7 @@ class Engine:
       candidate_threshold: least score of an anchor's best class to enter Fast NMS.
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
+      channels: N, of the images.
       sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
       smallest_anchor_px: longer side of the smallest anchor, pixels of the network
         input; smaller pictures make no sense.
@@ -128,20 +129,22 @@ class Engine:
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
+    channels: int
     sharding: NamedSharding | None = None
     smallest_anchor_px: int = 1
     least_side: int = _CANVAS_SIDES[0]
     frame: InputFrame | None = None
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
-        """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
+        """Yields the chosen objects of many [h, w, N] uint8 images, in order.
 
         Images are batched with neighbors that fit on the same canvas.
 
         Raises:
           ValueError: if an image has another type or shape.
         """
-        for group in alike_neighbors(images, self._canvas_side, self._batch_size):
+        kinds = self._canvas_side, self._batch_size
+        for group in alike_neighbors(images, *kinds, self.channels):
             yield from self._run(group, choices)
 
     def stream_unordered(
@@ -150,7 +153,7 @@ class Engine:
         """Finds the objects of many images, in full batches whatever their order.
 
         Args:
-          images: [h, w, 3] uint8 RGB, of any sizes; up to a batch of each canvas size
+          images: [h, w, N] uint8, of any sizes; up to a batch of each canvas size
             is in memory.
           choices: which objects.
 
@@ -174,7 +177,7 @@ class Engine:
         """Yields images of one canvas size with their indices, the last few as well."""
         groups: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, image in enumerate(images):
-            check_image(image)
+            check_image(image, self.channels)
             side = self._canvas_side(image)
             group = groups.setdefault(side, [])
             group.append((index, image))
@@ -195,7 +198,7 @@ class Engine:
         """Starts the device at once, and waits for it when the first is asked for."""
         side = self._canvas_side(images[0])
         batch_size = self._batch_size(side)
-        canvases = np.zeros((batch_size, side, side, 3), np.uint8)
+        canvases = np.zeros((batch_size, side, side, self.channels), np.uint8)
         sizes = np.ones((batch_size, 2), np.int32)
         for index, image in enumerate(images):
             canvases[index, : image.shape[0], : image.shape[1]] = image
@@ -218,20 +221,22 @@ def alike_neighbors(
     images: Iterable[np.ndarray],
     kind_of: Callable[[np.ndarray], Any],
     most_of: Callable[[Any], int],
+    channels: int,
 ) -> Iterator[list[np.ndarray]]:
     """Groups images with neighbors of the same kind.
 
     Args:
-      images: [h, w, 3] uint8 RGB, of any sizes.
+      images: [h, w, N] uint8, of any sizes.
       kind_of: an image's kind.
       most_of: how many images of a kind a group can have.
+      channels: N.
 
     Raises:
       ValueError: if an image has another type or shape.
     """
     group: list[np.ndarray] = []
     for image in images:
-        check_image(image)
+        check_image(image, channels)
         kind = kind_of(group[0]) if group else None
         if group and (kind_of(image) != kind or len(group) == most_of(kind)):
             yield group
@@ -241,13 +246,14 @@ def alike_neighbors(
         yield group
 
 
-def check_image(image: np.ndarray) -> None:
-    """Raises a ValueError unless an image is [h, w, 3] uint8 and not empty."""
+def check_image(image: np.ndarray, channels: int) -> None:
+    """Raises a ValueError unless an image is [h, w, channels] uint8 and not empty."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
-    if not ok or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+    if not ok or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
         came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
         raise ValueError(
-            f"`image` must be a uint8 RGB array of shape [h, w, 3]; got {came}."
+            f"`image` must be a uint8 {'RGB ' * (channels == 3)}array of shape "
+            f"[h, w, {channels}]; got {came}."
         )
 
 

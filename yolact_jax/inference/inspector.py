@@ -20,15 +20,17 @@ class Inspector:
       variables: parameters and batch statistics, from `prepare_variables`.
       anchors_cxcywh: [A, 4] float32.
       choices: which objects.
+      channels: N, of the images.
     """
 
     find_fn: Callable[..., tuple[Detections, Predictions]]
     variables: dict
     anchors_cxcywh: np.ndarray
     choices: Choices
+    channels: int
 
     def __call__(self, image: np.ndarray) -> tuple[Detections, Predictions]:
-        """Finds the objects of a [h, w, 3] uint8 RGB image.
+        """Finds the objects of a [h, w, N] uint8 image.
 
         Returns:
           Detections without padding, best first, and the raw predictions; NumPy arrays
@@ -37,9 +39,9 @@ class Inspector:
         Raises:
           ValueError: if the image has another type or shape.
         """
-        check_image(image)
+        check_image(image, self.channels)
         side = canvas_side(image)
-        canvas = np.zeros((1, side, side, 3), np.uint8)
+        canvas = np.zeros((1, side, side, self.channels), np.uint8)
         canvas[0, : image.shape[0], : image.shape[1]] = image
         outputs = self.find_fn(
             self.variables,

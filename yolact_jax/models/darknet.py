@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +67,7 @@ class DarkNet(nn.Module):
         keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
+      normalization: what the input went through; it has as many channels.
     """
 
     stage_sizes: Sequence[int]
@@ -75,8 +76,7 @@ class DarkNet(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     winograd: bool = False
-
-    normalization: ClassVar[Normalization] = UNIT_RANGE
+    normalization: Normalization = UNIT_RANGE
 
     @nn.compact
     def __call__(
@@ -85,7 +85,7 @@ class DarkNet(nn.Module):
         """Computes the feature maps at strides s = 8, 16 and 32, [B, ceil(H / s), ...].
 
         Args:
-          x: [B, H, W, 3] float, RGB in [0, 1].
+          x: [B, H, W, N] float, normalized: RGB in [0, 1].
           use_running_average: freeze batch normalization, see `FrozenBatchNorm`.
         """
         conv, norm = conv_and_norm(

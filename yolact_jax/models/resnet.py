@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +99,7 @@ class ResNet(nn.Module):
         keeping it in memory.
       dtype: type in which convolutions run.
       winograd: see `Conv`.
+      normalization: what the input went through; it has as many channels.
     """
 
     stage_sizes: Sequence[int]
@@ -109,8 +110,7 @@ class ResNet(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     winograd: bool = False
-
-    normalization: ClassVar[Normalization] = IMAGENET
+    normalization: Normalization = IMAGENET
 
     @nn.compact
     def __call__(
@@ -119,7 +119,7 @@ class ResNet(nn.Module):
         """Computes C3, C4, C5: maps at strides s = 8, 16 and 32, [B, ceil(H / s), ...].
 
         Args:
-          x: [B, H, W, 3] float, normalized RGB.
+          x: [B, H, W, N] float, normalized.
           use_running_average: freeze batch normalization, see `FrozenBatchNorm`.
         """
         conv, norm = conv_and_norm(

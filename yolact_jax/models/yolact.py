@@ -50,7 +50,7 @@ class Yolact(nn.Module):
         """Predicts for every anchor.
 
         Args:
-          images: [B, H, W, 3] float32 from `normalize_images`.
+          images: [B, H, W, N] float32 from `normalize_images`.
           train: normalize by batch statistics (unless frozen) and compute the
             semantic logits, which only the training loss uses.
         """

@@ -127,12 +127,12 @@ def resize_valid(
     """Resizes the valid part of a padded image to the network input.
 
     Args:
-      image: [Hc, Wc, 3] uint8 or float32 canvas, in 0..255.
+      image: [Hc, Wc, N] uint8 or float32 canvas, in 0..255.
       valid_size: [2] int32, height and width of the valid top-left part.
       frame: the network input; what the image does not fill gets its padding.
 
     Returns:
-      [H, W, 3] float32 in the unit of the input.
+      [H, W, N] float32 in the unit of the input.
     """
     used = letterbox.used_size(valid_size, frame)
     y, x = jnp.arange(frame.height), jnp.arange(frame.width)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolact_jax.data.images import MAX_PIXELS, read_image
+from yolact_jax.data.images import MAX_PIXELS, read_values
 from yolact_jax.data.inputs import Source, find_inputs, stem_of
 from yolact_jax.data.video import VideoError, import_av
 from yolact_jax.inference.options import PredictOptions
@@ -119,7 +119,8 @@ class _Work:
         def images() -> Iterator[np.ndarray]:
             for path in paths:
                 try:
-                    image = read_image(path, max_pixels=max_pixels)
+                    pixels = self._predictor.pixels
+                    image = read_values(path, max_pixels=max_pixels, pixels=pixels)
                 except (ValueError, MemoryError) as error:
                     self._report(str(error) or f"{path}: too little memory.")
                     continue

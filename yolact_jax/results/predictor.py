@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from yolact_jax.data.inputs import read_inputs
+from yolact_jax.data.pixels import RGB, Pixels, shown
 from yolact_jax.inference.engine import Engine
 from yolact_jax.inference.options import Choices, ClassKey, PredictOptions
 from yolact_jax.inference.outputs import Found
@@ -30,6 +31,7 @@ class Predictor:
     Attributes:
       class_names: name of each label.
       category_ids: dataset category id of each label.
+      pixels: how the numbers of images become the channels that the network sees.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class Predictor:
         make_engine: Callable[[], Engine],
         class_names: Sequence[str],
         category_ids: Sequence[int] = (),
+        pixels: Pixels = RGB,
     ):
-        self._make_engine = make_engine
+        self._make_engine, self.pixels = make_engine, pixels
         self.class_names = tuple(class_names)
         numbers = range(1, len(self.class_names) + 1)
         self.category_ids = tuple(category_ids) or tuple(numbers)
@@ -73,9 +76,10 @@ class Predictor:
         No value of an option compiles a program again, but a first tile of its size.
 
         Args:
-          image: a path, a PIL image, or a uint8 array: RGB [h, w, 3], gray [h, w] or
-            RGBA [h, w, 4], whose alpha is dropped; or a list or other iterable of
-            these.  The EXIF orientation is applied.
+          image: a path, a PIL image, or a uint8 or uint16 array with the numbers of
+            such files: RGB [h, w, 3], gray [h, w] or RGBA [h, w, 4], whose alpha is
+            dropped, or [h, w, N] for a model of N channels; or a list or other iterable
+            of these.  The EXIF orientation is applied.
           score_threshold: least score of an object, in [0, 1]; or a mapping of names
             or category ids to such scores, in which "*" stands for all other classes,
             0.3 by default.  YOLACT++ ranks objects by the scores of their masks.
@@ -145,9 +149,9 @@ class Predictor:
         )
         find = functools.partial(self._stream, choices=self.choices(options))
         if tile is None:
-            return find(read_inputs(images))
+            return find(read_inputs(images, self.pixels))
         check_tiling(tile, overlap, self.engine.smallest_anchor_px)
-        return in_tiles(find, read_inputs(images), tile, overlap)
+        return in_tiles(find, read_inputs(images, self.pixels), tile, overlap)
 
     def choices(self, options: PredictOptions) -> Choices:
         """Makes the run-time inputs of the program.
@@ -181,7 +185,7 @@ class Predictor:
         """Yields detections of any score, as evaluation needs them, in full batches.
 
         Args:
-          images: [h, w, 3] uint8 RGB, of any sizes.
+          images: [h, w, N] uint8, as the network sees them, of any sizes.
 
         Yields:
           The index of an image and its instances, with separate scores of boxes and
@@ -208,7 +212,7 @@ class Predictor:
             detections.mask_scores,
             class_names=self.class_names,
             category_ids=self.category_ids,
-            image=image,
+            image=None if image is None else shown(image),
             source=source,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from yolact_jax.data.pixels import shown
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.pieces import Piece, Place, join, pieces_of
 from yolact_jax.structures import PackedMasks, Window
@@ -80,7 +81,7 @@ def in_tiles(
 
     Args:
       find: finds the objects of many images, in batches.
-      images: [h, w, 3] uint8 RGB pictures, and the file of each.
+      images: [h, w, N] uint8 pictures, and the file of each.
       tile: side of a tile, pixels.
       overlap: see `tile_windows`; objects are joined only if it is above 0.
 
@@ -121,7 +122,7 @@ def _instances(
         masks,
         class_names=like.class_names,
         category_ids=like.category_ids,
-        image=image,
+        image=shown(image),
         source=source,
     )
 

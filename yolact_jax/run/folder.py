@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolact_jax.config import Config, from_config_dict
+from yolact_jax.data.pixels import PIXEL_FIELDS
 from yolact_jax.files import read_json, write_json
 
 if TYPE_CHECKING:  # TFDS takes a second to import.
@@ -32,8 +33,9 @@ _LIBRARIES = (
     "tensorflow-datasets",
     "pycocotools",
 )
-# Fields that the arrays of a checkpoint, the optimizer's included, may depend on.
-_MODEL_FIELDS = ("model.", "anchors.", "train.freeze")
+# Fields that the arrays of a checkpoint, the optimizer's included, may depend on, or
+# what its input means.
+_MODEL_FIELDS = ("model.", "anchors.", "train.freeze", *PIXEL_FIELDS)
 # Fields that neither the arrays of a checkpoint nor their meaning depend on.
 _FREE_FIELDS = {
     "model.compute_dtype",

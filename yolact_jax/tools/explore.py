@@ -8,6 +8,7 @@ import numpy as np
 from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.images import read_image
+from yolact_jax.data.pixels import Pixels, shown
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.results.explore.page import explorer_page
 from yolact_jax.results.explore.suppressed import Suppressed, find_suppressed
@@ -34,13 +35,17 @@ def write_explorer(values: Any) -> Path:
     """
     page = Path(values.explore)
     _check(values, page)
-    image = read_image(values.source[0], max_pixels=values.max_pixels)
     model, variables, _ = model_flags.load(values)
+    image = read_image(
+        values.source[0],
+        max_pixels=values.max_pixels,
+        pixels=Pixels.of(model.config.data),
+    )
     require_fit(model, variables)
     inspector = build.make_inspector(model.config, variables, len(model.class_names))
     detections, predictions = inspector(image)
     content = explorer_page(
-        image,
+        shown(image),
         detections,
         predictions,
         model.class_names,

@@ -147,7 +147,8 @@ def _step_flops(config: Config, num_classes: int) -> float:
 
 def _forward_flops(config: Config, num_classes: int, variables) -> float:
     model = build.make_model(_plain(config), num_classes)
-    image = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), "float32")
+    shape = (1, *config.data.frame.size, config.data.channels)
+    image = jax.ShapeDtypeStruct(shape, "float32")
     return count_flops(lambda v, x: model.apply(v, x, train=False), variables, image)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolact_jax.data import headers, images
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.sources import coco_json
 from yolact_jax.data.sources.coco_checks import ORIENTATION_APPLIED
@@ -24,7 +25,7 @@ class Unlabeled:
     Attributes:
       class_names: of the classes to find, in the order of their ids.
       category_ids: of these classes, for the results.
-      images: pairs of an image's id and its [h, w, 3] uint8 RGB pixels, read one after
+      images: pairs of an image's id and its [h, w, N] uint8 pixels, read one after
         the other; to be used once.
     """
 
@@ -38,6 +39,7 @@ def listed_images(
     folder: str | os.PathLike,
     class_names: Sequence[str],
     category_ids: Sequence[int],
+    pixels: Pixels = RGB,
 ) -> Unlabeled:
     """Opens the images of a COCO-format json file.
 
@@ -46,6 +48,7 @@ def listed_images(
       folder: of the images.
       class_names: what to find if the file has no `categories`.
       category_ids: their ids.
+      pixels: how the numbers of the files become channels.
 
     Raises:
       DatasetError: if the file or the folder is missing or bad; an image, when it is
@@ -57,11 +60,11 @@ def listed_images(
     categories = [{"id": int(i), "name": name} for i, name in pairs]
     found = coco_json.read_set(file, folder, is_annotated=False, categories=categories)
     ids, names = zip(*found.categories, strict=True)
-    pixels = ((entry["id"], _read(folder, entry)) for entry in found.images)
-    return Unlabeled(names, ids, pixels)
+    read = ((entry["id"], _read(folder, entry, pixels)) for entry in found.images)
+    return Unlabeled(names, ids, read)
 
 
-def _read(folder: Path, entry: dict[str, Any]) -> np.ndarray:
+def _read(folder: Path, entry: dict[str, Any], pixels: Pixels) -> np.ndarray:
     path = folder / entry["file_name"]
     data = headers.read_file(path)
     turn, _ = headers.annotated_orientation(
@@ -70,7 +73,7 @@ def _read(folder: Path, entry: dict[str, Any]) -> np.ndarray:
         entry.get(ORIENTATION_APPLIED),
         name=str(path),
     )
-    return images.decode_image(data, name=str(path), orientation=turn)
+    return images.decode_image(data, name=str(path), orientation=turn, pixels=pixels)
 
 
 def split_images(dataset: Dataset, split: str) -> Unlabeled:

@@ -140,7 +140,7 @@ def _predictor_of(config: Config, dataset: Dataset, state: TrainState) -> Predic
 
 def draw_samples(predictor: Predictor, source, count: int):
     """Draws the predictions for the first `count` images, [h, w, 3] uint8 RGB."""
-    images = [source[i].image for i in range(min(count, len(source)))]
+    images = [source[i].values for i in range(min(count, len(source)))]
     pictures = [
         found.draw(scale=_SAMPLE_SIDE_PX / max(found.packed.size))
         for found in predictor.stream(images)

@@ -113,7 +113,7 @@ def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     return Batch(
-        images=array((*config.data.frame.size, 3), pixels),
+        images=array((*config.data.frame.size, config.data.channels), pixels),
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
         masks=array((slots, rows, columns), "uint8"),

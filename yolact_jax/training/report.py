@@ -107,7 +107,7 @@ def report_evaluation(
         {k: np.nan if v is None else v for k, v in evaluation.metrics.items()},
         title=f"Evaluation at step {evaluation.step} on {evaluation.split}",
         facts={"Config": config.flat(), "Versions": versions()},
-        read_image=lambda image_id: source[places[image_id]].image,
+        read_image=lambda image_id: source[places[image_id]].picture,
         own=own,
         curves_png=curves_png(workdir) if rows and workdir is not None else None,
     )

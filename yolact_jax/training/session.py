@@ -11,9 +11,10 @@ from jax.sharding import SingleDeviceSharding
 
 from yolact_jax import build
 from yolact_jax.config import Config
+from yolact_jax.data.pixels import RGB
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.run import checkpoint
-from yolact_jax.run.folder import Run, load_run
+from yolact_jax.run.folder import Run, is_run, load_run
 from yolact_jax.training import freezing, length
 from yolact_jax.training.multihost import processes
 from yolact_jax.training.multihost.mesh import Layout, make_layout
@@ -58,8 +59,10 @@ class Session:
 
 def make_session(config: Config, workdir: Path) -> Session:
     """Makes everything a run needs, except its state."""
+    config = _with_pixels_of_run(config, workdir)
     # One process prepares the records, if need be, and all read them.
     dataset = processes.first_process_first(lambda: build.make_dataset(config))
+    config = config.replace(dataset.pixels.fields())
     num_classes = len(dataset.class_names)
     source = dataset.source("train")
     chosen = build.training_images(config, source)
@@ -98,6 +101,21 @@ def make_session(config: Config, workdir: Path) -> Session:
         initial_state=jax.jit(initial_state, out_shardings=layout.replicated),
         layout=layout,
     )
+
+
+def _with_pixels_of_run(config: Config, workdir: Path) -> Config:
+    """Takes what the config leaves open from the run that it continues, if any."""
+    data = config.data
+    changes = []
+    if data.window_percentiles:
+        changes += ["data.window_low", "data.window_high", "data.window_percentiles"]
+    if data.channels != RGB.channels and not data.channel_mean:
+        changes += ["data.channel_mean", "data.channel_std"]
+    if not changes or not is_run(workdir):
+        return config
+    old = load_run(workdir).config.flat()
+    _LOGGER.info("%s keeps what it measured: %s.", workdir, ", ".join(changes))
+    return config.replace({field: old[field] for field in changes})
 
 
 def with_init_weights(

@@ -80,7 +80,8 @@ def create_state(
       key: random key.
       averaged: whether to keep a moving average of the variables.
     """
-    images = jnp.zeros((1, *sides_of(input_size), 3))
+    channels = model.normalization.channels
+    images = jnp.zeros((1, *sides_of(input_size), channels))
     variables = cast("dict[str, Any]", model.init(key, images, train=True))
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from yolact_jax.config import Config
+from yolact_jax.data.pixels import Pixels
 from yolact_jax.inference.exported import onnx_file, stablehlo_file
 from yolact_jax.inference.exported.about import About
 from yolact_jax.results.predictor import Predictor
@@ -43,5 +44,8 @@ def load_exported(path: str | Path, config: Config | None = None) -> Predictor:
     chosen = about.config if config is None else config
     read_engine = _READERS[Path(path).suffix][1]
     return Predictor(
-        lambda: read_engine(path, chosen), about.class_names, about.category_ids
+        lambda: read_engine(path, chosen),
+        about.class_names,
+        about.category_ids,
+        Pixels.of(chosen.data),
     )

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from yolact_jax import build
 from yolact_jax.config import Config, from_config_dict
+from yolact_jax.data.pixels import Pixels
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.array_digest import describe, require_same_shapes
 from yolact_jax.run.folder import Run, load_run
@@ -135,7 +136,8 @@ def make_predictor(
         require_fit(run, loaded.variables)
         return build.make_engine(config, loaded.variables, num_classes)
 
-    return Predictor(make_engine, run.class_names, run.category_ids)
+    pixels = Pixels.of(config.data)
+    return Predictor(make_engine, run.class_names, run.category_ids, pixels)
 
 
 def _config_for(path: Path, config: Any) -> Config:

@@ -11,16 +11,19 @@ import jax.numpy as jnp
 
 from yolact_jax import build
 from yolact_jax.config import Config
+from yolact_jax.data.pixels import PIXEL_FIELDS, RGB, Pixels
 from yolact_jax.data.sources.coco_checks import check_categories
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.weights.class_rows import with_rows_by_name
 from yolact_jax.weights.files import read_metadata, read_weights, write_safetensors
 from yolact_jax.weights.hub import find_weights
+from yolact_jax.weights.input_channels import with_input_of
 from yolact_jax.weights.state_dict import load_state_dict, num_classes_of, to_state_dict
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_NAMED = 20
+_PIXELS = "pixels"
 _KNOWN_CLASSES = {
     80: ("COCO", classes.COCO_NAMES, classes.COCO_IDS),
     20: ("Pascal VOC", classes.PASCAL_NAMES, classes.PASCAL_IDS),
@@ -49,6 +52,7 @@ def load_pretrained(
     """
     path = find_weights(name_or_path)
     tensors = read_weights(path)
+    config = _with_pixels_of(path, config)
     num_classes = num_classes_of(tensors)
     if num_classes is None:
         raise ValueError(
@@ -74,7 +78,8 @@ def initialize_from(
     Args:
       variables: of a new model.
       name_or_path: a published name or a file: a backbone, or a whole model, of whose
-        class-dependent layers the rows of classes with the same name are taken.
+        class-dependent layers the rows of classes with the same name are taken.  Its
+        first convolution may be for RGB where the model has other channels.
       class_names: of the new model; without them, those layers are taken whole if they
         are for as many classes, and else not.
 
@@ -82,7 +87,7 @@ def initialize_from(
       ValueError: as for `load_pretrained`.
     """
     path = find_weights(name_or_path)
-    tensors = read_weights(path)
+    tensors = with_input_of(read_weights(path), variables)
     loaded, report = load_state_dict(
         tensors, variables, source=str(path), reset_class_heads=True
     )
@@ -116,7 +121,7 @@ def _names_in(path: Path, num_classes: int | None) -> Sequence[str]:
 def export_weights(run: Run, variables: dict, path: str | Path) -> None:
     """Writes a model as a ``.safetensors`` file that PyTorch's YOLACT can load.
 
-    The classes of `run` go with the weights, as metadata.
+    The classes of `run`, and its channels and window, go with them, as metadata.
 
     Raises:
       ValueError: if the path does not end in ``.safetensors``.
@@ -125,6 +130,9 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
         "class_names": json.dumps(list(run.class_names)),
         "category_ids": json.dumps([int(i) for i in run.category_ids]),
     }
+    pixels = Pixels.of(run.config.data)
+    if pixels != RGB:
+        metadata[_PIXELS] = json.dumps(pixels.fields())
     write_safetensors(path, to_state_dict(variables), metadata)
 
 
@@ -132,7 +140,8 @@ def export_weights(run: Run, variables: dict, path: str | Path) -> None:
 def abstract_variables(config: Config, num_classes: int) -> dict:
     """Returns the variables of a model as a tree of `jax.ShapeDtypeStruct`."""
     model = build.make_model(config, num_classes)
-    images = jax.ShapeDtypeStruct((1, *config.data.frame.size, 3), jnp.float32)
+    shape = (1, *config.data.frame.size, config.data.channels)
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     return jax.eval_shape(
         lambda x: model.init(jax.random.key(0), x, train=True), images
     )
@@ -190,6 +199,29 @@ def _named_classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]] | None
         f"{path} is damaged: `class_names` and `category_ids` of its metadata must be "
         f"lists of different names and of as many different integers."
     )
+
+
+def _with_pixels_of(path: Path, config: Config) -> Config:
+    """Returns a config with the channels and windows that a file has with its weights.
+
+    Raises:
+      ValueError: if the config has others of its own, or the file is damaged.
+    """
+    text = read_metadata(path).get(_PIXELS)
+    if text is None:
+        return config
+    try:
+        wanted = config.replace(json.loads(text))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: `{_PIXELS}`: {error}") from error
+    given = config.flat()
+    for field in PIXEL_FIELDS:
+        if given[field] not in (Config().flat()[field], wanted.flat()[field]):
+            raise ValueError(
+                f"config.{field} is {given[field]}, but {path} was trained with "
+                f"{wanted.flat()[field]}; leave it out."
+            )
+    return wanted
 
 
 def _annotated_classes(config: Config) -> tuple[tuple[int, str], ...]:

@@ -24,10 +24,10 @@ from yolact_jax.data.sources import coco_builder
 
 checked_image = coco_builder._checked_image
 
-def slow(path, entry):
+def slow(path, *more):
     if path.name == "last.jpg":
         time.sleep(1000)
-    return checked_image(path, entry)
+    return checked_image(path, *more)
 
 coco_builder._checked_image = slow
 coco_builder.prepare_coco(
@@ -189,9 +189,9 @@ def test_images_are_checked_in_several_threads(coco, tmp_path, monkeypatch):
     barrier = threading.Barrier(3, timeout=60)
     checked_image = coco_builder._checked_image
 
-    def together(path, entry):
+    def together(*arguments):
         barrier.wait()  # Never passes unless three images are checked at a time.
-        return checked_image(path, entry)
+        return checked_image(*arguments)
 
     monkeypatch.setattr(coco_builder, "_checked_image", together)
     dataset = prepare_coco(

@@ -354,10 +354,10 @@ def test_another_process_may_finish_first(coco, tmp_path, monkeypatch):
     arguments = {"data_dir": tmp_path / "records", **coco.arguments()}
     checked_image = coco_builder._checked_image
 
-    def overtaken(path, entry):
+    def overtaken(*image):
         monkeypatch.setattr(coco_builder, "_checked_image", checked_image)
         prepare_coco(**arguments)
-        return checked_image(path, entry)
+        return checked_image(*image)
 
     monkeypatch.setattr(coco_builder, "_checked_image", overtaken)
     found = prepare_coco(**arguments)

@@ -308,7 +308,8 @@ def test_depth_of_images_is_told(made_up):
     found = made_up.findings()
     assert {finding.level for finding in found} == {"note"}
     depths = [finding.text for finding in found if finding.check == "depth"]
-    assert [text[-11:] for text in depths] == ["12 bits: 2."] * 2
+    assert len(depths) == 2
+    assert all("upper 8 bits: 12 bits: 2; --config" in text for text in depths)
     levels = [finding.text for finding in found if finding.check == "gray levels"]
     assert "images go from 50 to 255 of 255" in levels[0]
 
@@ -316,7 +317,7 @@ def test_depth_of_images_is_told(made_up):
 def test_different_depths_are_a_warning(made_up):
     twelve_bits(made_up, (1,))
     text = only(made_up.findings(), "warning", "depth")
-    assert text.endswith("8 bits: 1, 12 bits: 1.")
+    assert "8 bits: 1, 12 bits: 1; --config.data.window_percentiles" in text
 
 
 def test_best_overlap_is_that_of_concentric_boxes():

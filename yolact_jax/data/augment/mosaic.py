@@ -51,7 +51,7 @@ def mosaic(
     windows = ((0, 0, x, y), (x, 0, 1, y), (0, y, x, 1), (x, y, 1, 1))
     dtype = np.uint8 if options.clip_colors else np.int16
     input_size, aspect_ratio = frame.size, frame.width / frame.height
-    canvas = np.empty((*input_size, 3), dtype)
+    canvas = np.empty((*input_size, examples[0].pixels.channels), dtype)
     truths = []
     for example, window in zip(examples, windows, strict=True):
         view = window_view(example, window, rng, options, aspect_ratio)

@@ -25,6 +25,10 @@ class ColorChange:
     saturation: float = 1.0
     hue_degrees: float = 0.0
 
+    def without_color(self) -> "ColorChange":
+        """The same brightness and contrast: other channels than RGB have no hue."""
+        return dataclasses.replace(self, saturation=1.0, hue_degrees=0.0)
+
 
 def random_change(rng: np.random.Generator) -> ColorChange:
     """Draws a change as SSD does: each of its four parts has probability 1/2.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yolact_jax.config import Augment, InputFrame, Size, sides_of
+from yolact_jax.config import PADDING_RGB, Augment, InputFrame, Size, sides_of
 from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as view_lib
 from yolact_jax.data.augment.view import View
@@ -61,7 +61,7 @@ def training_sample(
       mask_target: see `config.Data`.
 
     Returns:
-      `images` [height, width, 3] uint8, or int16 with colors that are not
+      `images` [height, width, N] uint8, or int16 with colors that are not
       clipped; `boxes` [n, 4] float32; `labels` [n]
       int32; `masks` [n, hm, wm] uint8; `semantic_masks` [n, hm // 2, wm // 2] uint8,
       with "original" targets; `crowd` [n] bool;
@@ -209,8 +209,8 @@ def render_randomly(
 ) -> np.ndarray:
     """Renders a view in random colors, if `options` say so; see `render`."""
     change = photometric.random_change(rng) if options.photometric else None
-    clip = options.clip_colors
-    return render(example.image, view, change, input_size, clip=clip)
+    mean, clip = example.pixels.mean, options.clip_colors
+    return render(example.image, view, change, input_size, clip=clip, mean=mean)
 
 
 def render(
@@ -220,28 +220,57 @@ def render(
     input_size: Size,
     *,
     clip: bool = True,
+    mean: Sequence[float] = (),
 ) -> np.ndarray:
-    """Draws a view as network input, [height, width, 3] RGB.
+    """Draws a view as network input, [height, width, N].
 
     Args:
-      image: [h, w, 3] uint8 RGB.
+      image: [h, w, N] uint8.
       view: the view.
-      change: what to do to the colors, if anything.
+      change: what to do to the colors, if anything; where they are not three, which are
+        RGB, only to brightness and contrast.
       input_size: height and width of the result, pixels, or its side.
       clip: colors to 0..255, as uint8; else they are int16.
+      mean: of each channel, 0..255, the color around the image; () for that of RGB.
     """
+    draw = functools.partial(_render_rgb, view=view, input_size=input_size, clip=clip)
+    channels, around = image.shape[2], tuple(round(value) for value in mean)
+    if channels == 3:
+        return draw(image, change=change, mean=around or PADDING_RGB)
+    change = change and change.without_color()
+    # OpenCV draws up to four channels, and is used to three.
+    filled = np.pad(image, ((0, 0), (0, 0), (0, -channels % 3)))
+    around = (*(around or (view_lib.MEAN_GRAY,) * channels), 0, 0)
+    parts = [
+        draw(filled[..., i : i + 3].copy(), change=change, mean=around[i : i + 3])
+        for i in range(0, channels, 3)
+    ]
+    return np.concatenate(parts, axis=-1)[..., :channels].copy()
+
+
+def _render_rgb(
+    image: np.ndarray,
+    view: View,
+    change: photometric.ColorChange | None,
+    input_size: Size,
+    clip: bool,
+    mean: tuple[int, ...],
+) -> np.ndarray:
+    """Does what `render` does for three channels."""
     rows, columns = view.visible(*image.shape[:2])
     patch, at = image[rows, columns], (rows.start, columns.start)
     dtype = np.uint8 if clip else np.int16
     if change is None or not patch.size:
-        drawn = view_lib.draw_view(patch, at, view, input_size)
+        drawn = view_lib.draw_view(patch, at, view, input_size, mean=mean)
         return drawn.astype(dtype, copy=False)
     recolor = functools.partial(photometric.apply, change=change, clip=clip)
     # Resizing and colors may come in either order, up to rounding: take the one with
     # fewer pixels to color.
     if patch.shape[0] * patch.shape[1] > _drawn_pixels(patch, view, input_size):
-        return view_lib.draw_view(patch, at, view, input_size, recolor, dtype)
-    return view_lib.draw_view(recolor(patch), at, view, input_size, dtype=dtype)
+        return view_lib.draw_view(patch, at, view, input_size, recolor, dtype, mean)
+    return view_lib.draw_view(
+        recolor(patch), at, view, input_size, dtype=dtype, mean=mean
+    )
 
 
 def _drawn_pixels(patch: np.ndarray, view: View, input_size: Size) -> float:

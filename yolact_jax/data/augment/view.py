@@ -13,6 +13,9 @@ from yolact_jax.config import PADDING_RGB, InputFrame, Size, sides_of
 # RGB mean of ImageNet, the color of everything outside the image.
 MEAN_RGB = (123.68, 116.78, 103.94)
 
+MEAN_GRAY = round(sum(MEAN_RGB) / 3)
+"""The color around a channel of which no mean is known."""
+
 # (flip_x, flip_y) -> what cv2.flip calls it.
 _FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
 
@@ -126,6 +129,7 @@ def draw_view(
     size: Size,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
     dtype: type = np.uint8,
+    mean: tuple[int, ...] = PADDING_RGB,
 ) -> np.ndarray:
     """Draws the network input, bilinearly and without anti-aliasing.
 
@@ -137,6 +141,7 @@ def draw_view(
       finish: changes the colors of the resized pixels [.., .., 3], not those of the
         mean color around them.
       dtype: of the result, and of what `finish` returns.
+      mean: the mean color, three numbers.
 
     Returns:
       [height, width, 3].
@@ -146,24 +151,24 @@ def draw_view(
         picture = cv2.resize(patch, used[::-1], interpolation=cv2.INTER_LINEAR)
         picture = picture if finish is None else finish(picture)
     else:
-        picture = _padding(*used).astype(dtype)
+        picture = _padding(*used, mean).astype(dtype)
         if patch.size:
             at = at[0] - view.top, at[1] - view.left
-            _draw_on(picture, patch, at, view, finish)
+            _draw_on(picture, patch, at, view, finish, mean)
     if view.flip_x or view.flip_y:
         # In place: fresh memory takes longer to get than the flip takes.
         cv2.flip(picture, _FLIP_CODES[view.flip_x, view.flip_y], dst=picture)
     if used == size:
         return picture
-    padded = _padding(*size).astype(dtype)
+    padded = _padding(*size, mean).astype(dtype)
     padded[: used[0], : used[1]] = picture
     return padded
 
 
 @functools.lru_cache(maxsize=4)
-def _padding(height: int, width: int) -> np.ndarray:
+def _padding(height: int, width: int, mean: tuple[int, ...]) -> np.ndarray:
     """[height, width, 3] uint8 of the mean color; read-only."""
-    return np.full((height, width, 3), PADDING_RGB, np.uint8)
+    return np.full((height, width, 3), mean, np.uint8)
 
 
 def _draw_on(
@@ -172,6 +177,7 @@ def _draw_on(
     at: tuple[int, int],
     view: View,
     finish: Callable[[np.ndarray], np.ndarray] | None,
+    mean: tuple[int, ...],
 ) -> None:
     """Draws a patch where the unflipped view has it."""
     height, width = picture.shape[:2]
@@ -187,8 +193,9 @@ def _draw_on(
         borderMode=cv2.BORDER_REPLICATE,
     )
     part = part if finish is None else finish(part)
-    _fade(part, _cover(y, at[0], patch.shape[0], view.height))
-    _fade(part.swapaxes(0, 1), _cover(x, at[1], patch.shape[1], view.width))
+    _fade(part, _cover(y, at[0], patch.shape[0], view.height), mean)
+    columns_first = part.swapaxes(0, 1)
+    _fade(columns_first, _cover(x, at[1], patch.shape[1], view.width), mean)
     picture[rows, columns] = part
 
 
@@ -217,8 +224,8 @@ def _cover(positions: np.ndarray, start: int, length: int, extent: int) -> np.nd
     return np.clip(np.minimum(before, after), 0.0, 1.0)
 
 
-def _fade(part: np.ndarray, cover: np.ndarray) -> None:
+def _fade(part: np.ndarray, cover: np.ndarray, mean: tuple[int, ...]) -> None:
     """Mixes the mean color into rows [k, n, 3], which keep `cover`, in place."""
     for row in np.flatnonzero(cover < 1.0):
-        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(PADDING_RGB)
+        mixed = cover[row] * part[row] + (1.0 - cover[row]) * np.array(mean)
         part[row] = np.rint(mixed).astype(part.dtype)

@@ -45,7 +45,7 @@ def look(path: Path) -> Look:
       DatasetError: if it is damaged.
     """
     data = headers.read_file(path)
-    pixels = images.decode_image(data, name=str(path))
+    pixels = images.preview(data, name=str(path))
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     coarse = _shrunk(gray, (_HASH_SIDE + 1, _HASH_SIDE))
     bits = (np.diff(coarse, axis=1) > 0).ravel()

@@ -14,6 +14,7 @@ from yolact_jax.data.folders.places import WHOLE, Layout, Place
 from yolact_jax.data.folders.recognize import describe, recognize
 from yolact_jax.data.folders.split import Content, split
 from yolact_jax.data.importers.files import list_folder
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.records.prepare import file_states, fingerprint_of
 from yolact_jax.data.sources.coco_builder import prepare_coco
@@ -43,7 +44,9 @@ class Options:
     allow_outside_paths: bool = False
 
 
-def prepare_folder(folder: Path, data_dir: Path, options: Options) -> Dataset:
+def prepare_folder(
+    folder: Path, data_dir: Path, options: Options, pixels: Pixels = RGB
+) -> Dataset:
     """Recognizes a folder, logs what it is, and writes its records, unless they exist.
 
     Labels that are not in COCO format are converted, to json files in `data_dir`; so
@@ -53,6 +56,7 @@ def prepare_folder(folder: Path, data_dir: Path, options: Options) -> Dataset:
       folder: see `recognize`.
       data_dir: folder of all prepared datasets, created if missing.
       options: how to read it.
+      pixels: how many channels every image must have.
 
     Raises:
       DatasetError: with every problem found.
@@ -73,6 +77,7 @@ def prepare_folder(folder: Path, data_dir: Path, options: Options) -> Dataset:
         validation_images=places["validation"].images,
         skip_bad=options.skip_bad,
         allow_outside_paths=options.allow_outside_paths,
+        pixels=pixels,
     )
 
 

@@ -73,7 +73,7 @@ def read_photo(path: Path) -> Photo:
     """
     data = headers.read_file(path)
     header = headers.read_header(data, name=str(path))
-    images.decode_image(data, name=str(path))
+    images.preview(data, name=str(path))
     size, stored = header.size(header.orientation), header.size(1)
     if problem := side_problem(max(size)):
         raise DatasetError(f"{path}: has a side of {problem}.")

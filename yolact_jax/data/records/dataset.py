@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from yolact_jax.data import rle
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Annotations, Example, Segmentations
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.data.records import record
 
 SPLITS = ("train", "validation", "test", "test_dev")
@@ -29,10 +30,12 @@ class RecordSource(Sequence[Example]):
       category_ids: ids of the labels in the json file.
       num_objects: [len] int64, objects of each example that can be trained on:
         annotations that are no crowds and whose box has area inside the image.
+      pixels: how the numbers of the image files become channels.
     """
 
-    def __init__(self, directory: pathlib.Path, split: str):
+    def __init__(self, directory: pathlib.Path, split: str, pixels: Pixels = RGB):
         self._directory, self._split, self._reader = directory, split, None
+        self.pixels = pixels
         dataset = open_dataset(directory)
         self.class_names = dataset.class_names
         self.category_ids = dataset.category_ids
@@ -55,7 +58,7 @@ class RecordSource(Sequence[Example]):
         with _damage_named(self._directory, self._files[place]):
             if self._reader is None:
                 self._reader = _open_reader(self._directory, self._split)
-            return record.decode_record(self._reader[int(index)])
+            return record.decode_record(self._reader[int(index)], self.pixels)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
@@ -91,6 +94,7 @@ class Dataset:
       skipped: one sentence for each annotation or image left out as bad.
       splits: the splits it has, of `SPLITS`.
       warnings: one sentence for each thing that looks like a mistake.
+      pixels: how the numbers of the image files become channels.
     """
 
     directory: pathlib.Path
@@ -100,6 +104,7 @@ class Dataset:
     skipped: tuple[str, ...]
     splits: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    pixels: Pixels = RGB
 
     def source(self, split: str) -> RecordSource:
         """Opens a split, one of `splits`.
@@ -112,7 +117,7 @@ class Dataset:
                 f"The dataset in {self.directory} has no split {split!r}; it has"
                 f" {' and '.join(map(repr, self.splits))}."
             )
-        return RecordSource(self.directory, split)
+        return RecordSource(self.directory, split, self.pixels)
 
 
 def open_dataset(directory: pathlib.Path) -> Dataset:

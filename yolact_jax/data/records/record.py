@@ -9,6 +9,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from yolact_jax.data import rle
 from yolact_jax.data.example import Annotations, Example, Segmentations
+from yolact_jax.data.pixels import RGB, Pixels
 
 # Stored as raw bytes: a float64 of a plain feature would be rounded to float32.
 _ARRAYS = {
@@ -135,8 +136,8 @@ def _rle_lines(annotations: list[dict[str, Any]], size: tuple[int, int]) -> str:
     )
 
 
-def decode_record(record: bytes) -> Example:
-    """Reads one serialized record; the image stays encoded."""
+def decode_record(record: bytes, pixels: Pixels = RGB) -> Example:
+    """Reads one serialized record; the image stays encoded, to be read as `pixels`."""
     # Much faster than TFDS's own generic decoding, of the same bytes.  The module
     # makes its classes when it is imported.
     message = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
@@ -157,6 +158,7 @@ def decode_record(record: bytes) -> Example:
         orientation_told=bool(_int(fields, "orientation_told")),
         image_bytes=_bytes(fields, "image"),
         annotations=annotations_of(values),
+        pixels=pixels,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError, gathered
+from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.data.records import prepare, record
 from yolact_jax.data.records.builder import RecordsBuilder, RecordsConfig
 from yolact_jax.data.records.dataset import Dataset
@@ -25,9 +26,11 @@ class CocoConfig(RecordsConfig):
 
     Attributes:
       sets: split name -> validated set.
+      pixels: how many channels every image has.
     """
 
     sets: dict[str, coco_json.CocoSet]
+    pixels: Pixels = RGB
 
 
 class CocoFolder(RecordsBuilder):
@@ -38,34 +41,42 @@ class CocoFolder(RecordsBuilder):
     def _split_makers(self, dl_manager: Any) -> dict[str, list[Callable]]:
         """Split name -> one function per record; nothing is downloaded."""
         del dl_manager
-        sets = self.builder_config.sets
-        return {split: record_makers(sets[split]) for split in sets}
+        sets, pixels = self.builder_config.sets, self.builder_config.pixels
+        return {split: record_makers(sets[split], pixels) for split in sets}
 
 
-def record_makers(coco_set: coco_json.CocoSet) -> list[Callable[[], dict[str, Any]]]:
+def record_makers(
+    coco_set: coco_json.CocoSet, pixels: Pixels = RGB
+) -> list[Callable[[], dict[str, Any]]]:
     """Makes one function per image of a validated set, which returns its record.
 
-    The functions read and check the image, and raise DatasetError if it cannot be used.
+    The functions read and check the image, and raise DatasetError if it cannot be used,
+    or has other channels than `pixels`.
     """
     labels = {
         category_id: label for label, (category_id, _) in enumerate(coco_set.categories)
     }
     return [
-        functools.partial(_record, coco_set, entry, labels) for entry in coco_set.images
+        functools.partial(_record, coco_set, labels, pixels, entry)
+        for entry in coco_set.images
     ]
 
 
 def _record(
-    coco_set: coco_json.CocoSet, entry: dict[str, Any], labels: dict[int, int]
+    coco_set: coco_json.CocoSet,
+    labels: dict[int, int],
+    pixels: Pixels,
+    entry: dict[str, Any],
 ) -> dict[str, Any]:
     """Makes the record of an image."""
-    data, turning = _checked_image(coco_set.images_dir / entry["file_name"], entry)
+    path = coco_set.images_dir / entry["file_name"]
+    data, turning = _checked_image(path, entry, pixels)
     annotations = coco_set.annotations.get(entry["id"], [])
     return record.encode_record(entry, annotations, data, labels, **turning)
 
 
 def _checked_image(
-    path: Traversable, entry: dict[str, Any]
+    path: Traversable, entry: dict[str, Any], pixels: Pixels
 ) -> tuple[bytes, dict[str, Any]]:
     """Reads an image file, checks its pixels, and decides how to turn it."""
     data = headers.read_file(path)
@@ -76,7 +87,7 @@ def _checked_image(
         entry.get(ORIENTATION_APPLIED),
         name=name,
     )
-    images.decode_image(data, name=name, orientation=orientation)
+    images.decode_values(data, name=name, orientation=orientation, pixels=pixels)
     return data, {"orientation": orientation, "orientation_told": told}
 
 
@@ -90,6 +101,7 @@ def prepare_coco(
     skip_bad: bool = False,
     allow_outside_paths: bool = False,
     num_threads: int | None = None,
+    pixels: Pixels = RGB,
 ) -> Dataset:
     """Writes the records of a COCO-format dataset, unless they exist.
 
@@ -107,6 +119,8 @@ def prepare_coco(
       allow_outside_paths: whether a `file_name` may lead out of the folder.
       num_threads: threads that read images, by default one per core; the records do not
         depend on it.
+      pixels: how many channels every image must have, see `images.decode_values`.  The
+        records hold the files as they are.
 
     Returns:
       The dataset; `skipped` lists what was left out.
@@ -121,6 +135,8 @@ def prepare_coco(
     _require_all_paths(paths)
     data_dir = pathlib.Path(data_dir).expanduser().absolute()
     options = {"skip_bad": skip_bad, "allow_outside_paths": allow_outside_paths}
+    if pixels.channels != RGB.channels:
+        options[f"{pixels.channels} channels"] = True
     fingerprint, key = _fingerprint_and_key(paths, options)
     found = prepare.find_prepared(CocoFolder, key, data_dir)
     if found:
@@ -129,7 +145,7 @@ def prepare_coco(
     sets = _read_sets(paths, allow_outside_paths)
     config = _config(sets, key)
     config.fingerprint, config.skip_bad = fingerprint, skip_bad
-    config.num_threads = num_threads
+    config.num_threads, config.pixels = num_threads, pixels
     return prepare.prepare(CocoFolder, config, data_dir)
 
 

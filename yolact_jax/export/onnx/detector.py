@@ -50,7 +50,8 @@ class Detector:
 def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
     """Writes all nodes from the pixels to the masks.
 
-    Inputs are ``image`` [batch, height, width, 3] uint8 RGB, and with defaults
+    Inputs are ``image`` [batch, height, width, N] uint8, RGB or the channels after
+    their window, see `data.pixels`, and with defaults
     ``score_thresholds`` [C], ``candidate_threshold``, ``iou_threshold`` and
     ``mask_margin``, as in `inference.options.Choices`.  Outputs have D slots, filled
     from the front: ``boxes`` [batch, D, 4] in pixels inside the image, ``scores``,
@@ -62,7 +63,8 @@ def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
       variables: parameters and batch statistics, on the host.
     """
     graph = Graph()
-    image = graph.input("image", np.uint8, ("batch", "height", "width", 3))
+    shape = ("batch", "height", "width", detector.normalization.channels)
+    image = graph.input("image", np.uint8, shape)
     choices = _choices(graph, detector)
     weights = Weights(variables["params"], variables["batch_stats"], detector.dtype)
     frame = detector.frame

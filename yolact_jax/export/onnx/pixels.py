@@ -22,7 +22,7 @@ _SPLITTER = 4097.0
 def network_input(
     image: Value, frame: InputFrame, used: Used | None, normalization: Normalization
 ) -> Value:
-    """Resizes and normalizes [B, H, W, 3] uint8 to [B, 3, *frame.size] float32."""
+    """Resizes and normalizes [B, H, W, N] uint8 to [B, N, *frame.size] float32."""
     resized = _resize_axis(image, 1, frame.height, used and used.rows)
     resized = _resize_axis(resized, 2, frame.width, used and used.columns)
     if used is not None:

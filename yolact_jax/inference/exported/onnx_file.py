@@ -35,20 +35,23 @@ class OnnxEngine:
       batch_size: images of equal size in a call at most.
       candidate_threshold: as in `Choices`.
       iou_threshold: as in `Choices`.
+      channels: N, of the images.
     """
 
     session: Any
     batch_size: int
     candidate_threshold: float
     iou_threshold: float
+    channels: int
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
-        """Yields the chosen objects of many [h, w, 3] uint8 RGB images, in order.
+        """Yields the chosen objects of many [h, w, N] uint8 images, in order.
 
         Raises:
           ValueError: if an image has another type or shape.
         """
-        groups = alike_neighbors(images, np.shape, lambda _: self.batch_size)
+        kinds = np.shape, lambda _: self.batch_size
+        groups = alike_neighbors(images, *kinds, self.channels)
         for group in groups:
             yield from self._run(group, choices)
 
@@ -113,6 +116,7 @@ def read_engine(path: str | Path, config: Config) -> OnnxEngine:
         batch_size=config.eval.batch_size,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
+        channels=config.data.channels,
     )
 
 

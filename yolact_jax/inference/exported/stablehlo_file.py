@@ -85,6 +85,7 @@ def read_engine(path: str | Path, config: Config) -> Engine:
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         least_side=LEAST_SYMBOLIC_SIDE,
+        channels=config.data.channels,
         frame=about.config.data.frame,
     )
 

@@ -26,6 +26,7 @@ from absl import flags
 
 from yolact_jax import build
 from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.data.pixels import Pixels
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.folder import Run
 from yolact_jax.tools import unlabeled
@@ -111,7 +112,8 @@ def _write_results(
     config, names, ids = trained.config, trained.class_names, trained.category_ids
     if values.annotations:
         lists = values.annotations, values.images
-        images = unlabeled.listed_images(*lists, names, ids)
+        pixels = Pixels.of(config.data)
+        images = unlabeled.listed_images(*lists, names, ids, pixels)
     else:
         dataset = build.make_dataset(config, splits=())
         images = unlabeled.split_images(dataset, values.split)

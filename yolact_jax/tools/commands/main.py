@@ -20,6 +20,7 @@ NAMES = (
     "export",
     "convert",
     "doctor",
+    "show",
     "anchors",
     "plan",
     "replay",

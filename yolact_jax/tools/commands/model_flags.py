@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from yolact_jax.cli import require_device
 from yolact_jax.config import Config, from_config_dict, to_config_dict
+from yolact_jax.data.pixels import PIXEL_FIELDS
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.folder import Run, load_run
@@ -18,7 +19,7 @@ from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
 # Sections in which a model may be used with other values than it was made with.
 _FREE = ("data.", "eval.")
-_FIXED = ("data.input_size", "data.resize")
+_FIXED = ("data.input_size", "data.resize", *PIXEL_FIELDS)
 # What an exported program has inside, too.
 _FIXED_BY_EXPORT = (
     "eval.nms",

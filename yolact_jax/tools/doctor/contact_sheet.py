@@ -7,8 +7,9 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.errors import DatasetError
-from yolact_jax.data.pipeline import Selected
+from yolact_jax.data.pixels import shown
 from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.selection import Selected
 
 _TILE_PX = 275
 _COLUMNS = 4
@@ -52,28 +53,48 @@ def draw_sheet(
             max_objects=config.data.max_objects,
         )
         top, left = (_TILE_PX * i for i in divmod(place, _COLUMNS))
-        tile = _draw_tile(sample, source.class_names)
+        tile = draw_sample(sample, source.class_names, (_TILE_PX, _TILE_PX))
         sheet[top : top + _TILE_PX, left : left + _TILE_PX] = tile
     return sheet
 
 
-def _draw_tile(sample: dict[str, np.ndarray], class_names: tuple) -> np.ndarray:
-    """Draws one sample, [_TILE_PX, _TILE_PX, 3] uint8."""
-    size = (_TILE_PX, _TILE_PX)
-    pixels = sample["images"].clip(0, 255).astype(np.uint8)
-    tile = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    for i, box in enumerate(sample["boxes"]):
+def draw_sample(
+    sample: dict[str, np.ndarray], class_names: tuple[str, ...], size: tuple[int, int]
+) -> np.ndarray:
+    """Draws what the network sees, with boxes, masks and class names.
+
+    Args:
+      sample: see `data.augment.sample.training_sample`.
+      class_names: name of each label.
+      size: height and width of the picture, pixels.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
+    """
+    height, width = size
+    tile = cv2.resize(pixels_of(sample), size[::-1], interpolation=cv2.INTER_AREA)
+    corners = (
+        sample["boxes"] * (width - 1, height - 1, width - 1, height - 1)
+    ).tolist()
+    for i, box in enumerate(corners):
         # Crowds are gray.
         hue = 0 if sample["crowd"][i] else 47 * i % 180
         saturation = 0 if sample["crowd"][i] else 255
         color = np.array([[[hue, saturation, 255]]], np.uint8)
         color = cv2.cvtColor(color, cv2.COLOR_HSV2RGB)[0, 0]
-        mask = cv2.resize(sample["masks"][i], size, interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(
+            sample["masks"][i], size[::-1], interpolation=cv2.INTER_NEAREST
+        )
         blended = (1 - _OPACITY) * tile + _OPACITY * color
         tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
-        x1, y1, x2, y2 = (box * (_TILE_PX - 1)).astype(int).tolist()
+        x1, y1, x2, y2 = map(int, box)
         cv2.rectangle(tile, (x1, y1), (x2, y2), color.tolist(), 1)
-        at, font = (x1 + 2, min(y1 + 11, _TILE_PX - 2)), cv2.FONT_HERSHEY_SIMPLEX
-        name = class_names[sample["labels"][i]]
+        at, font = (x1 + 2, min(y1 + 11, height - 2)), cv2.FONT_HERSHEY_SIMPLEX
+        name = class_names[int(sample["labels"][i])]
         cv2.putText(tile, name, at, font, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
+
+
+def pixels_of(sample: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the pixels of a sample as a picture, [h, w, 3] uint8 RGB."""
+    return shown(sample["images"].clip(0, 255).astype(np.uint8))

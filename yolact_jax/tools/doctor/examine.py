@@ -30,6 +30,7 @@ def examine(dataset: Dataset, config: Config) -> Iterator[Finding]:
         yield from findings.negative_findings(split, source)
         yield from findings.id_findings(split, source)
         yield from pixels.orientation_findings(split, source)
+        yield from pixels.channel_findings(split, source)
         yield from pixels.gray_findings(split, source)
         yield from network_view.network_findings(split, source, config)
     yield from findings.duplicate_findings(sources)

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from yolact_jax.data import tiff
 from yolact_jax.data.example import Example
+from yolact_jax.data.headers import TIFF
 from yolact_jax.data.images import significant_bits
 from yolact_jax.tools.doctor.findings import Finding
 
@@ -28,6 +30,25 @@ def orientation_findings(split: str, examples: Iterable[Example]) -> Iterator[Fi
             )
 
 
+def channel_findings(split: str, examples: Iterable[Example]) -> Iterator[Finding]:
+    """Counts TIFF files with more channels than the network sees."""
+    more: collections.Counter[int] = collections.Counter()
+    for example in examples:
+        pages = tiff.pages(example.image_bytes) if _is_tiff(example) else []
+        there = tiff.num_channels(pages)
+        if there > max(example.pixels.channels, 4) or len(pages) in (2, 4):
+            more[there] += 1
+    for there, count in sorted(more.items()):
+        text = f"{split}: {count} TIFF files have {there} channels, samples and pages"
+        text = f"{text} together, of which the network sees those of the first page;"
+        text = f"{text} --config.data.channels={there} shows it all."
+        yield Finding("warning", "channels", text)
+
+
+def _is_tiff(example: Example) -> bool:
+    return example.image_bytes.startswith(TIFF) and example.pixels.channels == 3
+
+
 def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
     """Reports images with few gray levels, and how deep images are scaled.
 
@@ -38,7 +59,8 @@ def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
     for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)):
         example = source[int(index)]
         where = f"{split}: image {example.image_id} ({example.file_name})"
-        depths[significant_bits(example.image_bytes, name=where)] += 1
+        data = example.image_bytes
+        depths[significant_bits(data, name=where, pixels=example.pixels)] += 1
         low, high = (int(level) for level in np.percentile(example.image, (0.1, 99.9)))
         lowest, highest = min(lowest, low), max(highest, high)
         if high - low < _FEW_GRAY_LEVELS:
@@ -47,9 +69,11 @@ def gray_findings(split: str, source: Sequence[Example]) -> Iterator[Finding]:
     if depths:
         text = f"{split}: gray levels of {sum(depths.values())} images go from {lowest}"
         yield Finding("note", "gray levels", f"{text} to {highest} of 255.")
-    if set(depths) - {8}:
+    if set(depths) - {8} and not source[0].pixels.low:
         listed = ", ".join(f"{bits} bits: {depths[bits]}" for bits in sorted(depths))
         text = f"{split}: images by the depth that their largest value needs, of which"
-        text = f"{text} the network sees the upper 8 bits: {listed}."
+        text = f"{text} the network sees the upper 8 bits: {listed};"
+        text = f'{text} --config.data.window_percentiles="(0.1, 99.9)" gives all images'
+        text = f"{text} one range, measured on the train split."
         level = "warning" if len(depths) > 1 else "note"
         yield Finding(level, "depth", text)

@@ -166,7 +166,9 @@ def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
         mask_size=build.prototype_size(config),
         mask_target=options.mask_target,
     )
-    truth["images"] = sample.render(example.image, whole, None, frame.size)
+    truth["images"] = sample.render(
+        example.image, whole, None, frame.size, mean=example.pixels.mean
+    )
     padded = sample.collate([truth], options.max_objects)
     fields = ("images", "boxes", "labels", "masks", "valid", "crowd")
     return chosen, Batch(**{name: padded[name][0] for name in fields})

@@ -210,5 +210,5 @@ def _figure(
     example: Example, one: np.ndarray, every: Sequence[np.ndarray], caption: str
 ) -> html.Markup:
     """A mask on the left, all labels around it on the right."""
-    jpeg = cut_out(example.image, one, [one], every)
+    jpeg = cut_out(example.picture, one, [one], every)
     return html.figure(html.picture(jpeg, caption, kind="jpeg", css="cut"), caption)
