@@ -1,7 +1,6 @@
 """State dicts go into models and out again; what does not fit is named or refused."""
 
 import functools
-import importlib
 import re
 
 import jax
@@ -17,6 +16,7 @@ from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.weights.state_dict import load_state_dict, num_classes_of, to_state_dict
 from yolact_jax.zoo.pretrained import abstract_variables
+from yolact_jax.zoo.specs import spec
 
 BACKBONES = {
     "resnet": ResNet((1, 2, 1, 1), Bottleneck, width=4, deformable_interval=0),
@@ -259,7 +259,7 @@ def test_number_of_classes_is_read_off_the_weights():
     ],
 )
 def test_published_models_have_their_keys(name, num_keys, num_parameters):
-    config = importlib.import_module(f"configs.{name}").get_config()
+    config = spec(name)
     shapes = abstract_variables(config, 20 if "pascal" in name else 80)
     zeros = jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), shapes)
     assert len(to_state_dict(zeros)) == num_keys
