@@ -34,14 +34,23 @@ def resized_target(
 
     With `used` the mask fills so many rows and columns of the input, and 0 the rest.
     """
+    return (resized_cells(seen, input_size, size, used) > 0.5).astype(np.uint8)
+
+
+def resized_cells(
+    seen: np.ndarray,
+    input_size: tuple[int, int],
+    size: tuple[int, int],
+    used: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """[*size] float32, what `resized_target` compares with half."""
     seen = np.ascontiguousarray(seen, np.uint8)
     rows, columns = used or input_size
     picture = np.zeros(input_size, np.float32)
     picture[:rows, :columns] = cv2.resize(seen, (columns, rows))
     (top, bottom, down), (left, right, across) = map(_taps, input_size, size)
     cells = picture[top] * (1 - down)[:, None] + picture[bottom] * down[:, None]
-    cells = cells[:, left] * (1 - across) + cells[:, right] * across
-    return (cells > 0.5).astype(np.uint8)
+    return cells[:, left] * (1 - across) + cells[:, right] * across
 
 
 def _taps(length: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.augment.test_rasterize import encode, segmentations
 from tests.reference.letterbox import used_of
-from tests.reference.mask_targets import full_mask, resized_target, view_of
+from tests.reference.mask_targets import (
+    full_mask,
+    resized_cells,
+    resized_target,
+    view_of,
+)
 from yolact_jax.config import InputFrame
 from yolact_jax.data.augment.targets import original_masks
 from yolact_jax.data.augment.view import View, whole
@@ -91,6 +96,7 @@ def test_every_pixel_is_the_originals(seed):
 
 
 @settings(max_examples=40, deadline=None)
+@example(seed=13974141, input_size=126, size=15, width=162, height=38)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(16, 160),
@@ -105,8 +111,11 @@ def test_any_ratio_of_sizes(seed, input_size, size, width, height):
     chosen, size = np.arange(len(masks)), min(size, input_size)
     (drawn,) = original_masks(outlines, chosen, view, input_size, (size,))
     sizes = (input_size, input_size), (size, size)
-    expected = [resized_target(view_of(m, view), *sizes) for m in masks]
-    np.testing.assert_array_equal(drawn, expected)
+    cells = np.stack([resized_cells(view_of(m, view), *sizes) for m in masks])
+    differs = drawn != (cells > 0.5)
+    # Half of a cell to the last bit of float32: the order of the sums decides.
+    assert np.all(np.abs(cells[differs] - 0.5) < 1e-6)
+    assert differs.sum() <= 2
 
 
 @pytest.mark.parametrize(
