@@ -52,7 +52,7 @@ _WARMUP_BATCHES = 8
 _MAX_OBJECTS = 100
 # Stage -> the functions whose time it is, without that of other stages in them.
 _STAGES = {
-    "decode": [(images, "decode_image")],
+    "decode": [(images, "decode_values")],
     "geometry": [(sample, "choose_view"), (sample, "select")],
     "colour": [(photometric, "apply")],
     "resize": [(view, "draw_view")],

@@ -5,7 +5,6 @@ network with made-up weights.
 """
 
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from yolact_jax import build
 from yolact_jax.losses import yolact
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.structures import Predictions
+from yolact_jax.zoo.specs import spec
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def mask_iou_fn(masks):
 
 @functools.cache
 def losses_and_gradients():
-    config = importlib.import_module("configs.yolact_plus_base").get_config()
+    config = spec("yolact_plus_base")
     anchors = jnp.asarray(build.make_anchors(config))
     count = len(anchors)
     assert count == 57744
