@@ -45,6 +45,8 @@ MODERN = {
     "loss.assignment": "atss",
     "loss.overlap": "mask_aware",
     "loss.box": "ciou",
+    # A box of a fraction of a cell would multiply its mask loss by as much as 100.
+    "loss.min_mask_cells": 1.0,
     "optimizer.schedule": "cosine",
     "train.ema_decay": 0.999,
 }
@@ -93,6 +95,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "optimizer.warmup_steps": 200,
         "optimizer.decay_steps": (),
         "optimizer.decay_fractions": (0.7, 0.9),
+        "loss.min_mask_cells": 1.0,
         # The first steps of a new model may be wild.
         "optimizer.clip_norm": 10.0,
         "train.num_steps": 0,
