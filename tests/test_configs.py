@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from yolact_jax import build
-from yolact_jax.config import Config, check_batch, from_config_dict
+from yolact_jax.config import (
+    Config,
+    at_size,
+    check_batch,
+    from_config_dict,
+    training_sizes,
+)
 
 FOLDER = pathlib.Path(__file__).parent.parent / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
@@ -107,17 +113,17 @@ def test_mask_scores_need_every_input_to_be_large_enough(field):
 
 def test_another_input_size_has_the_same_anchors_on_another_grid():
     config = Config().replace({"train.multi_scale": (400, 550)})
-    assert build.training_sizes(config) == (400, 550)
-    assert build.training_sizes(Config()) == (550,)
-    whole, smaller = build.at_size(config, 550), build.at_size(config, 400)
+    assert training_sizes(config) == (400, 550)
+    assert training_sizes(Config()) == (550,)
+    whole, smaller = at_size(config, 550), at_size(config, 400)
     assert whole == Config()
     assert smaller.data.input_size == 400
     sizes = [np.unique(build.make_anchors(c)[:, 2:]) for c in (whole, smaller)]
     np.testing.assert_allclose(*sizes, rtol=1e-6)
     wide = Config().replace({"data.input_size": (300, 600)})
-    assert build.training_sizes(wide) == (600,)
-    assert build.at_size(wide, 600) == wide
-    assert build.at_size(wide, 400).data.input_size == (200, 400)
+    assert training_sizes(wide) == (600,)
+    assert at_size(wide, 600) == wide
+    assert at_size(wide, 400).data.input_size == (200, 400)
     with pytest.raises(ValueError, match=r"is 60, so its shorter side 30; .* least 32"):
         wide.replace({"train.multi_scale": (600, 60)})
 

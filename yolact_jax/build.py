@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
-from yolact_jax.config import Config, negative_share
+from yolact_jax.config import Config, at_size, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.data.pixels import Pixels
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
@@ -26,7 +26,7 @@ from yolact_jax.results.predictor import Predictor
 
 # Predicting needs neither TFDS nor grain, which take seconds to import.
 if TYPE_CHECKING:
-    from yolact_jax.data import pipeline
+    from yolact_jax.data import pipeline, samples
     from yolact_jax.data.records.dataset import RecordSource
 
 BACKBONES = {
@@ -42,25 +42,6 @@ _MIN_BATCH_FOR_BN = 6
 def prototype_size(config: Config) -> tuple[int, int]:
     """Height and width of the prototype masks, in pixels."""
     return anchor_ops.prototype_size(config.data.frame.size)
-
-
-def training_sizes(config: Config) -> tuple[int, ...]:
-    """Longer sides of the network input that training steps may have, pixels."""
-    return config.train.multi_scale or (max(config.data.frame.size),)
-
-
-def at_size(config: Config, longer_side: int) -> Config:
-    """Returns the config for one input size, with shape and anchors in proportion."""
-    factor = longer_side / max(config.data.frame.size)
-    scales = tuple(
-        tuple(factor * scale for scale in level) for level in config.anchors.scales_px
-    )
-    changes = {
-        "data.input_size": tuple(round(factor * x) for x in config.data.frame.size),
-        "anchors.scales_px": scales,
-        "train.multi_scale": (),
-    }
-    return config.replace(changes)
 
 
 def make_training_batches(
@@ -90,18 +71,18 @@ def make_training_batches(
 
 def seen_sample(
     config: Config, source: "RecordSource", index: int, epoch: int
-) -> "tuple[int, pipeline.Sample]":
+) -> "tuple[int, samples.Sample]":
     """Makes again what training sees of an image in an epoch.
 
-    Arguments, result and errors are as for `data.pipeline.seen_sample`.
+    Arguments, result and errors are as for `data.samples.seen_sample`.
     """
-    from yolact_jax.data import pipeline
+    from yolact_jax.data import samples
 
-    return pipeline.seen_sample(source, index, epoch, **_sample_options(config))
+    return samples.seen_sample(source, index, epoch, **_sample_options(config))
 
 
 def _sample_options(config: Config) -> dict[str, Any]:
-    """Arguments of `data.pipeline` on which samples depend."""
+    """Arguments of `data.samples` and `data.pipeline` on which samples depend."""
     return {
         "frame": config.data.frame,
         "mask_size": prototype_size(config),

@@ -6,7 +6,7 @@ import json
 import jax
 import pytest
 
-from yolact_jax import build
+from yolact_jax.config import at_size
 from yolact_jax.tools import plan as lib
 from yolact_jax.training import memory
 from yolact_jax.training.multihost.mesh import make_layout
@@ -44,7 +44,7 @@ def test_plan_counts_state_and_operations(plan):
 @pytest.mark.slow
 def test_plan_is_that_of_the_largest_input():
     config = tiny_config().replace({"train.multi_scale": (64, 96)})
-    assert lib.make_plan(config) == lib.make_plan(build.at_size(tiny_config(), 96))
+    assert lib.make_plan(config) == lib.make_plan(at_size(tiny_config(), 96))
 
 
 def test_memory_of_another_batch_is_predicted(plan):

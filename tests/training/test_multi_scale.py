@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.runs import rows, tiny_config
-from yolact_jax import build
+from yolact_jax.config import at_size, training_sizes
 from yolact_jax.run.metrics import append_row
 from yolact_jax.training import loop, memory, parts
 from yolact_jax.training.interruption import Interrupted
@@ -21,20 +21,20 @@ def text_of(config, size):
     """The program of a step of a size."""
     key = jax.random.key(0)
     state = jax.eval_shape(parts.initial_state_fn(config, 5, key))
-    batch = memory.abstract_batch(build.at_size(config, size), 4, sharding=None)
+    batch = memory.abstract_batch(at_size(config, size), 4, sharding=None)
     return jax.jit(parts.train_step_fn(config, 5, key)).lower(state, batch).as_text()
 
 
 def test_step_of_a_size_is_that_of_a_run_of_this_size_alone(tmp_path):
     plain = tiny_config(tmp_path)
     text = text_of(plain.replace({"train.multi_scale": SIZES}), 96)
-    assert text == text_of(build.at_size(plain, 96), 96)
+    assert text == text_of(at_size(plain, 96), 96)
 
 
 def test_memory_is_asked_for_the_largest_input(tmp_path):
     config = tiny_config(tmp_path).replace({"train.multi_scale": (64, 96, 32)})
     largest = memory.at_largest_size(config)
-    assert build.training_sizes(largest) == (96,)
+    assert training_sizes(largest) == (96,)
     assert memory.abstract_batch(largest, 4, None).images.shape == (4, 96, 96, 3)
     plain = tiny_config(tmp_path)
     assert memory.at_largest_size(plain) == plain

@@ -6,6 +6,7 @@ from yolact_jax.config.describe import describe
 from yolact_jax.config.fields import Section
 from yolact_jax.config.frame import PADDING_RGB, InputFrame, Size, sides_of
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
+from yolact_jax.config.sizes import at_size, training_sizes
 from yolact_jax.config.training import Eval, Optimizer, Train
 from yolact_jax.config.whole import (
     Config,
@@ -29,6 +30,7 @@ __all__ = [
     "Section",
     "Size",
     "Train",
+    "at_size",
     "check_batch",
     "describe",
     "from_config_dict",
@@ -36,4 +38,5 @@ __all__ = [
     "sides_of",
     "suggestion",
     "to_config_dict",
+    "training_sizes",
 ]

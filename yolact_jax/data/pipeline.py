@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from absl import flags
 
 from yolact_jax.config import Augment, InputFrame, Size, sides_of
 from yolact_jax.data import workers
-from yolact_jax.data.augment.mixing import mixed_sample
-from yolact_jax.data.augment.sample import Sample, collate
-from yolact_jax.data.example import Example
-from yolact_jax.data.multi_scale import sized_samples
+from yolact_jax.data.augment.sample import collate
 from yolact_jax.data.records.dataset import RecordSource
-from yolact_jax.data.selection import Selected, images_to_train_on
+from yolact_jax.data.samples import samples_of
+from yolact_jax.data.selection import images_to_train_on
 
 _LOGGER = logging.getLogger(__name__)
 # More threads would wait for each other, and hold more batches in memory.
@@ -133,7 +130,7 @@ def training_batches(
     _require_at_least(1, frame=min(frame.size), mask_size=min(sides_of(mask_size)))
     _require_at_least(0, start_step=start_step, num_workers=num_workers, seed=seed)
     _check_processes(batch_size, process_index, process_count)
-    samples = _samples(
+    samples = samples_of(
         source,
         images_to_train_on(source, negative_share, seed),
         seed,
@@ -158,86 +155,6 @@ def training_batches(
     else:
         loaded = batches.to_iter_dataset(_read_options(threads))
     return TrainingBatches(iter(loaded), num_workers)
-
-
-def seen_sample(
-    source: RecordSource,
-    index: int,
-    epoch: int,
-    *,
-    frame: InputFrame,
-    mask_size: Size,
-    augment: Augment,
-    seed: int,
-    batch_size: int,
-    negative_share: float = 0.0,
-    drawn_sizes: Sequence[tuple[InputFrame, Size]] = (),
-    **options: Any,
-) -> tuple[int, Sample]:
-    """Makes again what `training_batches` show of an image in an epoch.
-
-    Args:
-      source: the split.
-      index: of the image in it, from 0.
-      epoch: from 1.
-      frame: as for `training_batches`, like all that follow.
-      mask_size: height and width of the masks, pixels, or their side.
-      augment: which random changes to make.
-      seed: of shuffling and augmentation.
-      batch_size: B, images per batch over all processes.
-      negative_share: see `images_to_train_on`.
-      drawn_sizes: of which each batch draws one.
-      **options: `max_objects` and `mask_target`.
-
-    Returns:
-      Its place p among the samples of all epochs, from 0, which is row p % B of batch
-      p // B, and the sample, see `sample.training_sample`.
-
-    Raises:
-      ValueError: if there is no such image or epoch, or it is not trained on.
-    """
-    _require_at_least(1, epoch=epoch)
-    chosen = images_to_train_on(source, negative_share, seed)
-    found = np.flatnonzero(chosen == index)
-    if not len(found):
-        raise ValueError(
-            f"`index` is {index}; it must be that of an image in 0..{len(source) - 1} "
-            f"that is trained on: one with objects, or that data.negatives keeps."
-        )
-    order = _shuffled(range(len(chosen)), seed)
-    places = range((epoch - 1) * len(chosen), epoch * len(chosen))
-    place = next(p for p in places if order[p] == found[0])
-    sizes = drawn_sizes or [(frame, mask_size)]
-    samples = _samples(
-        source, chosen, seed, batch_size, sizes, options=augment, **options
-    )
-    return place, samples[place]
-
-
-def _samples(
-    source: RecordSource,
-    chosen: np.ndarray,
-    seed: int,
-    batch_size: int,
-    sizes: Sequence[tuple[InputFrame, Size]],
-    **arguments: Any,
-) -> Any:
-    """Samples of the chosen images, epoch after epoch, each made when it is read."""
-    others = Selected(source, np.flatnonzero(source.num_objects))
-    make_sample = functools.partial(_sample, others=others, **arguments)
-    examples = _shuffled(Selected(source, chosen), seed)
-    if len(sizes) > 1:
-        return sized_samples(examples, make_sample, sizes, seed, batch_size)
-    ((frame, mask_size),) = sizes
-    make = functools.partial(make_sample, frame=frame, mask_size=mask_size)
-    return examples.random_map(make)
-
-
-def _shuffled(items: Sequence, seed: int) -> Any:
-    """Repeats items without end, each epoch in another order."""
-    import grain
-
-    return grain.MapDataset.source(items).seed(seed).shuffle().repeat()
 
 
 def _check_processes(batch_size: int, process_index: int, process_count: int) -> None:
@@ -275,14 +192,6 @@ def _read_options(threads: int) -> Any:
     import grain
 
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
-
-
-def _sample(
-    example: Example, rng: np.random.Generator, **arguments: Any
-) -> dict[str, np.ndarray]:
-    """Makes one training sample on one core: many run at the same time."""
-    cv2.setNumThreads(0)
-    return mixed_sample(example, rng, **arguments)
 
 
 def _require_at_least(least: int, **values: int) -> None:

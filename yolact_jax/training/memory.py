@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Sharding
 
 from yolact_jax import build
-from yolact_jax.config import Config
+from yolact_jax.config import Config, at_size, training_sizes
 from yolact_jax.structures import Batch
 from yolact_jax.training import parts
 from yolact_jax.training.multihost.mesh import Layout, make_layout
@@ -94,7 +94,7 @@ def _lower(
 
 def at_largest_size(config: Config) -> Config:
     """Returns the config whose every step is one of the largest of its inputs."""
-    return build.at_size(config, max(build.training_sizes(config)))
+    return at_size(config, max(training_sizes(config)))
 
 
 def abstract_state(config: Config, num_classes: int, layout: Layout) -> Any:

@@ -8,7 +8,7 @@ import optax
 from jax.sharding import Sharding
 
 from yolact_jax import build
-from yolact_jax.config import Config
+from yolact_jax.config import Config, at_size, training_sizes
 from yolact_jax.structures import Batch
 from yolact_jax.training.multihost.mesh import Layout
 from yolact_jax.training.optimizer import (
@@ -62,7 +62,7 @@ def train_step_fn(
     See `make_train_step`; jitted, it is a program for each size.
     """
     model = build.make_model(config, num_classes)
-    sized = [build.at_size(config, side) for side in build.training_sizes(config)]
+    sized = [at_size(config, side) for side in training_sizes(config)]
     steps = {
         each.data.frame.size: make_train_step(
             model,
