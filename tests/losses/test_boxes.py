@@ -99,7 +99,7 @@ def test_only_positive_anchors_count_and_gradients_are_finite(kind, wild):
     boxes[2] = 0
 
     def cost(deltas):
-        return lib.overlap_loss(deltas, boxes, anchors, positive, kind=kind)
+        return lib.box_term(deltas, boxes, anchors, positive, kind=kind)
 
     value, gradient = jax.value_and_grad(cost)(deltas)
     assert np.isfinite(value)
@@ -117,13 +117,11 @@ def test_sum_over_anchors_decodes_their_deltas(kind):
         oracle(ref.decode(deltas[i].tolist(), anchors[i].tolist()), boxes[i].tolist())
         for i in (0, 2, 3)
     )
-    found = lib.overlap_loss(deltas, boxes, anchors, positive, kind=kind)
+    found = lib.box_term(deltas, boxes, anchors, positive, kind=kind)
     assert float(found) == pytest.approx(expected, rel=1e-5)
     none = np.zeros(5, bool)
     value, gradient = jax.jit(
-        jax.value_and_grad(
-            lambda d: lib.overlap_loss(d, boxes, anchors, none, kind=kind)
-        )
+        jax.value_and_grad(lambda d: lib.box_term(d, boxes, anchors, none, kind=kind))
     )(deltas)
     assert float(value) == 0
     np.testing.assert_array_equal(gradient, 0)

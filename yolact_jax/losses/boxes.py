@@ -47,25 +47,10 @@ def ciou_loss(boxes: jax.Array, targets: jax.Array) -> jax.Array:
     return diou_loss(boxes, targets) + alpha * v
 
 
-def overlap_loss(
-    box_deltas: jax.Array,
-    boxes: jax.Array,
-    anchors_cxcywh: Array,
-    positive: jax.Array,
-    *,
-    kind: str,
-    sides: tuple[int, int] = (1, 1),
+def _overlap_loss(
+    box_deltas, boxes, anchors_cxcywh, positive, kind: str, sides: tuple[int, int]
 ) -> jax.Array:
-    """DIoU or CIoU loss of the decoded boxes, summed over positive anchors.
-
-    Args:
-      box_deltas: [A, 4] float32, predicted.
-      boxes: [A, 4] float32, the object of each anchor.
-      anchors_cxcywh: [A, 4] float32.
-      positive: [A] bool.
-      kind: "diou" or "ciou".
-      sides: height and width of the network input, in any unit.
-    """
+    """DIoU or CIoU loss of the decoded boxes; arguments as for `box_term`."""
     # Rows that do not count predict their anchor exactly: behind a mere `where` of the
     # costs, the gradient of a wild box would be 0 * inf.
     deltas = jnp.where(positive[:, None], box_deltas, 0.0)
@@ -98,12 +83,10 @@ def box_term(
       anchors_cxcywh: [A, 4] float32.
       positive: [A] bool.
       kind: "smooth_l1", "diou" or "ciou".
-      sides: as for `overlap_loss`.
+      sides: height and width of the network input, in any unit.
     """
     if kind != "smooth_l1":
-        return overlap_loss(
-            box_deltas, boxes, anchors_cxcywh, positive, kind=kind, sides=sides
-        )
+        return _overlap_loss(box_deltas, boxes, anchors_cxcywh, positive, kind, sides)
     return box_loss(box_deltas, box_ops.encode(boxes, anchors_cxcywh), positive)
 
 
