@@ -29,13 +29,12 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
     data_flag.define(values)
-    # Refused here, before any picture is prepared.
-    for name, text, default, least in (
-        ("index", "Place of the picture in the train split, from 0.", None, 0),
-        ("image_id", "Its id in the json file, instead of --index.", None, None),
-        ("epoch", "Which time it is seen, from 1.", 1, 1),
+    for name, text, default in (
+        ("index", "Place of the picture in the train split, from 0.", None),
+        ("image_id", "Its id in the json file, instead of --index.", None),
+        ("epoch", "Which time it is seen, from 1.", 1),
     ):
-        flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=values)
+        flags.DEFINE_integer(name, default, text, flag_values=values)
     flags.DEFINE_string(
         "output", None, "PNG file to write. [seen_INDEX_EPOCH.png]", flag_values=values
     )
