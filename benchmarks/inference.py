@@ -88,9 +88,11 @@ class Subject:
         canvas = jnp.zeros((side, side, 3), jnp.uint8)
         return canvas.at[:height, :width].set(pixels)
 
-    def network_input(self) -> jax.Array:
-        """What the network gets for it."""
-        image = resize_valid(self.canvas(), jnp.array(IMAGE_SIZE), self.frame)
+    def network_input(self, picture: np.ndarray | None = None) -> jax.Array:
+        """What the network gets for it, or for another [h, w, 3] uint8 picture."""
+        pixels = self.canvas() if picture is None else jnp.asarray(picture)
+        size = IMAGE_SIZE if picture is None else picture.shape[:2]
+        image = resize_valid(pixels, jnp.array(size), self.frame)
         return normalize_images(image[None], self.model.normalization)
 
     def score_threshold(self, predictions) -> jax.Array:

@@ -67,7 +67,7 @@ class Whole:
         """Compiles the program."""
         self._subject = subject
         engine = build.make_engine(subject.config, subject.variables, NUM_CLASSES)
-        predictions = subject.predict(subject.network_input())
+        predictions = subject.predict(subject.network_input(picture))
         threshold = float(subject.score_threshold(predictions))
         engine = dataclasses.replace(engine, candidate_threshold=threshold)
         names = [f"class {number}" for number in range(NUM_CLASSES)]
