@@ -79,7 +79,9 @@ def test_mask_iou_loss_agrees_with_loops(seed):
         iou = (hard & truth).sum() / (hard | truth).sum()
         predicted = score(selection.predicted[slot : slot + 1])[0]
         expected += ref.smooth_l1(predicted[int(selection.labels[slot])] - iou)
-    actual = jax.jit(lambda s: mask_iou_loss(s, score, min_area=25))(selection)
+    actual = jax.jit(lambda s: mask_iou_loss(s, score(s.predicted), min_area=25))(
+        selection
+    )
     assert float(actual) == pytest.approx(expected, rel=1e-5)
 
 
@@ -87,7 +89,7 @@ def test_mask_iou_loss_without_masks_is_zero_with_zero_gradient():
     selection = random_selection(0).replace(valid=jnp.zeros(6, bool))
 
     def loss(predicted):
-        return mask_iou_loss(selection.replace(predicted=predicted), score)
+        return mask_iou_loss(selection.replace(predicted=predicted), score(predicted))
 
     value, gradient = jax.value_and_grad(loss)(selection.predicted)
     assert float(value) == 0
@@ -97,7 +99,7 @@ def test_mask_iou_loss_without_masks_is_zero_with_zero_gradient():
 def test_mask_iou_loss_reaches_the_masks():
     selection = random_selection(0)
     gradient = jax.grad(
-        lambda p: mask_iou_loss(selection.replace(predicted=p), score, min_area=0)
+        lambda p: mask_iou_loss(selection.replace(predicted=p), score(p), min_area=0)
     )(selection.predicted)
     assert float(jnp.abs(gradient[0]).max()) > 0
     np.testing.assert_array_equal(gradient[5], 0)

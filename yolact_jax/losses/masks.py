@@ -3,8 +3,6 @@
 The functions take one image and return an unnormalized sum, as in `losses.terms`.
 """
 
-from collections.abc import Callable
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -13,6 +11,7 @@ import optax
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.ops import matching
+from yolact_jax.ops.largest import largest
 
 _LOG_FLOOR = -100.0
 _LEAST_VARIANCE = 1e-12
@@ -66,7 +65,7 @@ def select_masks(
       The selection, with N = min(max_masks, A) slots.
     """
     max_masks = min(max_masks, priority.size)
-    rank, anchor = jax.lax.top_k(jnp.where(matches.positive, priority, -1.0), max_masks)
+    rank, anchor = largest(jnp.where(matches.positive, priority, -1.0), max_masks)
     target_index = matches.object_index[anchor]
     target_boxes = boxes[target_index]
     predicted = mask_ops.assemble_masks(prototypes, coefficients[anchor])
@@ -97,10 +96,7 @@ def mask_pixel_loss(selection: MaskSelection, *, min_cells: float = 0.0) -> jax.
 
 
 def mask_iou_loss(
-    selection: MaskSelection,
-    mask_iou_fn: Callable[[jax.Array], jax.Array],
-    *,
-    min_area: int = 25,
+    selection: MaskSelection, ious: jax.Array, *, min_area: int = 25
 ) -> jax.Array:
     """Smooth L1 loss of the predicted overlap of masks with their objects (YOLACT++).
 
@@ -109,11 +105,10 @@ def mask_iou_loss(
 
     Args:
       selection: from `select_masks`.
-      mask_iou_fn: maps [N, Hp, Wp] soft masks to the predicted IoU [N, C].
+      ious: [N, C] float32, predicted of its masks, in each class.
       min_area: objects of this many prototype pixels or fewer are left out.
     """
-    predicted = mask_iou_fn(selection.predicted)
-    predicted = jnp.take_along_axis(predicted, selection.labels[:, None], axis=1)[:, 0]
+    predicted = jnp.take_along_axis(ious, selection.labels[:, None], axis=1)[:, 0]
     hard = (selection.predicted > 0.5).astype(jnp.float32)
     intersection = jnp.sum(hard * selection.target, axis=(1, 2))
     area = jnp.sum(selection.target, axis=(1, 2))

@@ -15,6 +15,7 @@ from yolact_jax.config import Loss
 from yolact_jax.losses.assignment import match_batch
 from yolact_jax.losses.boxes import box_term
 from yolact_jax.losses.masks import (
+    MaskSelection,
     binary_cross_entropy,
     mask_iou_loss,
     mask_pixel_loss,
@@ -100,14 +101,15 @@ def yolact_losses(
     """
     num_images = predictions.box_deltas.shape[0]
     matches = match_batch(batch, anchors_cxcywh, options)
+    selections = jax.vmap(
+        lambda *image: _select_masks(*image, max_masks=options.max_masks)
+    )(predictions, batch, matches, priority)
+    ious = None if mask_iou_fn is None else _score(selections.predicted, mask_iou_fn)
     sums = jax.vmap(
         lambda *image: _image_losses(
-            *image,
-            anchors_cxcywh=anchors_cxcywh,
-            options=options,
-            mask_iou_fn=mask_iou_fn,
+            *image, anchors_cxcywh=anchors_cxcywh, options=options
         )
-    )(predictions, batch, matches, priority)
+    )(predictions, batch, matches, selections, ious)
     num_positive = jnp.sum(matches.positive)
     if axis_name is not None:
         num_positive = jax.lax.psum(num_positive, axis_name)
@@ -132,19 +134,33 @@ def yolact_losses(
     )
 
 
-def _image_losses(
-    predictions, batch, matches, priority, anchors_cxcywh, options, mask_iou_fn
-) -> Losses:
-    """Unweighted, unnormalized terms of one image (no leading B axis)."""
-    selection = select_masks(
+def _select_masks(predictions, batch, matches, priority, max_masks) -> MaskSelection:
+    """The masks of one image (no leading B axis) that enter the loss."""
+    return select_masks(
         predictions.prototypes,
         predictions.coefficients,
         matches,
         batch.boxes,
         _resize_masks(batch.masks, predictions.prototypes.shape[:2]),
         priority,
-        max_masks=options.max_masks,
+        max_masks=max_masks,
     )
+
+
+def _score(masks: jax.Array, mask_iou_fn: MaskIouFn) -> jax.Array:
+    """Predicts the IoU [B, N, C] of [B, N, Hp, Wp] soft masks.
+
+    Of all images as one batch: convolutions image by image would have gradients image
+    by image, for which XLA sends the masks of all images to all devices.
+    """
+    ious = mask_iou_fn(masks.reshape(-1, *masks.shape[2:]))
+    return ious.reshape(*masks.shape[:2], -1)
+
+
+def _image_losses(
+    predictions, batch, matches, selection, ious, anchors_cxcywh, options
+) -> Losses:
+    """Unweighted, unnormalized terms of one image (no leading B axis)."""
     return Losses(
         box=box_term(
             predictions.box_deltas,
@@ -162,8 +178,9 @@ def _image_losses(
         ),
         mask=mask_pixel_loss(selection, min_cells=options.min_mask_cells),
         semantic=_semantic_term(predictions.semantic_logits, batch),
-        mask_iou=mask_iou_fn
-        and mask_iou_loss(selection, mask_iou_fn, min_area=options.min_mask_area),
+        mask_iou=None
+        if ious is None
+        else mask_iou_loss(selection, ious, min_area=options.min_mask_area),
     )
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
+from yolact_jax.ops.largest import largest
 from yolact_jax.ops.matching import Matches, ignore_crowds
 from yolact_jax.structures import Array
 
@@ -92,7 +93,7 @@ def nearest_anchors(
     for count in level_counts:
         level = anchors_cxcywh[None, start : start + count, :2]
         distance = jnp.sum(jnp.square(centers - level), axis=-1)
-        _, index = jax.lax.top_k(-distance, min(candidates, count))
+        _, index = largest(-distance, min(candidates, count))
         found.append(start + index)
         start += count
     return jnp.concatenate(found, axis=1).astype(jnp.int32)
