@@ -1,6 +1,6 @@
 """How many planted label errors `yolact-jax inspect` finds.
 
-    python benchmarks/label_errors.py --workdir runs/label_errors --steps 1000
+    python benchmarks/label_errors.py --workdir runs/label_errors
 
 Draws pictures of shapes, plants errors into their labels, trains on these labels as a
 user would, and looks where `inspect` ranks what was planted.  A folder with a finished
@@ -46,8 +46,8 @@ def main() -> None:
     """Prints which share of each kind is among the first of its ranking."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=1600)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--clean", action="store_true", help="train on right labels")
     options = parser.parse_args()
     start_logging()
