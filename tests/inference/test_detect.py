@@ -115,7 +115,7 @@ PLAIN = {"capacities": ()}
 
 def detect_fn(capacities=Shortcuts.capacities, pairs=Shortcuts.pairs, **options):
     options = Eval(top_k=20, max_detections=30, **options)
-    shortcuts = Shortcuts(capacities=capacities, pairs=pairs)
+    shortcuts = Shortcuts(capacities=capacities, pairs=pairs, least_scores=0)
     return jax.jit(
         functools.partial(detect, options=options, input_size=550, shortcuts=shortcuts)
     )
@@ -205,6 +205,14 @@ def test_shortcuts_are_exact_under_ties(shortcut, nms, logits, boxes, gap, nan):
     thresholds = {"score_threshold": 0.2, "iou_threshold": 0.5}
     expected = _detect_fns[nms](*arguments, **thresholds)
     assert_same(_detect_fns[nms, shortcut](*arguments, **thresholds), expected)
+
+
+@pytest.mark.parametrize(
+    ("num_anchors", "num_classes", "expected"),
+    [(1023, 5, []), (19248, 80, [64, 384, 1024]), (300, 80, [64]), (19248, 0, [])],
+)
+def test_few_scores_are_sorted_at_once(num_anchors, num_classes, expected):
+    assert Shortcuts().tiers(num_anchors, num_classes) == expected
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
