@@ -55,7 +55,8 @@ VARIANTS = {
     "average": {"train.ema_decay": 0.999},
     "center masks": {"data.mask_target": "center"},
     "modern": MODERN,
-    "modern, center masks": MODERN | {"data.mask_target": "center"},
+    "coverage masks": {"data.mask_target": "coverage"},
+    "modern, coverage masks": MODERN | {"data.mask_target": "coverage"},
 }
 """Name -> fields of the config that differ from the faithful one."""
 _MEASURES = {"ap": "mask_AP", "ap50": "mask_AP50", "ap_small": "mask_APs"}

@@ -41,7 +41,8 @@ class Batch:
       images: [B, H, W, 3] uint8 RGB, or int16 with colors beyond 0..255.
       boxes: [B, G, 4] float32.
       labels: [B, G] int32.
-      masks: [B, G, Hp, Wp] uint8, 0 or 1, at prototype resolution.
+      masks: [B, G, Hp, Wp] uint8, 0 or 1, at prototype resolution; or float16, the
+        share of each cell that the object covers.
       valid: [B, G] bool, whether the slot holds an annotation.
       crowd: [B, G] bool, whether the annotation is a crowd region, which only
         keeps anchors on it from becoming negatives.

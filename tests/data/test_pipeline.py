@@ -77,6 +77,18 @@ def test_center_targets_leave_the_semantic_loss_the_same_masks(source):
     np.testing.assert_array_equal(batch["images"], original["images"])
 
 
+def test_coverage_targets_are_shares_of_cells(source):
+    (batch,) = take(source, 1, mask_target="coverage")
+    assert "semantic_masks" not in batch
+    masks = batch["masks"]
+    assert masks.dtype == np.float16
+    assert ((masks > 0) & (masks < 1)).any()
+    (center,) = take(source, 1, mask_target="center")
+    inside = center["masks"].astype(bool)
+    assert masks[inside].min() > 0
+    assert masks[~inside].max() < 1
+
+
 def test_batches_do_not_depend_on_threads(source):
     assert_equal(take(source, 6, num_threads=1), take(source, 6, num_threads=4))
 

@@ -3,12 +3,11 @@
 import re
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from yolact_jax.ops import anchors
-from yolact_jax.structures import Batch
 from yolact_jax.training import parts
+from yolact_jax.training.memory import abstract_batch
 from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.zoo.specs import MODERN, spec
 
@@ -43,23 +42,6 @@ def make_config(**changes):
     return spec("shapes").replace(small | changes)
 
 
-def abstract_batch(config) -> Batch:
-    frame, slots = config.data.frame, config.data.max_objects
-    grid = tuple(2 * anchors.level_sizes(side)[0] for side in frame.size)
-
-    def array(dtype, *shape):
-        return jax.ShapeDtypeStruct((BATCH_SIZE, *shape), dtype)
-
-    return Batch(
-        images=array(jnp.uint8, *frame.size, 3),
-        boxes=array(jnp.float32, slots, 4),
-        labels=array(jnp.int32, slots),
-        masks=array(jnp.uint8, slots, *grid),
-        valid=array(jnp.bool_, slots),
-        crowd=array(jnp.bool_, slots),
-    )
-
-
 def collectives(config) -> list[tuple[str, list[int]]]:
     """(kind, sizes of its arrays) of each in the compiled step."""
     key, layout = jax.random.key(0), make_layout(jax.devices()[:NUM_DEVICES])
@@ -69,7 +51,7 @@ def collectives(config) -> list[tuple[str, list[int]]]:
         step,
         in_shardings=(layout.replicated, layout.sharded),
         out_shardings=(layout.replicated, layout.replicated),
-    ).lower(state, abstract_batch(config))
+    ).lower(state, abstract_batch(config, BATCH_SIZE, layout.sharded))
     text = compiled.compile().as_text()
     assert text is not None
     return [

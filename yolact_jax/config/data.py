@@ -107,9 +107,9 @@ class Data(Section):
     )
     mask_target: str = field(
         "original",
-        "Which cells of a mask are inside: as the original resizes masks, twice; or "
-        "those whose center is inside.",
-        choices=("original", "center"),
+        "What masks to learn say of a cell: whether it is inside, as the original "
+        "resizes masks, twice, or by its center; or which share of it is inside.",
+        choices=("original", "center", "coverage"),
     )
     num_workers: int = field(
         0, "Loader processes; 0 uses threads of this one.", most=1024

@@ -23,7 +23,7 @@ class MaskSelection:
 
     Attributes:
       predicted: [N, Hp, Wp] float32, soft masks, 0 outside the padded box.
-      target: [N, Hp, Wp] float32, 0 or 1.
+      target: [N, Hp, Wp] float32, 0 or 1, or the share of each cell that is covered.
       boxes: [N, 4] float32, of the objects.
       labels: [N] int32, of the objects.
       valid: [N] bool, whether the slot holds a mask.
@@ -57,7 +57,7 @@ def select_masks(
       coefficients: [A, K] float32.
       matches: the matches of the image.
       boxes: [G, 4] float32, ground truth.
-      masks: [G, Hp, Wp], ground truth, 0 or 1, any dtype.
+      masks: [G, Hp, Wp], ground truth, in [0, 1], any dtype.
       priority: [A] float32, at least 0, random.
       max_masks: positives that enter the loss.
 
@@ -125,7 +125,7 @@ def binary_cross_entropy(probability: jax.Array, target: jax.Array) -> jax.Array
 
     Args:
       probability: float32 in [0, 1], any shape.
-      target: float32, 0 or 1, same shape; a constant for the gradient.
+      target: float32 in [0, 1], same shape; a constant for the gradient.
 
     Returns:
       float32 of the same shape.  Its derivative is that of PyTorch, with which the

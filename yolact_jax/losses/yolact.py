@@ -187,13 +187,13 @@ def _image_losses(
 def _semantic_term(semantic_logits: jax.Array, batch: Batch) -> jax.Array:
     height, width, num_classes = semantic_logits.shape
     masks = batch.masks if batch.semantic_masks is None else batch.semantic_masks
-    masks = _resize_masks(masks, (height, width))
-    target = semantic_target(masks, batch.labels, batch.is_object, num_classes)
+    inside = _resize_masks(masks, (height, width)) > 0.5
+    target = semantic_target(inside, batch.labels, batch.is_object, num_classes)
     return semantic_loss(semantic_logits, target)
 
 
 def _resize_masks(masks: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes [G, h, w] masks, 0 or 1, to [G, *size], unless they have that size."""
+    """Resizes [G, h, w] masks, in [0, 1], to [G, *size], unless they have that size."""
     if masks.shape[1:] == size:
         return masks
     return resize_bilinear(masks.astype(jnp.float32), size) > 0.5

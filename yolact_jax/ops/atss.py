@@ -38,7 +38,7 @@ def match_atss(
       labels: [G] int32, foreground classes from 0.
       is_object: [G] bool, slots that hold an object.
       is_crowd: [G] bool, slots that hold a crowd region; disjoint from `is_object`.
-      masks: [G, h, w], 0 or 1, any dtype: overlap is `mask_aware_iou`; None: it is
+      masks: [G, h, w], in [0, 1], any dtype: overlap is `mask_aware_iou`; None: it is
         the IoU of the boxes.
       anchors_cxcywh: [A, 4] float32.
       level_counts: anchors of each level, of sum A.
@@ -113,7 +113,7 @@ def mask_aware_iou(boxes: jax.Array, masks: jax.Array, anchors: jax.Array) -> ja
 
     Args:
       boxes: [G, 4] float32.
-      masks: [G, h, w], 0 or 1, any dtype, of the whole image.  An object without any
+      masks: [G, h, w], in [0, 1], any dtype, of the whole image.  An object without any
         pixel has the IoU of its box.
       anchors: [G, N, 4] float32, for each object its own.
 

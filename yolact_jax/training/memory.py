@@ -107,6 +107,7 @@ def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -
     """Returns the shapes of a batch."""
     slots, (rows, columns) = config.data.max_objects, build.prototype_size(config)
     pixels = "uint8" if config.augment.clip_colors else "int16"
+    target = config.data.mask_target
 
     def array(shape, dtype) -> Any:
         shape = (batch_size, *shape)
@@ -116,8 +117,12 @@ def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -
         images=array((*config.data.frame.size, config.data.channels), pixels),
         boxes=array((slots, 4), "float32"),
         labels=array((slots,), "int32"),
-        masks=array((slots, rows, columns), "uint8"),
-        semantic_masks=array((slots, rows // 2, columns // 2), "uint8"),
+        masks=array(
+            (slots, rows, columns), "float16" if target == "coverage" else "uint8"
+        ),
+        semantic_masks=array((slots, rows // 2, columns // 2), "uint8")
+        if target == "original"
+        else None,
         valid=array((slots,), "bool"),
         crowd=array((slots,), "bool"),
     )

@@ -181,7 +181,7 @@ def test_cover_cuts_masks_and_boxes():
         "crowd": np.zeros(3, bool),
         "image_ids": np.int64(1),
     }
-    cut = uncovered(truth, masks, cover, {"masks": cover})
+    cut = uncovered(truth, masks, cover, {"masks": cover.astype(np.uint8)})
     assert cut["labels"].tolist() == [4, 6]
     np.testing.assert_allclose(
         cut["boxes"], [[0.05, 0.2, 0.55, 0.6], [0.31, 0.3, 0.32, 0.31]], rtol=1e-6

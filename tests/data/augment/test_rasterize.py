@@ -214,3 +214,42 @@ def test_parity_is_the_lowest_bit_of_the_running_sum(length):
     toggles[:] = rng.integers(0, 4, toggles.shape) * (rng.random(toggles.shape) < 0.1)
     expected = np.cumsum(toggles, axis=-1, dtype=np.int64)[..., :length] % 2
     np.testing.assert_array_equal(rasterize._parity(toggles, length), expected)
+
+
+def test_coverage_is_the_exact_area_within_half_a_sample():
+    """Of rectangles, whose share of each cell is a product of two lengths."""
+    rng = np.random.default_rng(0)
+    side, cells = 80, 10
+    corners = np.sort(rng.uniform(0, side, (30, 2, 2)), axis=1)
+    rings = [[(x1, y1), (x2, y1), (x2, y2), (x1, y2)] for (x1, y1), (x2, y2) in corners]
+    outlines = segmentations((side, side), rings, range(len(rings)))
+    found = rasterize.cell_coverage(
+        outlines, np.arange(len(rings)), whole(side, side), cells
+    )
+    edges = np.arange(cells + 1) * side / cells
+    low, high = corners[:, 0, :, None], corners[:, 1, :, None]
+    inside = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
+    across, down = np.moveaxis(np.clip(inside, 0, None) / (side / cells), 1, 0)
+    exact = down[:, :, None] * across[:, None, :]
+    assert found.dtype == np.float16
+    assert set(np.unique(found * 16)) <= set(range(17))
+    # Each edge is off by half of a fourth of a cell at most.
+    assert np.abs(found - exact).max() <= 0.25 + 1e-3
+    assert abs(found.mean(dtype=np.float64) - exact.mean()) < 2e-3
+
+
+def test_coverage_of_run_lengths_is_a_mean_of_pixels():
+    rng = np.random.default_rng(1)
+    mask = rng.integers(0, 2, (40, 40), np.uint8)
+    outlines = segmentations((40, 40), rles=[encode(mask)], rle_owners=[0])
+    found = rasterize.cell_coverage(outlines, np.array([0]), whole(40, 40), 10)
+    expected = mask.reshape(10, 4, 10, 4).mean((1, 3))
+    np.testing.assert_array_equal(found[0], expected.astype(np.float16))
+
+
+def test_coverage_of_no_objects_is_empty():
+    outlines = segmentations((20, 20), [[(1, 1), (9, 1), (9, 9)]], [0])
+    found = rasterize.cell_coverage(
+        outlines, np.zeros(0, np.int64), whole(20, 20), (6, 8)
+    )
+    assert found.shape == (0, 6, 8)

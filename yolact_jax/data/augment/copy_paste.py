@@ -70,7 +70,8 @@ def copy_paste(
     whole = rasterize.object_masks(
         example.annotations.segmentations, kept, view, input_size
     )
-    small = {name: above[name].any(axis=0) for name in MASKS if name in above}
+    names = [name for name in MASKS if name in above]
+    small = {name: above[name].max(axis=0, initial=0) for name in names}
     below = uncovered(below, whole, cover, small)
     return {"images": image, **join([below, above])}
 
@@ -87,7 +88,8 @@ def uncovered(
       truth: fields of `ground_truth` for n annotations.
       masks: [n, h, w] uint8, their masks at the size of `cover`.
       cover: [h, w] bool, the pixels that are covered.
-      small_covers: the same at the sizes of the masks in `truth`, bool, by their names.
+      small_covers: the same at the sizes of the masks in `truth`, by their names: the
+        share of each cell that is covered, in the type of those masks.
 
     Returns:
       `truth` without annotations that became invisible; sides of boxes move in as far
@@ -98,7 +100,7 @@ def uncovered(
     boxes = truth["boxes"] + change.astype(np.float32)
     remains = visible.any(axis=(1, 2)) | ~masks.any(axis=(1, 2))
     remains &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # Boxes need not fit masks.
-    cut = {name: truth[name] * ~small for name, small in small_covers.items()}
+    cut = {name: truth[name] * (1 - small) for name, small in small_covers.items()}
     return take({**truth, **cut, "boxes": boxes}, np.flatnonzero(remains))
 
 

@@ -14,6 +14,7 @@ from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Segmentations
 
 _WORD_BITS = 64
+_SAMPLES = 4  # of a cell, along each axis
 
 
 def object_masks(
@@ -36,6 +37,24 @@ def object_masks(
     _draw_rles(masks, segmentations, slots, view)
     view.clear_outside(masks)
     return masks
+
+
+def cell_coverage(
+    segmentations: Segmentations, selected: np.ndarray, view: View, size: Size
+) -> np.ndarray:
+    """Measures which share of each cell annotations of an image cover.
+
+    Arguments are those of `object_masks`; masks are drawn at four times the size.
+
+    Returns:
+      [m, height, width] float16, multiples of 1 / 16.
+    """
+    (height, width), n = sides_of(size), len(selected)
+    fine_size = (_SAMPLES * height, _SAMPLES * width)
+    fine = object_masks(segmentations, selected, view, fine_size)
+    rows = fine.reshape(n, height, _SAMPLES, fine_size[1]).sum(axis=2, dtype=np.uint8)
+    cells = rows.reshape(n, height, width, _SAMPLES).sum(axis=3, dtype=np.uint8)
+    return cells / np.float16(_SAMPLES**2)
 
 
 def _draw_polygons(

@@ -63,7 +63,8 @@ def training_sample(
     Returns:
       `images` [height, width, N] uint8, or int16 with colors that are not
       clipped; `boxes` [n, 4] float32; `labels` [n]
-      int32; `masks` [n, hm, wm] uint8; `semantic_masks` [n, hm // 2, wm // 2] uint8,
+      int32; `masks` [n, hm, wm] uint8, 0 or 1, or with "coverage" targets float16 in
+      [0, 1]; `semantic_masks` [n, hm // 2, wm // 2] uint8,
       with "original" targets; `crowd` [n] bool;
       `image_ids` int64; `dropped` int32, annotations that were too many.
     """
@@ -109,6 +110,8 @@ def ground_truth(
     outlines = annotations.segmentations
     if mask_target == "center":
         masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
+    elif mask_target == "coverage":
+        masks = [rasterize.cell_coverage(outlines, chosen, view, mask_size)]
     else:
         height, width = sides_of(mask_size)
         sizes = ((height, width), (max(height // 2, 1), max(width // 2, 1)))

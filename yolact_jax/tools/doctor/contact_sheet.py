@@ -14,6 +14,7 @@ from yolact_jax.data.selection import Selected
 _TILE_PX = 275
 _COLUMNS = 4
 _OPACITY = 0.5
+_INSIDE = 0.5  # Cells of which more than this share is covered are shown.
 
 
 def draw_sheet(
@@ -82,9 +83,8 @@ def draw_sample(
         saturation = 0 if sample["crowd"][i] else 255
         color = np.array([[[hue, saturation, 255]]], np.uint8)
         color = cv2.cvtColor(color, cv2.COLOR_HSV2RGB)[0, 0]
-        mask = cv2.resize(
-            sample["masks"][i], size[::-1], interpolation=cv2.INTER_NEAREST
-        )
+        inside = (sample["masks"][i] > _INSIDE).astype(np.uint8)
+        mask = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
         blended = (1 - _OPACITY) * tile + _OPACITY * color
         tile = np.where(mask[..., None] > 0, blended.astype(np.uint8), tile)
         x1, y1, x2, y2 = map(int, box)
