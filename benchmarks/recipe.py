@@ -82,10 +82,11 @@ def make_config(options: argparse.Namespace, variant: str, seed: int) -> Config:
         "train.num_steps": options.steps,
         "train.seed": seed,
     }
-    return config.replace(common | _places(options.data) | VARIANTS[variant])
+    return config.replace(common | places(options.data) | VARIANTS[variant])
 
 
-def _places(data: Path | None) -> dict[str, str]:
+def places(data: Path | None) -> dict[str, str]:
+    """Returns the fields for a folder with the layout of COCO; None has none."""
     if data is None:
         return {}
     return {

@@ -1,5 +1,7 @@
 """Losses of masks: the gradient of PyTorch's cross entropy, and the IoU loss."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ from yolact_jax.losses.masks import (
 from yolact_jax.ops.resize import resize_bilinear
 
 
-@pytest.mark.parametrize("target", [0.0, 1.0])
+@pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
 def test_gradient_of_cross_entropy_is_that_of_pytorch(target):
     probability = np.array([0, 1e-30, 1e-13, 1e-7, 0.3, 1 - 1e-6, 1], np.float32)
     gradient = jax.vmap(jax.grad(binary_cross_entropy))(
@@ -33,6 +35,15 @@ def test_gradient_of_cross_entropy_is_that_of_pytorch(target):
     )
     variance = np.maximum(probability * (1 - probability), np.float32(1e-12))
     np.testing.assert_allclose(gradient, (probability - target) / variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 0.0625, 0.5, 1.0])
+def test_cross_entropy_is_least_where_the_share_is_met(target):
+    probability = np.linspace(0.001, 0.999, 999)
+    costs = binary_cross_entropy(jnp.float32(probability), jnp.float32(target))
+    exact = -(target * np.log(probability) + (1 - target) * np.log1p(-probability))
+    np.testing.assert_allclose(costs, exact, rtol=2e-4)
+    assert abs(probability[np.argmin(costs)] - target) < 0.002
 
 
 def test_gradient_vanishes_behind_a_saturated_sigmoid():
@@ -187,3 +198,18 @@ def test_semantic_loss_learns_the_masks_made_for_it(batch, predictions):
     half = resize_bilinear(jnp.asarray(batch.masks, jnp.float32), (8, 8)) > 0.5
     assert semantic(half.astype(jnp.uint8)) == semantic()
     assert semantic((~half).astype(jnp.uint8)) != semantic()
+
+
+def test_shares_of_zero_and_one_are_masks(predictions, batch):
+    shares = dataclasses.replace(batch, masks=batch.masks.astype(jnp.float16))
+    expected, found = (batch_losses(predictions, x) for x in (batch, shares))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_shares_between_change_the_mask_loss_alone(predictions, batch):
+    shares = dataclasses.replace(batch, masks=batch.masks.astype(jnp.float16) * 0.75)
+    expected, found = (batch_losses(predictions, x) for x in (batch, shares))
+    for name in ("box", "classification", "semantic"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert found.mask != expected.mask
+    assert np.isfinite(found.mask)

@@ -14,7 +14,6 @@ from yolact_jax.data.augment.view import View
 from yolact_jax.data.example import Segmentations
 
 _WORD_BITS = 64
-_SAMPLES = 4  # of a cell, along each axis
 
 
 def object_masks(
@@ -34,27 +33,9 @@ def object_masks(
     masks = np.zeros((len(selected), *sides_of(size)), np.uint8)
     slots = {owner: slot for slot, owner in enumerate(selected.tolist())}
     _draw_polygons(masks, segmentations, slots, view)
-    _draw_rles(masks, segmentations, slots, view)
+    draw_rles(masks, segmentations, slots, view)
     view.clear_outside(masks)
     return masks
-
-
-def cell_coverage(
-    segmentations: Segmentations, selected: np.ndarray, view: View, size: Size
-) -> np.ndarray:
-    """Measures which share of each cell annotations of an image cover.
-
-    Arguments are those of `object_masks`; masks are drawn at four times the size.
-
-    Returns:
-      [m, height, width] float16, multiples of 1 / 16.
-    """
-    (height, width), n = sides_of(size), len(selected)
-    fine_size = (_SAMPLES * height, _SAMPLES * width)
-    fine = object_masks(segmentations, selected, view, fine_size)
-    rows = fine.reshape(n, height, _SAMPLES, fine_size[1]).sum(axis=2, dtype=np.uint8)
-    cells = rows.reshape(n, height, width, _SAMPLES).sum(axis=3, dtype=np.uint8)
-    return cells / np.float16(_SAMPLES**2)
 
 
 def _draw_polygons(
@@ -88,7 +69,7 @@ def fill_rings(
     Returns:
       [r, height, width] uint8, 0 or 1.
     """
-    ring, row, x = _crossings(points, ring_sizes, height)
+    ring, row, x = crossings(points, ring_sizes, height)
     # A crossing toggles all pixels whose center is at it or right of it.
     column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     toggles = _toggles(len(ring_sizes), height, width)
@@ -115,12 +96,13 @@ def _parity(toggles: np.ndarray, length: int) -> np.ndarray:
     return np.unpackbits(bits.view(np.uint8), axis=-1, count=length, bitorder="little")
 
 
-def _crossings(
+def crossings(
     points: np.ndarray, ring_sizes: np.ndarray, height: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the edges of the rings cross the center lines of the pixel rows.
+    """Finds where the edges of rings cross the center lines of the pixel rows.
 
-    Returns [c] int64 index of the ring, [c] int64 row, [c] float64 x.
+    Arguments are those of `fill_rings`.  Returns [c] int64 index of the ring, [c] int64
+    row, [c] float64 x.
     """
     ends = np.cumsum(ring_sizes)
     following = np.arange(1, len(points) + 1)
@@ -138,7 +120,7 @@ def _crossings(
     return ring[edge], row, x
 
 
-def _draw_rles(
+def draw_rles(
     masks: np.ndarray, segmentations: Segmentations, slots: dict[int, int], view: View
 ) -> None:
     """Adds the run-length masks of the annotations in `slots`."""

@@ -10,6 +10,7 @@ import numpy as np
 from yolact_jax.config import PADDING_RGB, Augment, InputFrame, Size, sides_of
 from yolact_jax.data.augment import photometric, rasterize, targets
 from yolact_jax.data.augment import view as view_lib
+from yolact_jax.data.augment.coverage import cell_coverage
 from yolact_jax.data.augment.view import View
 from yolact_jax.data.augment.views import NO_AUGMENTATION, choose_view
 from yolact_jax.data.example import Annotations, Example
@@ -111,7 +112,7 @@ def ground_truth(
     if mask_target == "center":
         masks = [rasterize.object_masks(outlines, chosen, view, mask_size)]
     elif mask_target == "coverage":
-        masks = [rasterize.cell_coverage(outlines, chosen, view, mask_size)]
+        masks = [cell_coverage(outlines, chosen, view, mask_size)]
     else:
         height, width = sides_of(mask_size)
         sizes = ((height, width), (max(height // 2, 1), max(width // 2, 1)))
