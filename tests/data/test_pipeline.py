@@ -93,8 +93,10 @@ def test_batches_do_not_depend_on_threads(source):
     assert_equal(take(source, 6, num_threads=1), take(source, 6, num_threads=4))
 
 
-def test_batches_do_not_depend_on_workers(source):
-    assert_equal(take(source, 6), take(source, 6, num_workers=2))
+@pytest.mark.parametrize("target", ["original", "coverage"])
+def test_batches_do_not_depend_on_workers(source, target):
+    alone, shared = (take(source, 6, mask_target=target, num_workers=n) for n in (0, 2))
+    assert_equal(alone, shared)
 
 
 @pytest.mark.parametrize("start", [1, 4, 7])

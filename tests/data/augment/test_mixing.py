@@ -216,7 +216,9 @@ def test_jitter_takes_the_place_of_expand_and_crop(source):
         assert view == random_jitter(view_lib.whole(SIDE, SIDE), second)
 
 
-def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
+def sample(
+    source, seed=0, options=ALL, max_objects=9, mask_size=24, mask_target="original"
+):
     return mixed_sample(
         source[0],
         np.random.default_rng(seed),
@@ -224,7 +226,7 @@ def sample(source, seed=0, options=ALL, max_objects=9, mask_size=24):
         options=options,
         frame=FRAME,
         mask_size=mask_size,
-        mask_target="original",
+        mask_target=mask_target,
         max_objects=max_objects,
     )
 
@@ -243,10 +245,12 @@ def test_nothing_changes_when_all_is_off(source):
         assert_equal([expected], [sample(source, seed, Augment())])
 
 
-def test_mixed_samples_have_the_fields_of_others(source):
-    plain = sample(source, 0, Augment())
+@pytest.mark.parametrize("target", ["original", "center", "coverage"])
+def test_mixed_samples_have_the_fields_of_others(source, target):
+    plain = sample(source, 0, Augment(), mask_target=target)
     for seed in range(12):
-        mixed = sample(source, seed)
+        mixed = sample(source, seed, mask_target=target)
+        assert (mixed["masks"] <= 1).all()
         assert mixed.keys() == plain.keys()
         assert {n: mixed[n].dtype for n in mixed} == {n: plain[n].dtype for n in plain}
         assert mixed["images"].shape == (SIDE, SIDE, 3)
