@@ -54,9 +54,11 @@ VARIANTS = {
     },
     "average": {"train.ema_decay": 0.999},
     "center masks": {"data.mask_target": "center"},
-    "modern": MODERN,
     "coverage masks": {"data.mask_target": "coverage"},
-    "modern, coverage masks": MODERN | {"data.mask_target": "coverage"},
+    "modern": MODERN,
+    "modern, original masks": {
+        field: MODERN[field] for field in MODERN if field != "data.mask_target"
+    },
 }
 """Name -> fields of the config that differ from the faithful one."""
 _MEASURES = {"ap": "mask_AP", "ap50": "mask_AP50", "ap_small": "mask_APs"}

@@ -42,6 +42,7 @@ _SMALL = {
 
 MODERN = {
     "anchors.aspect_ratios": (1.0,),
+    "data.mask_target": "coverage",
     "loss.assignment": "atss",
     "loss.overlap": "mask_aware",
     "loss.box": "ciou",
@@ -91,6 +92,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "custom": {
         **_folder("custom", "train", "val"),
+        "data.mask_target": "coverage",
         "model.backbone": "resnet50",
         "optimizer.warmup_steps": 200,
         "optimizer.decay_steps": (),
