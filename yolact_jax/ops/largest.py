@@ -3,14 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-_FEW = 16  # A sort of the whole row takes as long as more passes than these.
+_FEW = 16  # Passes over a row; on a CPU a sort takes as long as about 130.
 
 
 def largest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """Finds what `jax.lax.top_k` finds, without a word between devices.
+    """Finds what `jax.lax.top_k` finds, without communication between devices.
 
-    For `jax.lax.top_k` of an array that is spread over devices XLA sends all rows to
-    all of them, more than the gradient of a network where there are many devices.
+    For `jax.lax.top_k` of an array whose rows lie on several devices XLA sends all rows
+    to all devices, which with many of them is more than the gradient of the network.
 
     Args:
       values: [..., n] float32, above -inf.
