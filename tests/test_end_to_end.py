@@ -25,6 +25,8 @@ from yolact_jax.training.session import load_state
 from yolact_jax.zoo.load import load as load_model
 from yolact_jax.zoo.specs import spec
 
+pytestmark = pytest.mark.long
+
 SPLITS = ("train", "validation")
 
 

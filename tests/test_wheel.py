@@ -30,6 +30,8 @@ PREDICT = """
 import sys
 import yolact_jax as y
 
+pytestmark = pytest.mark.long
+
 assert y.__file__.startswith(sys.argv[1]), y.__file__
 r = y.load("r").predict("photo.jpg", score_threshold=0)
 print(r.names, r.to_coco()[:1], r.polygons()[:1])

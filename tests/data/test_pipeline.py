@@ -93,6 +93,7 @@ def test_batches_do_not_depend_on_threads(source):
     assert_equal(take(source, 6, num_threads=1), take(source, 6, num_threads=4))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["original", "coverage"])
 def test_batches_do_not_depend_on_workers(source, target):
     alone, shared = (take(source, 6, mask_target=target, num_workers=n) for n in (0, 2))
@@ -105,6 +106,7 @@ def test_resuming_gives_the_batches_that_would_have_come(source, start):
     assert_equal(take(source, 9)[start:], take(source, 9 - start, start_step=start))
 
 
+@pytest.mark.long
 def test_resuming_with_workers_gives_the_same(source):
     expected = take(source, 8)[5:]
     assert_equal(expected, take(source, 3, start_step=5, num_workers=2))

@@ -20,6 +20,8 @@ from yolact_jax.export.stablehlo import export_stablehlo
 from yolact_jax.inference.exported import onnx_file, stablehlo_file
 from yolact_jax.tools.commands.main import main
 
+pytestmark = pytest.mark.long
+
 SIZES = [(148, 160), (200, 140), (200, 140), (130, 250)]
 OBLONG = [(120, 240), (240, 120)]
 

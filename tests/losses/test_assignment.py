@@ -31,6 +31,7 @@ def test_anchors_of_other_levels_are_refused(num_anchors):
         level_counts(num_anchors, (scenes.MASK_SIZE, scenes.MASK_SIZE))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: o.overlap)
 def test_losses_and_gradients_are_finite_with_and_without_objects(options):
     batch, anchors = scenes.rectangles([0, 1, 4]), scenes.tiny_anchors()

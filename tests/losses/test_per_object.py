@@ -121,6 +121,7 @@ def iou(a, b):
     return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [

@@ -112,6 +112,7 @@ def test_folded_maps_agree_with_loops_over_the_published_keys():
     assert_maps_close(compiled()(variables, IMAGE), expected)
 
 
+@pytest.mark.long
 def test_training_normalizes_by_the_batch_and_moves_the_statistics():
     backbone = MobileNet(8)
     variables = random_variables(backbone)

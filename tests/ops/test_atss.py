@@ -75,6 +75,7 @@ def test_assignment_agrees_with_loops(seed, count, aware):
     assert count == 0 or any(expected)
 
 
+@pytest.mark.long
 def test_more_objects_than_anchors_share_what_there_is():
     boxes, labels, masks = scene(0, 200)
     *image, _ = padded(boxes, labels, masks, slots=200)
@@ -134,6 +135,7 @@ def test_boxes_and_masks_without_area_give_finite_numbers():
         np.testing.assert_array_equal(found, 0)
 
 
+@pytest.mark.long
 def test_jit_and_vmap_change_nothing():
     images = [padded(*scene(seed, 4)) for seed in range(2)]
     assert_jit_and_vmap_agree(match_atss, *map(np.stack, zip(*images, strict=True)))

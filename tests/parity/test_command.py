@@ -12,6 +12,8 @@ from parity.manifest import Manifest
 from parity.models import forward_fn, to_nchw
 from yolact_jax.models.normalize import normalize_images
 
+pytestmark = pytest.mark.long
+
 NAME, SIDE, SEED, IMAGE_SEED = "yolact_resnet50", 64, 7, 3
 MEAN, STD = np.array([123.68, 116.78, 103.94]), np.array([58.40, 57.12, 57.38])
 

@@ -45,6 +45,7 @@ def test_priors(name):
     assert_ok(network.check_priors(_MANIFEST.model(name), load(name)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],

@@ -84,6 +84,7 @@ def losses_and_gradients():
     return run(predictions)[::-1]
 
 
+@pytest.mark.long
 def test_losses():
     terms, _ = losses_and_gradients()
     assert float(terms.box) == pytest.approx(4.626773, rel=1e-5)

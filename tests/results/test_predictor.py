@@ -86,6 +86,7 @@ def test_boxes_and_masks_are_in_pixels_of_the_image(height, width, side):
     assert abs(columns[-1] + 1 - x2) <= width / 16 + 1
 
 
+@pytest.mark.long
 def test_stream_keeps_the_order_whatever_sizes_and_batches():
     sizes = [(40, 60), (50, 30), (100, 120), (64, 64), (20, 20)]
     sides = ["left", "right", "left", "left", "right"]

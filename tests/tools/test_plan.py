@@ -12,6 +12,8 @@ from yolact_jax.training import memory
 from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.zoo.specs import spec
 
+pytestmark = pytest.mark.long
+
 
 def tiny_config():
     return spec("shapes").replace(

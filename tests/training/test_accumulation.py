@@ -10,6 +10,8 @@ from tests.training.test_step import assert_trees_close
 from yolact_jax.config import Loss
 from yolact_jax.training.step import mask_priority
 
+pytestmark = pytest.mark.long
+
 # Parts with many, few and no objects, so that their normalisers differ.
 COUNTS = [4, 1, 0, 2, 3, 0, 0, 1]
 

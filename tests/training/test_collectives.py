@@ -11,6 +11,8 @@ from yolact_jax.training.memory import abstract_batch
 from yolact_jax.training.multihost.mesh import make_layout
 from yolact_jax.zoo.specs import MODERN, spec
 
+pytestmark = pytest.mark.long
+
 NUM_DEVICES, BATCH_SIZE, NUM_CLASSES = 4, 8, 5
 VARIANTS = {
     "published": {},

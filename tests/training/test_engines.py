@@ -14,6 +14,8 @@ from tests.training.test_step import assert_trees_close
 from yolact_jax.training import parts
 from yolact_jax.training.multihost.mesh import make_layout, to_devices
 
+pytestmark = pytest.mark.long
+
 NUM_DEVICES = 4
 COUNTS = [1, 4, 0, 2, 3, 0, 1, 1]
 

@@ -16,6 +16,8 @@ from yolact_jax.training import evaluate as evaluate_lib
 from yolact_jax.training import parts
 from yolact_jax.training.multihost import processes
 
+pytestmark = pytest.mark.long
+
 NUM_IMAGES = 7
 
 

@@ -14,6 +14,8 @@ from yolact_jax.training import loop, memory, parts
 from yolact_jax.training.interruption import Interrupted
 from yolact_jax.training.monitor import recorder
 
+pytestmark = pytest.mark.long
+
 SIZES = (64, 96)
 
 

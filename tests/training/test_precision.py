@@ -12,6 +12,8 @@ from tests.training.test_step import assert_trees_close
 from yolact_jax.models.darknet import DarkNet
 from yolact_jax.models.resnet import Bottleneck, ResNet
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def in_bfloat16():

@@ -94,6 +94,7 @@ def test_a_model_that_is_loaded_again_is_not_compiled_again(folder, model):
     assert not np.array_equal(found.scores, wanted.scores)  # Its weights are its own.
 
 
+@pytest.mark.long
 def test_predicting_imports_nothing_of_training(folder):
     code = (
         "import sys, yolact_jax; m = yolact_jax.load(sys.argv[1]);"

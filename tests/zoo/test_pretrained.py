@@ -58,6 +58,7 @@ def test_exported_run_comes_back_with_its_classes(tmp_path):
         np.testing.assert_array_equal(array, expected[key])
 
 
+@pytest.mark.long
 def test_loaded_weights_predict(tmp_path):
     predictor = front.load(save(tmp_path, 3), config=tiny_config())
     instances = predictor.predict(np.zeros((40, 50, 3), np.uint8))
@@ -181,6 +182,7 @@ def test_classes_of_weights_and_data_are_compared(names, message):
         classes.require_same(("disc", "box"), names, "w", "the data")
 
 
+@pytest.mark.long
 def test_evaluate_refuses_data_of_other_classes(tmp_path):
     # There are five generated shapes, too.
     path = save(tmp_path, 5)

@@ -277,6 +277,7 @@ def test_largest_objects_of_a_mosaic_stay_and_the_rest_is_counted(source):
         np.testing.assert_array_equal(areas[0][-2:], areas[1])
 
 
+@pytest.mark.long
 def test_mixed_batches_depend_on_seed_and_step_only(source):
     options = {"augment": ALL}
     batches = take(source, 6, **options)

@@ -346,6 +346,7 @@ def run(arguments, *more):
     return run_command("doctor", *flags, *more)
 
 
+@pytest.mark.long
 def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
     made_up.write()
     sheet = made_up.root / "sheet.png"
@@ -377,6 +378,7 @@ def test_an_error_keeps_the_findings_before_it(made_up):
     assert found.returncode == 1
 
 
+@pytest.mark.long
 def test_images_outside_of_their_folder_are_a_problem_unless_allowed(made_up):
     made_up.content["train"]["images"][0]["file_name"] = "../val/1.jpg"
     (made_up.root / "train" / "1.jpg").rename(made_up.root / "val" / "1.jpg")
@@ -429,6 +431,7 @@ def config_file(made_up):
     return write
 
 
+@pytest.mark.long
 def test_config_gives_data_sizes_and_anchors(made_up, config_file):
     annotations = made_up.content["train"]["annotations"]
     annotations.append(made_up.annotation(7, 2, [8, 8, 25, 25]))
@@ -441,6 +444,7 @@ def test_config_gives_data_sizes_and_anchors(made_up, config_file):
     assert "find none" not in done.stdout
 
 
+@pytest.mark.long
 def test_config_gives_the_augmentation_of_the_sheet(made_up, config_file):
     sheets = []
     for change in ("False", "True"):
