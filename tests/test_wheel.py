@@ -26,11 +26,11 @@ TINY = {
     "eval.batch_size": 1,
     "optimizer.scale_with_batch": "false",
 }
+pytestmark = pytest.mark.long
+
 PREDICT = """
 import sys
 import yolact_jax as y
-
-pytestmark = pytest.mark.long
 
 assert y.__file__.startswith(sys.argv[1]), y.__file__
 r = y.load("r").predict("photo.jpg", score_threshold=0)
