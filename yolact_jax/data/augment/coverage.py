@@ -39,18 +39,13 @@ def cell_coverage(
 def _add_polygons(
     shares: np.ndarray, segmentations: Segmentations, slots: dict[int, int], view: View
 ) -> None:
-    owners = segmentations.ring_owner.tolist()
-    wanted = np.array([owner in slots for owner in owners], bool)
-    if not wanted.any():
-        return
     height, width = shares.shape[1:]
-    points = segmentations.points_px[np.repeat(wanted, segmentations.ring_sizes)]
-    points = view.points(points) * (width, height)
-    slot = np.array([slots[owner] for owner in owners if owner in slots])
-    rings = points, segmentations.ring_sizes[wanted]
-    place, row, covered = _covered_rows(*rings, slot, height, width)
+    points, ring_sizes, ring_slots = rasterize.chosen_rings(segmentations, slots, view)
+    slot, row, covered = _covered_rows(
+        points * (width, height), ring_sizes, ring_slots, height, width
+    )
     # Polygons of one annotation may overlap.
-    shares[place, row] = np.minimum(covered, 1)
+    shares[slot, row] = np.minimum(covered, 1)
 
 
 def _covered_rows(

@@ -42,16 +42,28 @@ def _draw_polygons(
     masks: np.ndarray, segmentations: Segmentations, slots: dict[int, int], view: View
 ) -> None:
     """Adds the polygons of the annotations in `slots` to their masks."""
+    height, width = masks.shape[1:]
+    points, ring_sizes, ring_slots = chosen_rings(segmentations, slots, view)
+    rings = fill_rings(points * (width, height), ring_sizes, height, width)
+    for slot, ring in zip(ring_slots.tolist(), rings, strict=True):
+        masks[slot] |= ring
+
+
+def chosen_rings(
+    segmentations: Segmentations, slots: dict[int, int], view: View
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Takes the rings of the annotations in `slots`.
+
+    Returns:
+      points [p, 2] float64, fractions of the network input; points of each ring [r]
+      int64; the slot of each ring [r] int64.
+    """
     owners = segmentations.ring_owner.tolist()
     wanted = np.array([owner in slots for owner in owners], bool)
-    if not wanted.any():
-        return
-    height, width = masks.shape[1:]
     points = segmentations.points_px[np.repeat(wanted, segmentations.ring_sizes)]
-    points = view.points(points) * (width, height)
-    rings = fill_rings(points, segmentations.ring_sizes[wanted], height, width)
-    for owner, ring in zip(segmentations.ring_owner[wanted], rings, strict=True):
-        masks[slots[owner]] |= ring
+    ring_slots = [slots[owner] for owner in owners if owner in slots]
+    sizes = segmentations.ring_sizes[wanted]
+    return view.points(points), sizes, np.array(ring_slots, np.int64)
 
 
 def fill_rings(
