@@ -2,19 +2,26 @@
 
     python benchmarks/startup.py runs/shapes photo.jpg
 
-Starts fresh processes in turn and prints medians, and ratios to the import of jax and
+Starts fresh processes in turn and writes medians, and ratios to the import of jax and
 flax alone.  "first picture" compiles everything; "next start" is the same command once
-more, with what the first has put in the cache of compiled programs.
+more, with what the first has kept; "without traces" is that with the compiled programs
+alone.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import measurement, timing
+from yolact_jax.files import read_json
 
 REPEATS = 5
 _PREDICT = Path(__file__).parent.parent / "predict.py"
@@ -49,21 +56,42 @@ def round_of(run: str, picture: str) -> dict[str, float]:
             "load a run": seconds([*load, run], cache),
             "first picture": seconds([*predict, f"--output={folder}/first"], cache),
             "next start": seconds([*predict, f"--output={folder}/next"], cache),
+            "without traces": _without_traces(predict, folder, cache),
         }
 
 
+def _without_traces(predict: list[str], folder: str, cache: str) -> float:
+    shutil.rmtree(f"{cache}/traces")
+    return seconds([*predict, f"--output={folder}/last"], cache)
+
+
 def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    results = Path(__file__).parent / "results"
     parser.add_argument("run", help="folder of a run")
     parser.add_argument("picture", help="a picture to find objects in")
+    parser.add_argument("--results", default=str(results), help="folder of the rows")
     options = parser.parse_args()
+    config = read_json(Path(options.run) / "config.json")
+    backbone, size = config["model"]["backbone"], config["data"]["input_size"]
     seconds(IMPORTS, "")  # Files are in the cache of the system from here on.
     rounds = [round_of(options.run, options.picture) for _ in range(REPEATS)]
-    base = statistics.median(each["import jax and flax"] for each in rounds)
-    for name in rounds[0]:
-        median = statistics.median(each[name] for each in rounds)
-        print(f"{name:<20}{median:7.2f} s{median / base:7.2f}")
+    medians = {n: statistics.median(each[n] for each in rounds) for n in rounds[0]}
+    base = medians["import jax and flax"]
+    rows = [
+        measurement.print_row(
+            {
+                "backbone": backbone,
+                "input_size": size,
+                "what": name,
+                "seconds": round(median, 2),
+                "of_import": round(median / base, 2),
+            }
+        )
+        for name, median in medians.items()
+    ]
+    timing.write_rows(options.results, "startup", rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import jax
 import pytest
 from absl import flags
 
+from yolact_jax.inference import kept
+
 pytest_plugins = [
     "tests.helpers.coco_folder",
     "tests.helpers.label_folders",
@@ -32,6 +34,12 @@ flags.FLAGS.mark_as_parsed()
 
 # Each holds what its tests have compiled: 3 GB at the end of a run.
 _MOST_WORKERS = 4
+
+
+@pytest.fixture(autouse=True)
+def no_kept_traces(monkeypatch):
+    """A command keeps traces for the process; tests that replace code need others."""
+    monkeypatch.setattr(kept, "keep_in", lambda folder: None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding
 from yolact_jax.config import Config, at_size, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.data.pixels import Pixels
+from yolact_jax.inference import kept
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
@@ -226,13 +227,12 @@ def make_engine(
     sharding: NamedSharding | None = None,
 ) -> Engine:
     """Makes the engine that runs a model; arguments as for `make_predictor`."""
-    model = make_model(config, num_classes)
     frame, anchors = config.data.frame, make_anchors(config)
     anchors_px = anchors[:, 2:] * frame.size[::-1]
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
         _predict_fn(config, num_classes, sharding),
-        prepare_variables(model, variables, frame.size),
+        _prepare_fn(config, num_classes)(variables),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
@@ -246,13 +246,22 @@ def make_engine(
 @functools.lru_cache(maxsize=4)
 def _predict_fn(config: Config, num_classes: int, sharding: NamedSharding | None):
     """Makes the program once: a model that is loaded again finds it compiled."""
-    return make_predict_fn(
-        make_model(config, num_classes),
-        make_anchors(config),
-        config.data.frame,
-        config.eval,
-        sharding=sharding,
+    model, frame = make_model(config, num_classes), config.data.frame
+    predict_fn = make_predict_fn(
+        model, make_anchors(config), frame, config.eval, sharding=sharding
     )
+    if sharding is not None:
+        return predict_fn
+    return kept.Traced(predict_fn, "predict", model, config.anchors, frame, config.eval)
+
+
+@functools.lru_cache(maxsize=4)
+def _prepare_fn(config: Config, num_classes: int):
+    """Makes `prepare_variables` of a config, once as well."""
+    model, size = make_model(config, num_classes), config.data.frame.size
+    prepare = jax.jit(lambda v: prepare_variables(model, v, size)["prepared"])
+    prepare = kept.Traced(prepare, "prepare", model, size)
+    return lambda variables: {**variables, "prepared": prepare(variables)}
 
 
 def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:

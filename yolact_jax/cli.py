@@ -261,20 +261,24 @@ def require_device() -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Turns on JAX's persistent compilation cache, unless it is set up already.
+    """Turns on JAX's persistent compilation cache, and that of traces.
 
     The folder is ``yolact_jax/xla`` in the user's cache folder, ``$XDG_CACHE_HOME`` or
     ``~/.cache``; without a home there is no cache.  JAX's own settings win:
     ``JAX_COMPILATION_CACHE_DIR`` names another folder,
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.  Traces are in its
+    folder ``traces``, if it is on this machine.
     """
-    # JAX gives `config` its attributes at run time.
-    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if chosen is not None:
-        return
-    try:
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        return
-    folder = Path(root) / "yolact_jax" / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    from yolact_jax.inference import kept  # Many commands need no flax.
+
+    config: Any = jax.config  # It gets its attributes at run time.
+    chosen: str | None = config.jax_compilation_cache_dir
+    if chosen is None:
+        try:
+            root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        except RuntimeError:
+            return
+        chosen = str(Path(root) / "yolact_jax" / "xla")
+        jax.config.update("jax_compilation_cache_dir", chosen)
+    if config.jax_enable_compilation_cache and "://" not in chosen:
+        kept.keep_in(Path(chosen) / "traces")

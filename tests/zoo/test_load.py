@@ -87,10 +87,10 @@ def test_a_model_that_is_loaded_again_is_not_compiled_again(folder, model):
     image = folder / "photo.jpg"
     wanted = model.predict(image, score_threshold=0.0)
     again = yolact_jax.load(folder / "run", step=1)
-    programs = again.engine.predict_fn._cache_size()
-    assert programs == model.engine.predict_fn._cache_size() > 0
+    programs = again.engine.predict_fn._jitted._cache_size()
+    assert programs == model.engine.predict_fn._jitted._cache_size() > 0
     found = again.predict(image, score_threshold=0.0)
-    assert again.engine.predict_fn._cache_size() == programs
+    assert again.engine.predict_fn._jitted._cache_size() == programs
     assert not np.array_equal(found.scores, wanted.scores)  # Its weights are its own.
 
 

@@ -45,9 +45,8 @@ def export_stablehlo(
         to be here.
 
     Raises:
-      ValueError: if a platform is unknown, or a package is missing.
+      ValueError: if a platform is unknown.
     """
-    stablehlo_file.require_flatbuffers()
     unknown = [name for name in platforms if name not in _ALLOWED]
     if unknown or not platforms:
         raise ValueError(

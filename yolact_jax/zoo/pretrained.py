@@ -13,6 +13,7 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.pixels import PIXEL_FIELDS, RGB, Pixels
 from yolact_jax.data.sources.coco_checks import check_categories
+from yolact_jax.inference import kept
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.weights.class_rows import with_rows_by_name
@@ -142,9 +143,11 @@ def abstract_variables(config: Config, num_classes: int) -> dict:
     model = build.make_model(config, num_classes)
     shape = (1, *config.data.frame.size, config.data.channels)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return jax.eval_shape(
-        lambda x: model.init(jax.random.key(0), x, train=True), images
-    )
+
+    def init(images):
+        return model.init(jax.random.key(0), images, train=True)
+
+    return kept.abstract_variables(lambda: jax.eval_shape(init, images), model, shape)
 
 
 def _classes_of(

@@ -16,7 +16,6 @@ of those of `Detections`, ``packed_masks`` and ``prototypes``.
 """
 
 import contextlib
-import importlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator
@@ -37,17 +36,6 @@ from yolact_jax.structures import Detections
 
 SUFFIX = ".stablehlo"
 ABOUT, WEIGHTS, PREPARE, DETECT = "about.json", "weights", "prepare.bin", "detect.bin"
-_EXTRA = 'pip install "yolact_jax[export]"'
-
-
-def require_flatbuffers() -> None:
-    """Raises a ValueError if the package is missing with which JAX reads and writes."""
-    try:
-        importlib.import_module("flatbuffers")
-    except ImportError as error:
-        raise ValueError(
-            f"{SUFFIX} files need the flatbuffers package: {_EXTRA}."
-        ) from error
 
 
 def read_about(path: str | Path) -> About:
@@ -67,7 +55,6 @@ def read_engine(path: str | Path, config: Config) -> Engine:
       ValueError: if the file is damaged, or has no program that this JAX and its device
         can run.
     """
-    require_flatbuffers()
     with _opened(path) as archive:
         about = parse_about(_entry(archive, ABOUT), path)
         folder = _folder(about, path)

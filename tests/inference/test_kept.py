@@ -1,0 +1,170 @@
+"""What tracing gives is kept for later processes, and only where it is still true."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from tests.zoo.test_pretrained import make_variables, tiny_config
+from yolact_jax import build
+from yolact_jax.inference import kept
+from yolact_jax.inference.options import PredictOptions
+from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.zoo import pretrained
+
+MODEL = MaskIouNet(3)
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+@pytest.fixture
+def no_kept_traces():
+    """Here they are kept."""
+
+
+@pytest.fixture(autouse=True)
+def folder(no_kept_traces, tmp_path):
+    kept.keep_in(tmp_path / "traces")
+    yield tmp_path / "traces"
+    kept.keep_in(None)
+
+
+@pytest.fixture
+def traces():
+    """Every trace of `of`."""
+    return []
+
+
+@pytest.fixture
+def of(traces):
+    """As in a process of its own: a function that no one has traced yet."""
+
+    def make(name="double", model=MODEL, *identity):
+        def double(variables, x):
+            traces.append(x.shape)
+            return {"sum": jnp.sum(x) + variables["w"], "twice": 2 * x}
+
+        return kept.Traced(jax.jit(double), name, model, *identity)
+
+    return make
+
+
+def call(function, x=X):
+    return jax.device_get(function({"w": np.float32(1)}, x))
+
+
+def test_a_later_process_traces_nothing_and_gets_the_same(of, traces):
+    first = call(of())
+    assert traces == [X.shape]
+    later = call(of())
+    assert traces == [X.shape]
+    assert later["sum"] == first["sum"] == X.sum() + 1
+    np.testing.assert_array_equal(later["twice"], 2 * X)
+
+
+def test_one_function_has_a_program_for_each_shape(of, traces):
+    function = of()
+    for x in (X, X[:1], X):
+        np.testing.assert_array_equal(call(function, x)["twice"], 2 * x)
+    assert traces == [X.shape, X[:1].shape]
+
+
+@pytest.mark.parametrize(
+    "other", [("other", MODEL), ("double", MaskIouNet(4)), ("double", MODEL, "nms")]
+)
+def test_another_name_model_or_option_is_another_program(of, traces, other):
+    call(of())
+    call(of(*other))
+    assert len(traces) == 2
+
+
+@pytest.mark.parametrize("change", ["code", "precision"])
+def test_other_code_and_settings_are_another_program(of, traces, change, monkeypatch):
+    call(of())
+    if change == "code":
+        monkeypatch.setattr(kept, "_code", lambda: "edited")
+        call(of())
+    else:
+        with jax.default_matmul_precision("float32"):
+            call(of())
+    assert len(traces) == 2
+
+
+def test_a_model_of_other_code_is_traced_by_every_process(of, traces, folder):
+    class OwnNet(nn.Module):
+        inner: nn.Module
+
+    for model in (OwnNet(MODEL), dataclasses.replace(MODEL)):
+        call(of("double", model))
+        call(of("double", model))
+    assert len(traces) == 3  # Twice, then once.
+
+
+@pytest.mark.parametrize("place", [0, 40, -1])
+def test_a_damaged_file_is_made_again(of, traces, folder, place):
+    call(of())
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    data = bytearray(whole)
+    data[place] ^= 1
+    for count, damaged in enumerate((bytes(data), whole[: len(whole) // 2], b""), 2):
+        file.write_bytes(damaged)
+        for _ in range(2):
+            assert call(of())["sum"] == X.sum() + 1
+        assert len(traces) == count
+
+
+def test_without_a_folder_or_where_none_can_be_made_all_works(of, traces, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (None, tmp_path / "file" / "traces"):
+        kept.keep_in(folder)
+        assert call(of())["sum"] == X.sum() + 1
+
+
+def test_errors_are_those_of_the_function(folder):
+    def refuse(variables):
+        raise ValueError("`w` is wrong.")
+
+    with pytest.raises(ValueError, match="`w` is wrong"):
+        kept.Traced(jax.jit(refuse), "refuse", MODEL)({})
+    assert not folder.exists()
+
+
+def test_a_prediction_is_the_same_to_the_bit(folder, monkeypatch):
+    variables, image = make_variables(3, 0), np.full((40, 60, 3), 90, np.uint8)
+
+    def found():
+        build._predict_fn.cache_clear()
+        build._prepare_fn.cache_clear()
+        predictor = build.make_predictor(tiny_config(), variables, "abc")
+        options = PredictOptions(score_threshold=0.0)
+        return next(predictor.engine.stream([image], predictor.choices(options)))
+
+    kept.keep_in(None)
+    plain = found()
+    assert len(plain[0].scores)
+    kept.keep_in(folder)
+    first = found()
+    assert {"predict", "prepare"} <= {
+        file.name.partition("-")[0] for file in folder.iterdir()
+    }
+    monkeypatch.setattr(nn.Module, "apply", None)  # Tracing would need it.
+    for kept_one in (first, found()):
+        jax.tree.map(np.testing.assert_array_equal, kept_one, plain)
+
+
+def test_variables_of_a_model_are_described_the_same(folder, monkeypatch):
+    def described():
+        pretrained.abstract_variables.cache_clear()
+        return pretrained.abstract_variables(tiny_config(), 3)
+
+    first = described()
+    assert [file.name.partition("-")[0] for file in folder.iterdir()] == ["variables"]
+    monkeypatch.setattr(nn.Module, "init", None)
+    assert described() == first
+    (file,) = folder.iterdir()
+    file.write_text("{")
+    monkeypatch.undo()
+    assert described() == first
