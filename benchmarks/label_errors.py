@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--images", type=int, default=6000)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=4800)
     parser.add_argument("--clean", action="store_true", help="train on right labels")
     options = parser.parse_args()
     start_logging()
