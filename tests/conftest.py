@@ -27,7 +27,7 @@ _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 # grain's workers read absl flags, which pytest never parses.
 flags.FLAGS.mark_as_parsed()

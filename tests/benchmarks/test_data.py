@@ -19,6 +19,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.long
 def test_command_prints_stages_and_adds_a_row(coco, tmp_path):
     (coco.root / "annotations").mkdir()
     coco.file.rename(coco.root / "annotations" / "instances_train.json")

@@ -51,6 +51,7 @@ def open_batches(folder, num_workers):
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs the files of Linux")
 def test_killed_process_leaves_neither_workers_nor_shared_memory(tmp_path):
     open_batches(tmp_path, num_workers=0).close()

@@ -151,6 +151,7 @@ def test_box_losses_add_up_to_that_of_training(options):
     assert total == pytest.approx(float(training.box), rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_prediction_on_a_crowd_is_no_missing_label():
     anchors = tiny_anchors()
     batch = jax.tree.map(lambda x: x[0], rectangles([2]))

@@ -71,6 +71,7 @@ def test_keys_and_shapes_are_those_of_the_published_file(recorded_shapes):
     assert sum(int(np.prod(shape)) for shape in trained) == 3_774_024
 
 
+@pytest.mark.long
 def test_imported_file_gives_the_maps_that_timm_computes(record, recorded_shapes):
     kernels = {k: s for k, s in recorded_shapes.items() if len(s) != 2}
     tensors = golden_weights(kernels, 80)
@@ -136,6 +137,7 @@ def test_training_normalizes_by_the_batch_and_moves_the_statistics():
     assert all(jax.tree.leaves(changed))
 
 
+@pytest.mark.long
 def test_fresh_blocks_with_a_shortcut_start_as_it():
     backbone = MobileNet(8)
     image = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))

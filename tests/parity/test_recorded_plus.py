@@ -95,6 +95,7 @@ def test_losses():
     assert float(terms.total) == pytest.approx(102.7867, rel=1e-5)
 
 
+@pytest.mark.long
 def test_gradient_of_the_mask_iou_reaches_masks():
     _, gradients = losses_and_gradients()
     sums = jax.tree.map(lambda g: float(jnp.abs(g).sum()), gradients)

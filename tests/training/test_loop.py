@@ -121,6 +121,7 @@ def test_signal_saves_the_running_step_and_the_run_goes_on(
     assert "at step 3, bit for bit" in caplog.text
 
 
+@pytest.mark.long
 def test_a_run_ends_without_progress_and_keeps_its_best_state(
     train, tmp_path, monkeypatch
 ):
@@ -142,6 +143,7 @@ def test_a_run_ends_without_progress_and_keeps_its_best_state(
     assert int(train(tmp_path, patience=2, **every).step) == 4
 
 
+@pytest.mark.long
 def test_signal_ends_an_evaluation_at_once(train, whole, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
 
@@ -158,6 +160,7 @@ def test_signal_ends_an_evaluation_at_once(train, whole, tmp_path, monkeypatch):
     assert_equal(train(workdir), workdir, whole)
 
 
+@pytest.mark.long
 def test_loader_that_a_signal_ends_too_loses_nothing(
     train, whole, tmp_path, monkeypatch
 ):
@@ -229,6 +232,7 @@ def test_complete_run_is_not_evaluated_again(train, whole, tmp_path):
     assert_equal(train(tmp_path / "whole"), tmp_path / "whole", whole)
 
 
+@pytest.mark.long
 def test_best_checkpoint_is_kept_and_can_be_chosen(train, tmp_path):
     train(tmp_path, eval_every_steps=1, keep_checkpoints=1)
     # The made-up AP falls from step to step.

@@ -19,6 +19,7 @@ def setup():
     return state, jax.jit(step)
 
 
+@pytest.mark.long
 def test_loss_falls_on_a_fixed_batch(setup):
     state, step = setup
     batch = scenes.rectangles([1, 2, 3, 2])
@@ -87,6 +88,7 @@ def test_crowd_regions_only_remove_negatives(setup):
     assert crowded.losses.mask == plain.losses.mask
 
 
+@pytest.mark.long
 def test_frozen_batch_norm_stays_frozen():
     state, step = scenes.tiny_step(freeze_bn=True)
     after, _ = jax.jit(step)(state, scenes.rectangles([1, 2, 3, 2]))
