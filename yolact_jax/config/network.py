@@ -49,7 +49,10 @@ class Model(Section):
         choices=_SWITCH,
     )
     compute_dtype: str = field(
-        "float32", "Type of the convolutions.", choices=("float32", "bfloat16")
+        "float32",
+        "Type of the convolutions; auto: bfloat16 on TPUs and on NVIDIA's GPUs of "
+        "compute capability 8.0 and more, whose matrix units have it, else float32.",
+        choices=("auto", "float32", "bfloat16"),
     )
     winograd: str = field(
         "auto",

@@ -85,15 +85,15 @@ def _flattened(variables: dict) -> tuple[list[np.ndarray], list[str], Any]:
 
 
 def _groups(config: Config, platforms: Iterable[str]) -> dict[tuple[str, ...], Config]:
-    """Platforms that share a program, and its config: CPUs may convolve differently."""
-    groups: dict[str, list[str]] = {}
+    """Platforms that share a program, and its config."""
+    groups: dict[Config, list[str]] = {}
     for name in platforms:
-        winograd = "yes" if build.uses_winograd(config, name) else "no"
-        groups.setdefault(winograd, []).append(name)
-    return {
-        tuple(names): config.replace({"model.winograd": winograd})
-        for winograd, names in groups.items()
-    }
+        there = {
+            "model.compute_dtype": build.compute_dtype(config, name),
+            "model.winograd": "yes" if build.uses_winograd(config, name) else "no",
+        }
+        groups.setdefault(config.replace(there), []).append(name)
+    return {tuple(names): there for there, names in groups.items()}
 
 
 def _npy(array: np.ndarray) -> bytes:
