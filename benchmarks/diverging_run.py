@@ -40,13 +40,15 @@ from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.step import TrainState, make_train_step
 
-# The layers name their type; with another type behind the name before they are
-# imported, all of the package computes in it.  Draws stay the same.
+# The layers name their type or are told it; with another type behind the name before
+# they are imported, all of the package computes in it.  Draws stay the same.
 _IN_FLOAT64 = """
 import functools, sys
 import jax
 jax.numpy.float32 = jax.numpy.float64
 jax.random.uniform = functools.partial(jax.random.uniform, dtype="float32")
+from yolact_jax import build
+build.compute_dtype = lambda *_: "float64"
 from benchmarks.diverging_run import answer
 answer(sys.argv[1])
 """

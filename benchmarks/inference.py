@@ -26,6 +26,7 @@ from yolact_jax import build
 from yolact_jax.inference.detect import detect, full_size_masks
 from yolact_jax.inference.engine import make_predict_fn, prepare_variables
 from yolact_jax.inference.options import Choices
+from yolact_jax.models.arithmetic import uses_winograd
 from yolact_jax.models.fpn import FPN
 from yolact_jax.models.heads import PredictionHead, ProtoNet
 from yolact_jax.models.normalize import normalize_images
@@ -58,7 +59,7 @@ class Subject:
         self.config = load_config(name, compute_dtype=dtype, winograd=winograd)
         self.name, self.dtype = name, dtype
         self.frame = self.config.data.frame
-        self.winograd = build.uses_winograd(self.config)
+        self.winograd = uses_winograd(self.config)
         self.model = build.make_model(self.config, NUM_CLASSES)
         self.anchors = jnp.asarray(build.make_anchors(self.config))
         images = jnp.zeros((1, *self.frame.size, 3))

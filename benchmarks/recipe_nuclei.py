@@ -15,6 +15,7 @@ import numpy as np
 
 from yolact_jax import build
 from yolact_jax.config import Config
+from yolact_jax.models.arithmetic import uses_winograd
 from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.models.yolact import Yolact
 from yolact_jax.structures import Batch
@@ -81,7 +82,7 @@ def make_model(config: Config) -> Yolact:
         Bottleneck,
         width=config.model.backbone_width,
         deformable_interval=0,
-        winograd=build.uses_winograd(config),
+        winograd=uses_winograd(config),
     )
     return build.make_model(config, 1).clone(backbone=backbone)
 

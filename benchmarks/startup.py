@@ -4,13 +4,12 @@
 
 Starts fresh processes in turn and writes medians, and ratios to the import of jax and
 flax alone.  "first picture" compiles everything; "next start" is the same command once
-more, with what the first has kept; "without traces" is that with the compiled programs
-alone.
+more, with what the first has kept; "compiled only" is a start that has kept compiled
+programs and no traces.
 """
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,14 @@ from yolact_jax.files import read_json
 
 REPEATS = 5
 _PREDICT = Path(__file__).parent.parent / "predict.py"
+_WITHOUT_TRACES = """
+import sys
+from yolact_jax.inference import kept
+kept.keep_in = lambda folder: None
+from yolact_jax.tools.commands.main import main
+sys.exit(main(["predict", *sys.argv[1:]]))
+"""
+_LOAD = "import sys, yolact_jax; yolact_jax.load(sys.argv[1])"
 IMPORTS = [sys.executable, "-c", "import jax, flax.linen"]
 
 
@@ -41,28 +48,27 @@ def seconds(command: list[str], cache: str) -> float:
     return time.perf_counter() - start
 
 
-def round_of(run: str, picture: str) -> dict[str, float]:
-    """Times each command once, one after the other: a busy machine slows all."""
-    load = [
-        sys.executable,
-        "-c",
-        "import sys, yolact_jax; yolact_jax.load(sys.argv[1])",
-    ]
+def round_of(run: str, picture: str, plain: str) -> dict[str, float]:
+    """Times each command once, one after the other: a busy machine slows all.
+
+    Args:
+      run: folder of a run.
+      picture: to find objects in.
+      plain: folder for what is compiled without traces, the same for all rounds.
+    """
+    load = [sys.executable, "-c", _LOAD, run]
     predict = [sys.executable, str(_PREDICT), f"--workdir={run}", f"--source={picture}"]
+    untraced = [sys.executable, "-c", _WITHOUT_TRACES, *predict[2:]]
     with tempfile.TemporaryDirectory() as folder:
-        cache = f"{folder}/cache"
+        if not Path(plain).exists():
+            seconds([*untraced, f"--output={folder}/warm"], plain)
         return {
-            "import jax and flax": seconds(IMPORTS, cache),
-            "load a run": seconds([*load, run], cache),
-            "first picture": seconds([*predict, f"--output={folder}/first"], cache),
-            "next start": seconds([*predict, f"--output={folder}/next"], cache),
-            "without traces": _without_traces(predict, folder, cache),
+            "import jax and flax": seconds(IMPORTS, plain),
+            "load a run": seconds(load, plain),
+            "first picture": seconds([*predict, f"--output={folder}/a"], folder),
+            "next start": seconds([*predict, f"--output={folder}/b"], folder),
+            "compiled only": seconds([*untraced, f"--output={folder}/c"], plain),
         }
-
-
-def _without_traces(predict: list[str], folder: str, cache: str) -> float:
-    shutil.rmtree(f"{cache}/traces")
-    return seconds([*predict, f"--output={folder}/last"], cache)
 
 
 def main() -> None:
@@ -76,7 +82,9 @@ def main() -> None:
     config = read_json(Path(options.run) / "config.json")
     backbone, size = config["model"]["backbone"], config["data"]["input_size"]
     seconds(IMPORTS, "")  # Files are in the cache of the system from here on.
-    rounds = [round_of(options.run, options.picture) for _ in range(REPEATS)]
+    with tempfile.TemporaryDirectory() as folder:
+        work = options.run, options.picture, f"{folder}/plain"
+        rounds = [round_of(*work) for _ in range(REPEATS)]
     medians = {n: statistics.median(each[n] for each in rounds) for n in rounds[0]}
     base = medians["import jax and flax"]
     rows = [

@@ -19,6 +19,7 @@ from absl import app, flags
 from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, fake_batch, forward_gflops, load_config
 from yolact_jax import build
+from yolact_jax.models.arithmetic import uses_winograd
 from yolact_jax.training import parts
 from yolact_jax.training.step import make_train_step
 
@@ -67,7 +68,7 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
             "dtype": dtype,
             "batch_size": batch_size,
             "freeze_bn": freeze,
-            "winograd": "yes" if build.uses_winograd(config) else "no",
+            "winograd": "yes" if uses_winograd(config) else "no",
             "compile_s": round(compile_s, 1),
             "step_s": round(float(seconds), 4),
             "images_per_s": round(batch_size / float(seconds), 2),

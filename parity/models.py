@@ -42,6 +42,7 @@ class GoldenModel:
       num_classes: C, foreground classes; 0 for the published number.
       input_size: side of the network input, pixels; 0 for that of the config.
       seed: of the weights.
+      winograd: as ``model.winograd`` of the config.
       rule: gains that differ from `parity.weights.RULE`, as sorted pairs.
     """
 
@@ -51,6 +52,7 @@ class GoldenModel:
     input_size: int = 0
     seed: int = 0
     rule: tuple[tuple[str, float], ...] = ()
+    winograd: str = "auto"
 
     def __post_init__(self):
         if not self.num_classes:
@@ -61,7 +63,10 @@ class GoldenModel:
     @cached_property
     def config(self) -> Config:
         """The published config, with `freeze_bn` and the input size."""
-        changes: dict[str, Any] = {"model.freeze_bn": self.freeze_bn}
+        changes: dict[str, Any] = {
+            "model.freeze_bn": self.freeze_bn,
+            "model.winograd": self.winograd,
+        }
         if self.input_size:
             changes["data.input_size"] = self.input_size
         return spec(self.name).replace(changes)

@@ -82,7 +82,7 @@ def _ground_truth(golden: dict, prefix: str) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _backward_fn(model: GoldenModel, max_masks: int):
+def backward_fn(model: GoldenModel, max_masks: int):
     """Compiles terms, outputs, statistics and the gradient of a sum of terms."""
     anchors = jnp.asarray(build.make_anchors(model.config))
     options = dataclasses.replace(model.config.loss, max_masks=max_masks)
@@ -119,7 +119,8 @@ def _dot(terms: yolact.Losses, weights: yolact.Losses) -> jax.Array:
     return jax.tree.map(jnp.multiply, terms, weights).total
 
 
-def _weights(model: GoldenModel, only: str | None = None) -> yolact.Losses:
+def term_weights(model: GoldenModel, only: str | None = None) -> yolact.Losses:
+    """Weights for `backward_fn`: 1 for the terms of a model, or for one of `TERMS`."""
     names = [n for n in TERMS if n != "I" or model.module.mask_iou_net is not None]
     return yolact.Losses(**{TERMS[n]: jnp.float32(only in (None, n)) for n in names})
 
@@ -141,9 +142,9 @@ def check_training_step(
     """
     group = case.rpartition("_")[0]
     batch = golden_batch(golden, group, manifest)
-    run = _backward_fn(model, model.config.loss.max_masks)
+    run = backward_fn(model, model.config.loss.max_masks)
     (terms, predictions, stats), gradient = jax.device_get(
-        run(variables, batch, _weights(model))
+        run(variables, batch, term_weights(model))
     )
     rows = _check_outputs(predictions, golden, case)
     # Hard negatives depend on the outputs; those with frozen statistics are on record.
@@ -153,7 +154,7 @@ def check_training_step(
     rows += check_gradient(gradient, golden, case)
     for name in TERMS:
         if f"{case}/grad_l2_of_{name}" in golden:
-            _, part = run(variables, batch, _weights(model, name))
+            _, part = run(variables, batch, term_weights(model, name))
             rows.append(check_component(jax.device_get(part), golden, case, name))
     rows += _check_statistics(stats, golden, case)
     return rows
@@ -167,7 +168,7 @@ def check_unlimited_masks(
         return []
     batch = golden_batch(golden, case.rpartition("_")[0], manifest)
     most = int(golden[f"{case}/num_pos"].max())
-    (terms, _, _), _ = _backward_fn(model, most)(variables, batch, _weights(model))
+    (terms, _, _), _ = backward_fn(model, most)(variables, batch, term_weights(model))
     return _check_losses(terms, golden, case, "losses_without_limit")
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.zoo.test_pretrained import tiny_config
 from yolact_jax import build
 from yolact_jax.export import stablehlo
+from yolact_jax.models import arithmetic
 
 AUTO = tiny_config().replace({"model.compute_dtype": "auto"})
 
@@ -32,12 +33,12 @@ def device(platform, capability=None):
 )
 def test_auto_computes_in_what_the_matrix_units_have(one, expected, monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [one])
-    assert build.compute_dtype(AUTO) == expected
+    assert arithmetic.compute_dtype(AUTO) == expected
     assert build.make_model(AUTO, 3).dtype == jnp.dtype(expected)
     assert build.make_model(AUTO, 3).backbone.dtype == jnp.dtype(expected)
     for chosen in ("float32", "bfloat16"):
         config = AUTO.replace({"model.compute_dtype": chosen})
-        assert build.compute_dtype(config) == chosen
+        assert arithmetic.compute_dtype(config) == chosen
 
 
 def test_exported_programs_are_those_of_each_platform():

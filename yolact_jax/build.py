@@ -19,6 +19,7 @@ from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
 from yolact_jax.inference.options import Choices
 from yolact_jax.models import darknet, mobilenet, resnet
+from yolact_jax.models.arithmetic import compute_dtype, uses_winograd
 from yolact_jax.models.mask_iou import MaskIouNet
 from yolact_jax.models.normalize import Normalization, gray
 from yolact_jax.models.yolact import Yolact
@@ -38,7 +39,6 @@ BACKBONES = {
     "mobilenetv4_small": mobilenet.MobileNet,
 }
 _MIN_BATCH_FOR_BN = 6
-_BFLOAT16_CAPABILITY = 8.0  # NVIDIA's Ampere and later.
 
 
 def prototype_size(config: Config) -> tuple[int, int]:
@@ -121,47 +121,6 @@ def freezes_bn(config: Config) -> bool:
         small = config.train.batch_size < _MIN_BATCH_FOR_BN
         return small and bool(config.train.init_weights)
     return config.model.freeze_bn == "yes"
-
-
-def compute_dtype(config: Config, platform: str | None = None) -> str:
-    """Chooses the type of the convolutions; with "auto", that of the matrix units.
-
-    Args:
-      config: the whole config.
-      platform: "cpu", "cuda", "rocm" or "tpu", where the model will run, on a device
-        that is not known; None is where this process does.
-    """
-    chosen = config.model.compute_dtype
-    if chosen != "auto":
-        return chosen
-    if platform is None:
-        has_it = _multiplies_bfloat16(jax.devices()[0])
-    else:
-        has_it = platform == "tpu"
-    return "bfloat16" if has_it else "float32"
-
-
-def _multiplies_bfloat16(device: Any) -> bool:
-    """Whether XLA is faster in bfloat16 there; on CPUs it is slower."""
-    if device.platform != "gpu":
-        return device.platform == "tpu"
-    try:
-        return float(device.compute_capability) >= _BFLOAT16_CAPABILITY
-    except (AttributeError, ValueError):  # Not NVIDIA's.
-        return False
-
-
-def uses_winograd(config: Config, platform: str | None = None) -> bool:
-    """Whether to use `models.kernels.winograd`; with "auto", only on a CPU.
-
-    Args:
-      config: the whole config.
-      platform: where the model will run; None is where this process does.
-    """
-    if config.model.winograd == "auto":
-        exact_enough = compute_dtype(config, platform) == "float32"
-        return exact_enough and (platform or jax.default_backend()) == "cpu"
-    return config.model.winograd == "yes"
 
 
 def make_model(
@@ -261,7 +220,7 @@ def make_engine(
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
         _predict_fn(config, num_classes, sharding),
-        _prepare_fn(config, num_classes)(variables),
+        _prepare_fn(config, num_classes, sharding)(variables),
         batch_size=config.eval.batch_size * num_devices,
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
@@ -285,12 +244,18 @@ def _predict_fn(config: Config, num_classes: int, sharding: NamedSharding | None
 
 
 @functools.lru_cache(maxsize=4)
-def _prepare_fn(config: Config, num_classes: int):
-    """Makes `prepare_variables` of a config, once as well."""
+def _prepare_fn(config: Config, num_classes: int, sharding: NamedSharding | None):
+    """Makes `prepare_variables` for a config, also once."""
     model, size = make_model(config, num_classes), config.data.frame.size
-    prepare = jax.jit(lambda v: prepare_variables(model, v, size)["prepared"])
-    prepare = kept.Traced(prepare, "prepare", model, size)
-    return lambda variables: {**variables, "prepared": prepare(variables)}
+    if sharding is not None:
+        return lambda variables: prepare_variables(model, variables, size)
+
+    @jax.jit
+    def prepare(variables: dict) -> dict:
+        return prepare_variables(model, variables, size)["prepared"]
+
+    kept_prepare = kept.Traced(prepare, "prepare", model, size)
+    return lambda variables: {**variables, "prepared": kept_prepare(variables)}
 
 
 def make_inspector(config: Config, variables: dict, num_classes: int) -> Inspector:

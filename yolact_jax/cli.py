@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -258,27 +257,3 @@ def require_device() -> None:
             f"JAX finds no device of the platform {name}, which JAX_PLATFORMS sets "
             f"({reason})."
         ) from error
-
-
-def keep_compiled_programs() -> None:
-    """Turns on JAX's persistent compilation cache, and that of traces.
-
-    The folder is ``yolact_jax/xla`` in the user's cache folder, ``$XDG_CACHE_HOME`` or
-    ``~/.cache``; without a home there is no cache.  JAX's own settings win:
-    ``JAX_COMPILATION_CACHE_DIR`` names another folder,
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.  Traces are in its
-    folder ``traces``, if it is on this machine.
-    """
-    from yolact_jax.inference import kept  # Many commands need no flax.
-
-    config: Any = jax.config  # It gets its attributes at run time.
-    chosen: str | None = config.jax_compilation_cache_dir
-    if chosen is None:
-        try:
-            root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        except RuntimeError:
-            return
-        chosen = str(Path(root) / "yolact_jax" / "xla")
-        jax.config.update("jax_compilation_cache_dir", chosen)
-    if config.jax_enable_compilation_cache and "://" not in chosen:
-        kept.keep_in(Path(chosen) / "traces")

@@ -1,19 +1,23 @@
 """What tracing gives is kept for later processes, and only where it is still true."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests.zoo.test_pretrained import make_variables, tiny_config
 from yolact_jax import build
 from yolact_jax.inference import kept
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.models.mask_iou import MaskIouNet
+from yolact_jax.models.resnet import Bottleneck, ResNet
 from yolact_jax.zoo import pretrained
+from yolact_jax.zoo.specs import SPEC_NAMES, spec
 
 MODEL = MaskIouNet(3)
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -84,7 +88,7 @@ def test_another_name_model_or_option_is_another_program(of, traces, other):
 def test_other_code_and_settings_are_another_program(of, traces, change, monkeypatch):
     call(of())
     if change == "code":
-        monkeypatch.setattr(kept, "_code", lambda: "edited")
+        monkeypatch.setattr(kept, "_code_digest", lambda: "edited")
         call(of())
     else:
         with jax.default_matmul_precision("float32"):
@@ -92,14 +96,97 @@ def test_other_code_and_settings_are_another_program(of, traces, change, monkeyp
     assert len(traces) == 2
 
 
-def test_a_model_of_other_code_is_traced_by_every_process(of, traces, folder):
-    class OwnNet(nn.Module):
-        inner: nn.Module
+class OwnNet(nn.Module):
+    inner: nn.Module | None = None
 
-    for model in (OwnNet(MODEL), dataclasses.replace(MODEL)):
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OwnNet(MODEL),
+        ResNet((1, 1), block=OwnNet, width=8, deformable_interval=0),
+        ResNet((1, 1), block=partial(Bottleneck), width=8, deformable_interval=0),
+        dataclasses.replace(MODEL, dtype=OwnNet),
+    ],
+)
+def test_a_model_of_other_code_is_not_kept(model, of, traces, folder):
+    for _ in range(2):
         call(of("double", model))
-        call(of("double", model))
-    assert len(traces) == 3  # Twice, then once.
+    assert len(traces) == 2
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", SPEC_NAMES)
+def test_models_of_all_configs_are_kept(name):
+    assert kept._has_known_code(build.make_model(spec(name), 3))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("jax_disable_jit", True),
+        ("jax_debug_nans", True),
+        ("jax_default_device", jax.devices()[0]),
+    ],
+)
+def test_settings_that_look_into_programs_keep_none(setting, value, of, folder):
+    before = getattr(jax.config, setting)
+    jax.config.update(setting, value)
+    try:
+        assert call(of())["sum"] == X.sum() + 1
+    finally:
+        jax.config.update(setting, before)
+    assert not folder.exists()
+
+
+def test_a_program_for_several_devices_is_not_kept(of, folder):
+    devices = NamedSharding(Mesh(jax.devices()[:2], "b"), PartitionSpec("b"))
+    function = of()
+    assert call(function)["sum"] == X.sum() + 1
+    (file,) = folder.iterdir()
+    spread = jax.jit(lambda v, x: x + v["w"], in_shardings=(None, devices))
+    exported = jax.export.export(spread)({"w": np.float32(1)}, X)
+    assert exported.nr_devices == 2
+    kept._write(file, exported.serialize())
+    assert call(of())["sum"] == X.sum() + 1
+
+
+def test_a_file_of_other_arguments_is_made_again(of, traces, folder):
+    call(of())
+    (file,) = folder.iterdir()
+    other = jax.export.export(jax.jit(lambda v, x: x))({"v": X}, X)
+    kept._write(file, other.serialize())
+    assert call(of())["sum"] == X.sum() + 1
+    assert len(traces) == 2
+
+
+def test_arguments_that_are_not_used_stay_where_they_are(of):
+    variables = {"w": np.float32(1), "raw": np.zeros((64, 64), np.float32)}
+    for function in (of(), of()):  # Traced, and read.
+        assert jax.device_get(function(variables, X))["sum"] == X.sum() + 1
+        (program,) = function._programs.values()
+        text = program.lower(variables, X).as_text()
+        assert "64x64" not in text.partition("@main(")[2].partition("->")[0]
+
+
+def test_only_the_newest_files_stay(of, folder, monkeypatch):
+    monkeypatch.setattr(kept, "_MOST_FILES", 2)
+    for name in "abc":
+        call(of(name))
+    assert sorted(file.name[0] for file in folder.iterdir()) == ["b", "c"]
+
+
+@pytest.mark.parametrize("what", ["nothing to read", "a dangling link"])
+def test_code_that_cannot_be_read_keeps_nothing(what, tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    if what == "a dangling link":
+        (package / ".#edited.py").symlink_to("nowhere")
+    monkeypatch.setattr(kept, "_PACKAGE", package)
+    kept._code_digest.cache_clear()
+    kept.keep_in(tmp_path / "traces")
+    assert kept._folder is None
+    kept._code_digest.cache_clear()
 
 
 @pytest.mark.parametrize("place", [0, 40, -1])
@@ -153,6 +240,16 @@ def test_a_prediction_is_the_same_to_the_bit(folder, monkeypatch):
     monkeypatch.setattr(nn.Module, "apply", None)  # Tracing would need it.
     for kept_one in (first, found()):
         jax.tree.map(np.testing.assert_array_equal, kept_one, plain)
+
+
+def test_several_devices_keep_nothing_and_stop_no_one_who_has_one(folder):
+    variables, image = make_variables(3, 0), np.full((40, 60, 3), 90, np.uint8)
+    config = tiny_config().replace({"eval.candidate_threshold": 0.04})
+    devices = NamedSharding(Mesh(jax.devices()[:2], "b"), PartitionSpec("b"))
+    for sharding in (devices, None):
+        predictor = build.make_predictor(config, variables, "abc", sharding=sharding)
+        assert predictor(image) is not None
+        assert len(list(folder.glob("pre*"))) == (0 if sharding else 2)
 
 
 def test_variables_of_a_model_are_described_the_same(folder, monkeypatch):

@@ -19,6 +19,7 @@ from yolact_jax.inference.engine import make_predict_fn, prepare_variables
 from yolact_jax.inference.exported import stablehlo_file
 from yolact_jax.inference.exported.about import About
 from yolact_jax.inference.options import Choices
+from yolact_jax.models.arithmetic import compute_dtype, uses_winograd
 from yolact_jax.ops.masks import LEAST_SYMBOLIC_SIDE
 from yolact_jax.ops.nms.variants import slots
 from yolact_jax.run.folder import Run, versions
@@ -89,8 +90,8 @@ def _groups(config: Config, platforms: Iterable[str]) -> dict[tuple[str, ...], C
     groups: dict[Config, list[str]] = {}
     for name in platforms:
         there = {
-            "model.compute_dtype": build.compute_dtype(config, name),
-            "model.winograd": "yes" if build.uses_winograd(config, name) else "no",
+            "model.compute_dtype": compute_dtype(config, name),
+            "model.winograd": "yes" if uses_winograd(config, name) else "no",
         }
         groups.setdefault(config.replace(there), []).append(name)
     return {tuple(names): there for there, names in groups.items()}

@@ -12,10 +12,11 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.tools.demo.page import serve
 
 

@@ -25,12 +25,13 @@ import jax.numpy as jnp
 from absl import flags
 
 from yolact_jax import build
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command
 from yolact_jax.data.pixels import Pixels
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.folder import Run
 from yolact_jax.tools import unlabeled
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.step import TrainState
 from yolact_jax.weights.classes import require_same

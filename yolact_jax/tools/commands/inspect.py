@@ -14,8 +14,9 @@ from typing import Any
 from absl import flags
 
 from yolact_jax import build
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command
 from yolact_jax.tools.commands import model_flags
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.tools.inspect.losses import image_losses
 from yolact_jax.tools.inspect.page import Names, write_pages
 from yolact_jax.weights.classes import require_same

@@ -10,8 +10,9 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from yolact_jax.cli import Command, keep_compiled_programs, require_device
+from yolact_jax.cli import Command, require_device
 from yolact_jax.config import Config, from_config_dict
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.tools.plan import format_plan, make_plan
 from yolact_jax.zoo.specs import load_config
 

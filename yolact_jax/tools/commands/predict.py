@@ -23,12 +23,13 @@ from typing import Any
 
 from absl import flags
 
-from yolact_jax.cli import Command, Ended, keep_compiled_programs
+from yolact_jax.cli import Command, Ended
 from yolact_jax.data.images import MAX_PIXELS
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.tiles import MOST_OVERLAP
 from yolact_jax.tools.commands import model_flags, option_flags
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.tools.explore import write_explorer
 
 

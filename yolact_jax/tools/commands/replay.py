@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from yolact_jax.cli import Command, keep_compiled_programs, require_device
+from yolact_jax.cli import Command, require_device
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.tools.replay import replay
 
 

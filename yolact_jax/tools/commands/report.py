@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from yolact_jax import build
-from yolact_jax.cli import Command, keep_compiled_programs
+from yolact_jax.cli import Command
 from yolact_jax.data.records.dataset import RecordSource, coco_ground_truth
 from yolact_jax.results.coco_entries import read_results
 from yolact_jax.results.report.compare import write_comparison
@@ -24,6 +24,7 @@ from yolact_jax.results.report.numbers import Evaluated
 from yolact_jax.results.report.write import REPORT_FOLDER
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.training.report import Evaluation, report_evaluation
 
 _LOGGER = logging.getLogger(__name__)

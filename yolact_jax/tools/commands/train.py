@@ -23,11 +23,11 @@ from absl import flags
 
 from yolact_jax.cli import (
     Command,
-    keep_compiled_programs,
     require_device,
     start_logging,
 )
 from yolact_jax.tools.commands import data_flag, plan
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 from yolact_jax.training.loop import train
 from yolact_jax.training.multihost import processes
 

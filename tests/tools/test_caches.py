@@ -3,8 +3,8 @@
 import jax
 import pytest
 
-from yolact_jax.cli import keep_compiled_programs
 from yolact_jax.inference import kept
+from yolact_jax.tools.commands.caches import keep_compiled_programs
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def test_own_choice_of_folder_stays(setting, tmp_path):
     assert kept._folder == tmp_path / "traces"
 
 
-def test_traces_are_kept_on_this_machine_only_and_not_if_nothing_is(setting):
-    setting("gs://bucket/cache")
+@pytest.mark.parametrize("folder", ["gs://bucket/cache", ""])
+def test_traces_are_kept_on_this_machine_only_and_not_if_nothing_is(folder, setting):
+    setting(folder)
     keep_compiled_programs()
     assert kept._folder is None
 
