@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import measurement, timing
 from yolact_jax.config import Eval
-from yolact_jax.inference.detect import Shortcuts, detect, full_size_masks
+from yolact_jax.inference.detect import Shortcuts, detect
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.ops.resize import resize_bilinear
 from yolact_jax.structures import Detections, Predictions
 

@@ -23,8 +23,9 @@ from absl import app, flags
 from benchmarks import measurement, timing
 from benchmarks.real_models import NUM_CLASSES, forward_gflops, load_config
 from yolact_jax import build
-from yolact_jax.inference.detect import detect, full_size_masks
+from yolact_jax.inference.detect import detect
 from yolact_jax.inference.engine import make_predict_fn, prepare_variables
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.inference.options import Choices
 from yolact_jax.models.arithmetic import uses_winograd
 from yolact_jax.models.fpn import FPN

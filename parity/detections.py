@@ -15,9 +15,9 @@ from parity.records import Row, compare_scaled, has
 from yolact_jax import build
 from yolact_jax.inference.detect import (
     detect,
-    full_size_masks,
     rescore_masks,
 )
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.ops import masks as mask_ops
 from yolact_jax.structures import Detections, Predictions

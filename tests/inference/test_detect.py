@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from yolact_jax.config import Eval, InputFrame
-from yolact_jax.inference.detect import Shortcuts, detect, full_size_masks
+from yolact_jax.inference.detect import Shortcuts, detect
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.ops import resize
 from yolact_jax.ops.nms.variants import NMS_VARIANTS
 from yolact_jax.structures import Detections, Predictions

@@ -10,7 +10,7 @@ import pytest
 
 from tests.reference.letterbox import letterboxed, used_of
 from yolact_jax.config import PADDING_RGB, InputFrame, sides_of
-from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops import letterbox
 from yolact_jax.ops.resize import resize_valid

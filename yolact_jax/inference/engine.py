@@ -12,8 +12,8 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from yolact_jax.config import Eval, InputFrame
-from yolact_jax.inference.detect import full_size_masks
 from yolact_jax.inference.find import make_find_fn
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found, Outputs, found_in
 

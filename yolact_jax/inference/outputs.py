@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from yolact_jax.config import InputFrame
-from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.inference.options import Choices
 from yolact_jax.structures import Detections, PackedMasks
 

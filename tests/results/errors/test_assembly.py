@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from yolact_jax.config import InputFrame
-from yolact_jax.inference.detect import full_size_masks
+from yolact_jax.inference.masks import full_size_masks
 from yolact_jax.results.errors import assembly
 from yolact_jax.structures import Detections
 

@@ -190,18 +190,14 @@ def slots(boxes: np.ndarray, crowd: np.ndarray, max_objects: int) -> np.ndarray:
 
 def join(samples: Sequence[Sample]) -> Sample:
     """Joins the ground truth of several samples; the first gives its id."""
-    joined = {
-        name: np.concatenate([sample[name] for sample in samples])
-        for name in GROUND_TRUTH
-        if name in samples[0]
-    }
-    return {**joined, "image_ids": samples[0]["image_ids"]}
+    names = [name for name in GROUND_TRUTH if name in samples[0]]
+    joined = {name: np.concatenate([one[name] for one in samples]) for name in names}
+    return joined | {"image_ids": samples[0]["image_ids"]}
 
 
 def take(sample: Sample, places: np.ndarray) -> Sample:
     """Selects annotations of a sample by their indices [k] int64."""
-    found = [name for name in GROUND_TRUTH if name in sample]
-    return {**sample, **{name: sample[name][places] for name in found}}
+    return sample | {n: sample[n][places] for n in GROUND_TRUTH if n in sample}
 
 
 def render_randomly(
