@@ -219,6 +219,7 @@ def test_errors_are_those_of_the_function(folder):
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_a_prediction_is_the_same_to_the_bit(folder, monkeypatch):
     variables, image = make_variables(3, 0), np.full((40, 60, 3), 90, np.uint8)
 
@@ -242,6 +243,7 @@ def test_a_prediction_is_the_same_to_the_bit(folder, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, kept_one, plain)
 
 
+@pytest.mark.long
 def test_several_devices_keep_nothing_and_stop_no_one_who_has_one(folder):
     variables, image = make_variables(3, 0), np.full((40, 60, 3), 90, np.uint8)
     config = tiny_config().replace({"eval.candidate_threshold": 0.04})

@@ -162,6 +162,7 @@ def test_a_prediction_on_a_crowd_is_no_missing_label():
     assert found.unlabeled.score == 0
 
 
+@pytest.mark.long
 def test_an_image_without_objects_has_no_losses():
     anchors = tiny_anchors()
     batch = jax.tree.map(lambda x: x[0], rectangles([0]))

@@ -305,6 +305,7 @@ def test_masks_are_the_same_wherever_they_are_made(real):
     assert np.count_nonzero(alone != later) <= 1e-4 * alone.sum()
 
 
+@pytest.mark.long
 def test_margin_shows_more_of_each_mask(real):
     plain, wide, whole = (
         real().predict(IMAGE, score_threshold=0, mask_margin=margin)

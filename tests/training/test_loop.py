@@ -202,6 +202,7 @@ def test_rows_after_the_checkpoint_are_taken_back(train, whole, tmp_path, monkey
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_running_training_keeps_others_out_but_lets_them_read(
     train, whole, tmp_path, monkeypatch
 ):
@@ -293,6 +294,7 @@ def bad_steps(monkeypatch):
     return chosen
 
 
+@pytest.mark.long
 def test_bad_batch_is_skipped_counted_saved_and_replayed(
     train, session, tmp_path, bad_steps, caplog
 ):

@@ -31,6 +31,7 @@ def test_loss_falls_on_a_fixed_batch(setup):
     assert int(state.step) == 30
 
 
+@pytest.mark.long
 def test_number_of_objects_does_not_recompile(setup):
     state, step = setup
     for counts in ([0, 0, 0, 0], [1, 0, 0, 0], [scenes.SLOTS] * 4):
