@@ -12,9 +12,7 @@ float64, which tells a cause in the arithmetic from one in the rule.
 import argparse
 import collections
 import csv
-import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from functools import partial
@@ -29,6 +27,7 @@ from flax import traverse_util
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import float64
 from benchmarks import recipe_nuclei as recipe
 from benchmarks.divergence import SPIKE, VARIANTS
 from benchmarks.timing import device_name
@@ -39,19 +38,6 @@ from yolact_jax.losses.per_object import object_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.structures import Batch
 from yolact_jax.training.step import TrainState, make_train_step
-
-# The layers name their type or are told it; with another type behind the name before
-# they are imported, all of the package computes in it.  Draws stay the same.
-_IN_FLOAT64 = """
-import functools, sys
-import jax
-jax.numpy.float32 = jax.numpy.float64
-jax.random.uniform = functools.partial(jax.random.uniform, dtype="float32")
-from yolact_jax import build
-build.compute_dtype = lambda *_: "float64"
-from benchmarks.diverging_run import answer
-answer(sys.argv[1])
-"""
 
 
 def gradient_of(config: Config, state: TrainState, batch: Batch) -> tuple[float, dict]:
@@ -135,17 +121,13 @@ def in_float64(config: Config, state: TrainState, batch: Batch) -> tuple[float, 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "question"
         file.write_bytes(pickle.dumps((config, state, batch)))
-        subprocess.run(
-            [sys.executable, "-c", _IN_FLOAT64, file],
-            check=True,
-            cwd=Path(__file__).parent.parent,
-            env=os.environ | {"JAX_ENABLE_X64": "1"},
-        )
+        float64.call("benchmarks.diverging_run", "answer", file)
         return pickle.loads(file.read_bytes())
 
 
-def answer(file: str) -> None:
-    """Replaces the question in a file by its answer; see `in_float64`."""
+def answer(words: list[str]) -> None:
+    """Replaces the question in the file named by its answer; see `in_float64`."""
+    (file,) = words
     config, *arrays = pickle.loads(Path(file).read_bytes())
     double = jax.tree.map(
         lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, arrays

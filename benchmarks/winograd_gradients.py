@@ -9,8 +9,6 @@ without it in float64.  A row for each tensor goes to a file in `--results`.
 
 import argparse
 import dataclasses
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,24 +18,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import measurement
+from benchmarks import float64, measurement
 from benchmarks.timing import device_name
 from parity.manifest import read_manifest
 from parity.records import Arrays
 from parity.training import backward_fn, golden_batch, term_weights
 from yolact_jax.weights.torch_names import torch_key
 
-# As in `diverging_run.py`.
-_IN_FLOAT64 = """
-import functools, sys
-import jax
-jax.numpy.float32 = jax.numpy.float64
-jax.random.uniform = functools.partial(jax.random.uniform, dtype="float32")
-from yolact_jax import build
-build.compute_dtype = lambda *_: "float64"
-from benchmarks.winograd_gradients import main
-main(sys.argv[1:])
-"""
 _LIMIT = 3.0
 """Tensors with a larger ratio of errors are counted."""
 _ERRORS = ("winograd_error", "plain_error")
@@ -72,12 +59,7 @@ def in_float64(options: argparse.Namespace, name: str) -> dict:
         file = f"{folder}/gradient.npz"
         words = ["--golden", options.golden.resolve(), "--batch", options.batch]
         words += ["--group", options.group, "--models", name, "--output", file]
-        subprocess.run(
-            [sys.executable, "-c", _IN_FLOAT64, *map(str, words)],
-            check=True,
-            cwd=Path(__file__).parent.parent,
-            env=os.environ | {"JAX_ENABLE_X64": "1"},
-        )
+        float64.call("benchmarks.winograd_gradients", "main", *words)
         with np.load(file) as arrays:
             return dict(arrays)
 
