@@ -26,8 +26,8 @@ REPEATS = 5
 _PREDICT = Path(__file__).parent.parent / "predict.py"
 _WITHOUT_TRACES = """
 import sys
-from yolact_jax.inference import kept
-kept.keep_in = lambda folder: None
+from yolact_jax.inference import traced
+traced.keep_in = lambda folder: None
 from yolact_jax.tools.commands.main import main
 sys.exit(main(["predict", *sys.argv[1:]]))
 """

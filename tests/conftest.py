@@ -15,7 +15,7 @@ import jax
 import pytest
 from absl import flags
 
-from yolact_jax.inference import kept
+from yolact_jax.inference import traced
 
 pytest_plugins = [
     "tests.helpers.coco_folder",
@@ -39,7 +39,7 @@ _MOST_WORKERS = 4
 @pytest.fixture(autouse=True)
 def no_kept_traces(monkeypatch):
     """A command keeps traces for the process; tests that replace code need others."""
-    monkeypatch.setattr(kept, "keep_in", lambda folder: None)
+    monkeypatch.setattr(traced, "keep_in", lambda folder: None)
 
 
 @pytest.hookimpl(optionalhook=True)

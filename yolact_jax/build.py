@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from yolact_jax.config import Config, at_size, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.data.pixels import Pixels
-from yolact_jax.inference import kept
+from yolact_jax.inference import traced
 from yolact_jax.inference.engine import Engine, make_predict_fn, prepare_variables
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.inspector import Inspector
@@ -240,7 +240,9 @@ def _predict_fn(config: Config, num_classes: int, sharding: NamedSharding | None
     )
     if sharding is not None:
         return predict_fn
-    return kept.Traced(predict_fn, "predict", model, config.anchors, frame, config.eval)
+    return traced.Traced(
+        predict_fn, "predict", model, config.anchors, frame, config.eval
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -254,7 +256,7 @@ def _prepare_fn(config: Config, num_classes: int, sharding: NamedSharding | None
     def prepare(variables: dict) -> dict:
         return prepare_variables(model, variables, size)["prepared"]
 
-    kept_prepare = kept.Traced(prepare, "prepare", model, size)
+    kept_prepare = traced.Traced(prepare, "prepare", model, size)
     return lambda variables: {**variables, "prepared": kept_prepare(variables)}
 
 

@@ -16,6 +16,9 @@ def compute_dtype(config: Config, platform: str | None = None) -> str:
       config: the whole config.
       platform: "cpu", "cuda", "rocm" or "tpu", where the model will run, on a device
         that is not known; None is where this process does.
+
+    Returns:
+      "float32" or "bfloat16".
     """
     chosen = config.model.compute_dtype
     if chosen != "auto":
@@ -28,7 +31,7 @@ def compute_dtype(config: Config, platform: str | None = None) -> str:
 
 
 def _multiplies_bfloat16(device: Any) -> bool:
-    """Whether XLA is faster in bfloat16 there; on CPUs it is slower."""
+    """Whether the matrix units have it; XLA on a CPU does not use those there are."""
     if device.platform != "gpu":
         return device.platform == "tpu"
     try:

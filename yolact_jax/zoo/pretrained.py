@@ -13,7 +13,7 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data.pixels import PIXEL_FIELDS, RGB, Pixels
 from yolact_jax.data.sources.coco_checks import check_categories
-from yolact_jax.inference import kept
+from yolact_jax.inference import traced
 from yolact_jax.run.folder import Run
 from yolact_jax.weights import classes
 from yolact_jax.weights.class_rows import with_rows_by_name
@@ -147,7 +147,7 @@ def abstract_variables(config: Config, num_classes: int) -> dict:
     def init(images):
         return model.init(jax.random.key(0), images, train=True)
 
-    return kept.abstract_variables(lambda: jax.eval_shape(init, images), model, shape)
+    return traced.abstract_variables(lambda: jax.eval_shape(init, images), model, shape)
 
 
 def _classes_of(

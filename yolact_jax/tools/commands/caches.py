@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from yolact_jax.inference import kept
+from yolact_jax.inference import traced
 
 
 def keep_compiled_programs() -> None:
@@ -29,4 +29,4 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", chosen)
     # JAX takes an empty name for no cache.
     if chosen and config.jax_enable_compilation_cache and "://" not in chosen:
-        kept.keep_in(Path(chosen) / "traces")
+        traced.keep_in(Path(chosen) / "traces")
