@@ -167,6 +167,7 @@ def test_arguments_that_are_not_used_stay_where_they_are(of):
         assert jax.device_get(function(variables, X))["sum"] == X.sum() + 1
         (program,) = function._programs.values()
         text = program.lower(variables, X).as_text()
+        assert "module @jit_double" in text
         assert "64x64" not in text.partition("@main(")[2].partition("->")[0]
 
 

@@ -134,6 +134,7 @@ def _called(exported: jax.export.Exported) -> Callable[..., Any]:
         ]
         return exported.call(*jax.tree.unflatten(tree, given))
 
+    call.__name__ = exported.fun_name  # For logs and profiles.
     return jax.jit(call)
 
 
