@@ -7,13 +7,14 @@ images.  Of several json files the one with "train" in its name is taken, and th
 from the folder that has its first image; `--annotations` and `--images` choose others.
 
 All is measured in CPU time of this process, with one loading thread: other programs on
-the machine change the wall time, but hardly this.  A row with the machine and the
-versions is added to a file in `benchmarks/results` named by both.
+the machine change the wall time, but hardly this.  Rows with the machine and the
+versions go to a file in `benchmarks/results` named by both.  With several
+`--mask_targets` or `--caches`, all combinations take turns.
 """
 
 import contextlib
-import csv
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -30,11 +31,13 @@ from absl import app, flags
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import measurement
 from benchmarks.stage_timer import StageTimer
 from yolact_jax.cli import start_logging
 from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data import images, pipeline
 from yolact_jax.data.augment import photometric, rasterize, sample, targets, view
+from yolact_jax.data.records.cache import CachedSource, Source
 from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.data.sources.coco_builder import prepare_coco
 
@@ -43,6 +46,9 @@ _ANNOTATIONS = flags.DEFINE_string("annotations", None, "Json file, if not in --
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images, if not in --data.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", 550, "Side of the input, pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images per batch.")
+_TARGETS = flags.DEFINE_list("mask_targets", "original", "Of `data.mask_target`.")
+_CACHES = flags.DEFINE_list("caches", "no", "Of `data.cache`; full when it is timed.")
+_TURNS = flags.DEFINE_integer("turns", 1, "Measurements of each combination.")
 _BATCHES = flags.DEFINE_integer("batches", 100, "Batches to measure.")
 _RESULTS = flags.DEFINE_string(
     "results", str(Path(__file__).parent / "results"), "Folder of results."
@@ -64,7 +70,7 @@ _STAGES = {
 class _TimedSource:
     """A source whose reading is timed."""
 
-    def __init__(self, source: RecordSource, timer: StageTimer):
+    def __init__(self, source: Source, timer: StageTimer):
         self._read = timer.timed("read", source.__getitem__)
         self.num_objects = source.num_objects
 
@@ -84,7 +90,12 @@ def _timed_stages(timer: StageTimer) -> Iterator[None]:
 
 
 def measure(
-    source: RecordSource, *, batches: int, batch_size: int, input_size: int
+    source: Source,
+    *,
+    batches: int,
+    batch_size: int,
+    input_size: int,
+    mask_target: str = "original",
 ) -> dict[str, float]:
     """Runs the training pipeline with full augmentation.
 
@@ -93,6 +104,7 @@ def measure(
       batches: how many to measure.
       batch_size: images per batch.
       input_size: side of the network input, pixels.
+      mask_target: see `config.Data`.
 
     Returns:
       `images_per_cpu_s`, `images_per_wall_s`, and CPU milliseconds per image of each
@@ -103,7 +115,7 @@ def measure(
         "batch_size": batch_size,
         "frame": InputFrame(input_size, input_size),
         "mask_size": 2 * -(-input_size // 8),
-        "mask_target": "original",
+        "mask_target": mask_target,
         "max_objects": _MAX_OBJECTS,
         "augment": Augment(),
         "seed": 0,
@@ -187,17 +199,6 @@ def _print_table(row: dict[str, float]) -> None:
     print(f"{row['images_per_wall_s']:.0f} images/s of wall time, one loading thread")
 
 
-def _append(file: Path, row: dict) -> None:
-    """Adds a row to a CSV file, with the header if it is new."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not file.exists()
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, row)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def main(_) -> None:
     """Measures, prints and saves."""
     start_logging()
@@ -219,14 +220,32 @@ def main(_) -> None:
             }
             source = dataset.source("train")
             print(f"{np.count_nonzero(source.num_objects)} images with objects")
-            row = measure(source, **settings)
+            rows = [{**choice, **row} for choice, row in _choices(source, settings)]
     except ValueError as error:
         sys.exit(f"data.py: {error}")
-    _print_table(row)
-    rounded = {name: round(value, 3) for name, value in row.items()}
     file = Path(_RESULTS.value) / results_name()
-    _append(file, machine() | settings | rounded)
+    measurement.write_csv(file, [machine() | settings | row for row in rows])
     print(file)
+
+
+def _choices(
+    source: RecordSource, settings: dict[str, int]
+) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """Measures all that the flags ask for in turns, and prints it."""
+    sources: dict[str, Source] = {
+        kind: source if kind == "no" else CachedSource(source, kind)
+        for kind in _CACHES.value
+    }
+    for kind in sources.keys() - {"no"}:
+        for _ in sources[kind]:  # Decodes them all.
+            pass
+    for _ in range(_TURNS.value):
+        for target, (kind, each) in itertools.product(_TARGETS.value, sources.items()):
+            row = measure(each, mask_target=target, **settings)
+            print(f"mask_target {target}, cache {kind}")
+            _print_table(row)
+            rounded = {name: round(value, 3) for name, value in row.items()}
+            yield {"mask_target": target, "cache": kind}, rounded
 
 
 if __name__ == "__main__":

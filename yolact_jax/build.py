@@ -60,9 +60,11 @@ def make_training_batches(
     dicts, see `data.pipeline.training_batches`.
     """
     from yolact_jax.data import pipeline
+    from yolact_jax.data.records.cache import CachedSource
 
+    cache = config.data.cache
     return pipeline.training_batches(
-        source,
+        source if cache == "no" else CachedSource(source, cache),
         start_step=start_step,
         num_workers=config.data.num_workers,
         process_index=process_index,

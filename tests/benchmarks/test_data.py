@@ -20,17 +20,23 @@ def run(*arguments):
 
 
 @pytest.mark.long
-def test_command_prints_stages_and_adds_a_row(coco, tmp_path):
+def test_command_prints_stages_and_writes_rows(coco, tmp_path):
     (coco.root / "annotations").mkdir()
     coco.file.rename(coco.root / "annotations" / "instances_train.json")
     results = tmp_path / "results"
     sizes = ("--input_size=64", "--batch_size=2", "--batches=3")
-    for _ in range(2):
-        done = run("--data", coco.root, "--results", results, *sizes)
-        assert done.returncode == 0, done.stderr
+    choices = ("--mask_targets=original,center", "--caches=no,memory")
+    done = run("--data", coco.root, "--results", results, *sizes, *choices)
+    assert done.returncode == 0, done.stderr
     assert "images/s of CPU time" in done.stdout
     (file,) = results.glob("data-cpu-*-opencv*-grain*.csv")
-    first, _ = csv.DictReader(file.open())
+    rows = list(csv.DictReader(file.open()))
+    found = {(row["mask_target"], row["cache"]): row for row in rows}
+    assert len(found) == len(rows) == 4
+    first = found["original", "no"]
+    for target in ("original", "center"):
+        kept, not_kept = found[target, "memory"], found[target, "no"]
+        assert float(kept["decode_ms"]) == 0 < float(not_kept["decode_ms"])
     *times, total = [float(first[name]) for name in first if name.endswith("_ms")]
     assert len(times) == 8
     assert all(took > 0 for took in times[:-1])

@@ -51,6 +51,12 @@ def check_data(data: Data) -> None:
     """
     negative_share(data)
     _check_channels(data)
+    if data.cache == "memory" and data.num_workers:
+        raise ValueError(
+            f"config.data.cache is 'memory'; it must be 'disk' or 'no' with "
+            f"config.data.num_workers {data.num_workers}, as each of these processes "
+            f"would keep all images for itself."
+        )
     if data.dir and data.dataset != "coco":
         raise ValueError(
             f"config.data.dir is {data.dir!r}; it must be empty with "

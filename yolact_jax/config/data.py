@@ -111,6 +111,12 @@ class Data(Section):
         "resizes masks, twice, or by its center; or which share of it is inside.",
         choices=("original", "center", "coverage"),
     )
+    cache: str = field(
+        "no",
+        "Keep decoded images of the train split, as long as there is room: in memory; "
+        "or on the disk beside the records, for all processes and later runs.",
+        choices=("no", "memory", "disk"),
+    )
     num_workers: int = field(
         0, "Loader processes; 0 uses threads of this one.", most=1024
     )

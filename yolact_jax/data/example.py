@@ -85,6 +85,7 @@ class Example:
       orientation: how to turn the pixels of the file, EXIF's 1..8.
       orientation_told: whether the dataset states the orientation; else it is a guess.
       pixels: how the numbers of the file become channels.
+      decoded: `image`, where it is there already.
     """
 
     image_id: int
@@ -96,6 +97,7 @@ class Example:
     orientation: int = 1
     orientation_told: bool = True
     pixels: Pixels = RGB
+    decoded: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def image(self) -> np.ndarray:
@@ -104,6 +106,8 @@ class Example:
         Raises:
           DatasetError: if the stored file is damaged.
         """
+        if self.decoded is not None:
+            return self.decoded
         return self.pixels.scaled(self.values)
 
     @property

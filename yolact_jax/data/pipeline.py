@@ -12,7 +12,7 @@ from absl import flags
 from yolact_jax.config import Augment, InputFrame, Size, sides_of
 from yolact_jax.data import workers
 from yolact_jax.data.augment.sample import collate
-from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.records.cache import Source
 from yolact_jax.data.samples import samples_of
 from yolact_jax.data.selection import images_to_train_on
 
@@ -72,7 +72,7 @@ class TrainingBatches(Iterator[dict[str, np.ndarray]]):
 
 
 def training_batches(
-    source: RecordSource,
+    source: Source,
     *,
     batch_size: int,
     frame: InputFrame,

@@ -12,12 +12,12 @@ from yolact_jax.data.augment.mixing import mixed_sample
 from yolact_jax.data.augment.sample import Sample
 from yolact_jax.data.example import Example
 from yolact_jax.data.multi_scale import sized_samples
-from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.records.cache import Source
 from yolact_jax.data.selection import Selected, images_to_train_on
 
 
 def seen_sample(
-    source: RecordSource,
+    source: Source,
     index: int,
     epoch: int,
     *,
@@ -72,7 +72,7 @@ def seen_sample(
 
 
 def samples_of(
-    source: RecordSource,
+    source: Source,
     chosen: np.ndarray,
     seed: int,
     batch_size: int,

@@ -6,7 +6,7 @@ import numpy as np
 
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.example import Example
-from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.data.records.cache import Source
 
 
 class Selected(Sequence[Example]):
@@ -25,9 +25,7 @@ class Selected(Sequence[Example]):
         return f"{len(self)} images of {self._source!r}"
 
 
-def images_to_train_on(
-    source: RecordSource, negative_share: float, seed: int
-) -> np.ndarray:
+def images_to_train_on(source: Source, negative_share: float, seed: int) -> np.ndarray:
     """Chooses the images with objects, and some or all of the others.
 
     Args:

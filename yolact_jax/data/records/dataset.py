@@ -31,10 +31,12 @@ class RecordSource(Sequence[Example]):
       num_objects: [len] int64, objects of each example that can be trained on:
         annotations that are no crowds and whose box has area inside the image.
       pixels: how the numbers of the image files become channels.
+      directory: where the records are.
+      split: its name.
     """
 
     def __init__(self, directory: pathlib.Path, split: str, pixels: Pixels = RGB):
-        self._directory, self._split, self._reader = directory, split, None
+        self.directory, self.split, self._reader = directory, split, None
         self.pixels = pixels
         dataset = open_dataset(directory)
         self.class_names = dataset.class_names
@@ -55,9 +57,9 @@ class RecordSource(Sequence[Example]):
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         place = np.searchsorted(self._file_ends, index, side="right")
-        with _damage_named(self._directory, self._files[place]):
+        with _damage_named(self.directory, self._files[place]):
             if self._reader is None:
-                self._reader = _open_reader(self._directory, self._split)
+                self._reader = _open_reader(self.directory, self.split)
             return record.decode_record(self._reader[int(index)], self.pixels)
 
     def __iter__(self) -> Iterator[Example]:
@@ -68,7 +70,7 @@ class RecordSource(Sequence[Example]):
         return {**self.__dict__, "_reader": None}
 
     def __repr__(self) -> str:
-        return f"RecordSource({str(self._directory)!r}, {self._split!r})"
+        return f"RecordSource({str(self.directory)!r}, {self.split!r})"
 
 
 def _metadata_of(info: tfds.core.DatasetInfo) -> dict[str, Any]:
