@@ -6,16 +6,33 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.data.test_channels import tiff
 from tests.data.test_pipeline import assert_equal, take
 from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.data import images
+from yolact_jax.data.example import Annotations, Example, Segmentations
 from yolact_jax.data.pixels import Pixels
 from yolact_jax.data.records import cache
 from yolact_jax.data.records.cache import CachedSource
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
 
 KINDS = ("memory", "disk")
+
+
+NOTHING = np.zeros(0, np.int64)
+ANNOTATIONS = Annotations(
+    *[NOTHING] * 5, Segmentations((9, 6), *[NOTHING] * 4, (), NOTHING)
+)
+
+
+class Source(list):
+    """Examples of the split "train" of a folder."""
+
+    def __init__(self, examples, directory, pixels):
+        super().__init__(examples)
+        self.directory, self.pixels, self.split = directory, pixels, "train"
+        self.num_objects = np.zeros(len(examples), np.int64)
 
 
 @pytest.fixture
@@ -84,12 +101,33 @@ def test_another_window_has_images_of_its_own(source):
     assert (windowed != plain).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kept_images_cannot_be_changed(kind, source):
-    kept = CachedSource(source, kind)
+def test_images_in_memory_cannot_be_changed(source):
+    kept = CachedSource(source, "memory")
     for _ in range(2):
-        image = kept[0].image
-    assert not image.flags.writeable
+        assert not kept[0].image.flags.writeable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_turned_file_of_16_bits_and_5_channels_stays_what_it_is(kind, tmp_path):
+    numbers = np.random.default_rng(0).integers(0, 4096, (6, 9, 5), np.uint16)
+    data = tiff(numbers, "pages")
+    pixels = Pixels(5, (10.0,) * 5, (3000.0,) * 5)
+    example = Example(1, "a.tif", 9, 6, data, ANNOTATIONS, orientation=6, pixels=pixels)
+    kept = CachedSource(Source([example], tmp_path, pixels), kind)
+    want = example.image
+    assert want.shape == (9, 6, 5)
+    for _ in range(2):
+        np.testing.assert_array_equal(kept[0].image, want)
+        assert kept[0].picture.shape == (9, 6, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_of_another_shape_than_the_record_is_not_kept(kind, tmp_path):
+    data = tiff(np.arange(54, dtype=np.uint8).reshape(6, 9, 1), "pages")
+    example = Example(1, "a.tif", 9, 6, data, ANNOTATIONS, pixels=Pixels(1))
+    kept = CachedSource(Source([example], tmp_path, Pixels(1)), kind)
+    for _ in range(2):
+        np.testing.assert_array_equal(kept[0].image, example.image)
 
 
 def _warnings(caplog) -> list[str]:
@@ -113,11 +151,36 @@ def test_a_disk_that_cannot_be_written_is_no_error(source, caplog):
     assert len(_warnings(caplog)) == 1
 
 
-def test_memory_whose_size_is_unknown_is_used(source, monkeypatch, tmp_path, decoded):
-    monkeypatch.setattr(cache, "_MEMORY", tmp_path / "missing")
-    kept = CachedSource(source, "memory")
-    assert kept[1].image is kept[1].image
-    assert len(decoded) == 1
+def test_deleted_records_do_not_come_back_without_content(source):
+    kept = CachedSource(source, "disk")
+    kept[0]  # Opens the records.
+    shutil.rmtree(source.directory)
+    kept[1]
+    assert not source.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("machine", "container", "want"),
+    [
+        ("MemTotal: 1000 kB\nMemAvailable: 400 kB\n", None, 0.4),
+        ("MemTotal: 1000 kB\n", None, 1.0),
+        (None, None, 1.0),
+        (None, ("max", "5", "inactive_file 1"), 1.0),
+        (None, ("1000", "900", "anon 7\ninactive_file 200"), 0.3),
+        ("MemTotal: 10\nMemAvailable: 1", ("1000", "0", "inactive_file 0"), 0.1),
+    ],
+)
+def test_free_memory_is_that_of_machine_and_container(
+    machine, container, want, source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cache, "_MACHINE", tmp_path / "meminfo")
+    monkeypatch.setattr(cache, "_CONTAINER", tmp_path)
+    if machine:
+        (tmp_path / "meminfo").write_text(machine)
+    names = ("memory.max", "memory.current", "memory.stat")
+    for name, text in zip(names, container or (), strict=False):
+        (tmp_path / name).write_text(text)
+    assert cache._Memory().free() == pytest.approx(want)
 
 
 def test_records_with_a_cache_are_found_again(source, tmp_path):

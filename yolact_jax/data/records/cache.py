@@ -19,7 +19,9 @@ from yolact_jax.files import replacing
 
 _LOGGER = logging.getLogger(__name__)
 _LEAST_FREE = {"disk": 0.1, "memory": 0.25}  # Shares that stay free.
-_MEMORY = pathlib.Path("/proc/meminfo")
+_MACHINE = pathlib.Path("/proc/meminfo")
+_CONTAINER = pathlib.Path("/sys/fs/cgroup")
+_VERSION = 1  # Of how this package decodes; another one has files of its own.
 
 
 class _Store(Protocol):
@@ -36,7 +38,8 @@ class CachedSource(Sequence[Example]):
     """A source whose images are decoded once; the examples are equal to its own.
 
     An image is kept when it is first read, as long as there is room: a tenth of a disk
-    and a quarter of the memory stay free.  Kept images are read-only.
+    and a quarter of the memory stay free, of machine and container, as far as the
+    system tells.  Images in memory are read-only.
 
     Args:
       source: the split.
@@ -58,7 +61,8 @@ class CachedSource(Sequence[Example]):
         image = self._store.get(index, shape)
         if image is None:
             image = example.image
-            self._keep(index, image)
+            if image.shape == shape:
+                self._keep(index, image)
         return dataclasses.replace(example, decoded=image)
 
     def __repr__(self) -> str:
@@ -103,33 +107,51 @@ class _Memory:
         self._images[index] = image
 
     def free(self) -> float:
-        """The share of the machine's memory that is available; 1 if it is unknown."""
-        try:
-            lines = (line.split() for line in _MEMORY.read_text().splitlines())
-        except OSError:
-            return 1.0
-        sizes = {line[0]: int(line[1]) for line in lines}
-        return sizes["MemAvailable:"] / sizes["MemTotal:"]
+        """The share of the memory that is free; 1 if it is unknown."""
+        return min(_free_in_machine(), _free_in_container())
+
+
+def _free_in_machine() -> float:
+    try:
+        values = _numbers(_MACHINE)
+        return values["MemAvailable:"] / values["MemTotal:"]
+    except (OSError, KeyError):
+        return 1.0
+
+
+def _free_in_container() -> float:
+    """By version 2 of Linux's control groups; files that are cached count as free."""
+    try:
+        most = int((_CONTAINER / "memory.max").read_text())
+        used = int((_CONTAINER / "memory.current").read_text())
+        return 1 - (used - _numbers(_CONTAINER / "memory.stat")["inactive_file"]) / most
+    except (OSError, KeyError, ValueError):  # No group, or no limit: "max".
+        return 1.0
+
+
+def _numbers(file: pathlib.Path) -> dict[str, int]:
+    """Reads lines of a name and a number."""
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {line[0]: int(line[1]) for line in lines}
 
 
 class _Folder:
     """Images in files, as their bytes: the system keeps what it can in memory."""
 
     def __init__(self, source: RecordSource):
-        self._folder = source.directory / "decoded" / _digest(source.pixels)
-        self._folder /= source.split
+        self._root = source.directory / "decoded"
+        self._folder = self._root / _digest(source.pixels) / source.split
 
     def _path(self, index: int) -> pathlib.Path:
         return self._folder / f"{index:07}.raw"
 
     def get(self, index: int, shape: tuple[int, int, int]) -> np.ndarray | None:
+        # Not mapped: the process would die if another one shortened the file.
         try:
-            mapped = np.memmap(self._path(index), np.uint8, "r")
-        except (OSError, ValueError):  # Missing, or empty.
+            image = np.fromfile(self._path(index), np.uint8)
+        except OSError:
             return None
-        if mapped.size != np.prod(shape):
-            return None
-        return np.asarray(mapped).reshape(shape)  # Faster to index than a memmap.
+        return image.reshape(shape) if image.size == np.prod(shape) else None
 
     def put(self, index: int, image: np.ndarray) -> None:
         with replacing(self._path(index)) as temporary:
@@ -137,13 +159,14 @@ class _Folder:
 
     def free(self) -> float:
         """The share of the disk that is free."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        usage = shutil.disk_usage(self._folder)
+        # Not its parents: records that were deleted must not come back without content.
+        self._root.mkdir(exist_ok=True)
+        usage = shutil.disk_usage(self._root)
         return usage.free / usage.total
 
 
 def _digest(pixels: Pixels) -> str:
     """Names what the bytes depend on beside the image files."""
-    decoders = cv2.__version__, simplejpeg.__version__
+    decoders = _VERSION, cv2.__version__, simplejpeg.__version__
     text = repr((pixels.channels, pixels.low, pixels.high, decoders))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
