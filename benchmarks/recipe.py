@@ -36,14 +36,18 @@ from yolact_jax.zoo.specs import MODERN, spec
 
 _ATSS = {"loss.assignment": "atss"}
 _MASK_AWARE = _ATSS | {"loss.overlap": "mask_aware"}
+_CIOU = {"loss.box": "ciou"}
+_COVERAGE = {"data.mask_target": "coverage"}
+_DIVISOR = {"loss.min_mask_cells": 1.0}
 _ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
 VARIANTS = {
     "faithful": {},
-    "ciou": {"loss.box": "ciou"},
+    "ciou": _CIOU,
     "diou": {"loss.box": "diou"},
     "one anchor": _ONE_ANCHOR,
     "atss": _ATSS,
     "atss, one anchor": _ATSS | _ONE_ANCHOR,
+    "mask-aware atss": _MASK_AWARE,
     "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
     "cosine": {"optimizer.schedule": "cosine"},
     "adamw": {
@@ -54,7 +58,13 @@ VARIANTS = {
     },
     "average": {"train.ema_decay": 0.999},
     "center masks": {"data.mask_target": "center"},
-    "coverage masks": {"data.mask_target": "coverage"},
+    "coverage masks": _COVERAGE,
+    "divisor of 1 cell": _DIVISOR,
+    "coverage masks, divisor of 1 cell": _COVERAGE | _DIVISOR,
+    "coverage masks, divisor of 1 cell, ciou": _COVERAGE | _DIVISOR | _CIOU,
+    "coverage masks, divisor of 1 cell, mask-aware atss": (
+        _COVERAGE | _DIVISOR | _MASK_AWARE
+    ),
     "modern": MODERN,
     "modern, original masks": {
         field: MODERN[field] for field in MODERN if field != "data.mask_target"
