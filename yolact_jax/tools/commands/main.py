@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from yolact_jax.tools.commands import large_pages
+
 if TYPE_CHECKING:
     from yolact_jax.cli import Command
 
@@ -62,8 +64,15 @@ def command_of(name: str) -> "Command":
     return importlib.import_module(_module(name)).COMMAND
 
 
+def run_console() -> int:
+    """Runs the console command ``yolact-jax``, and returns the exit status."""
+    large_pages.start_again_with_them()
+    return main()
+
+
 def run_script(path: str) -> None:
     """Runs the command that a script such as ``train.py`` is named after, and exits."""
+    large_pages.start_again_with_them()
     script = pathlib.Path(path)
     sys.exit(main([script.stem, *sys.argv[1:]], program=script.name))
 
