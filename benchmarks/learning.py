@@ -5,7 +5,7 @@
 `--golden` has `init.pth` and, in its README, the original's smoothed losses in rows of
 seed, step, B, C, M, S and total.  Each seed here trains from the same weights with the
 same recipe (`recipe_nuclei.py`); its losses, smoothed in the same way, must lie in the
-band of the original's seeds, widened by a tenth.  A lower loss is as wrong as a higher
+band of the original's seeds, widened by a fifth.  A lower loss is as wrong as a higher
 one: something is easier then than it was.  Ends with status 1 if a run leaves the band.
 
 The recipe stands on the edge (`divergence.py`): runs that diverge are counted, not
@@ -30,7 +30,9 @@ from yolact_jax.cli import start_logging
 NAMES = (*recipe.TERMS, "loss")
 CHECKED = (50, 100, 150)
 """Steps at which the losses are compared."""
-MARGIN = 0.1
+MARGIN = 0.2
+"""The original's own seeds leave the band of the others by up to 18 % downwards, save
+in the semantic loss, a fiftieth of all."""
 _ROW = re.compile(r"^(\d+) (\d+)((?: [\d.]+){5})$", re.MULTILINE)
 _DIVERGED = 1e3
 
