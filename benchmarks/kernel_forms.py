@@ -9,6 +9,7 @@ form, so that other programs on a CPU do not count (of an accelerator it has wal
 its gain is that time over the one with all forms.  Layers alone are in `layers.py`.
 """
 
+import argparse
 import contextlib
 import functools
 import sys
@@ -22,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
 from benchmarks import measurement, timing
 from benchmarks.layer_forms import windowed_max_pool
@@ -44,11 +44,6 @@ from yolact_jax.tools.commands import large_pages
 from yolact_jax.training import parts
 from yolact_jax.training.step import make_train_step
 from yolact_jax.zoo.specs import spec
-
-_CONFIGS = flags.DEFINE_list("configs", "shapes,nuclei,yolact_resnet50", "Networks.")
-_KINDS = flags.DEFINE_list("kinds", "training,inference", "What to time.")
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timed steps of each variant.")
-_RESULTS = flags.DEFINE_string("results", "benchmarks/results", "Folder of results.")
 
 _IMAGE_SIZE = (480, 640)
 _MOST_IN_A_BATCH = {550: 2}  # Side of the input -> images, for memory and time.
@@ -95,8 +90,13 @@ FORMS: dict[str, list[tuple[object, str, Callable]]] = {
 _ALL = "none"
 
 
-def variants(kind: str) -> list[str]:
-    """The forms that matter, after `none`, with which all are in place."""
+def variants(kind: str, *, keeps_statistics: bool = False) -> list[str]:
+    """The forms that matter, after `none`, with which all are in place.
+
+    Args:
+      kind: "training" or "inference".
+      keeps_statistics: training does not normalize by the statistics of the batch.
+    """
     never = {
         "training": {"shortcuts of detection"},
         # Stored statistics are folded into kernels; only gradients of pooling differ.
@@ -106,7 +106,10 @@ def variants(kind: str) -> list[str]:
             "normalization in one pass",
         },
     }
-    return [_ALL, *(form for form in FORMS if form not in never[kind])]
+    forms = [form for form in FORMS if form not in never[kind]]
+    if keeps_statistics and kind == "training":
+        forms.remove("normalization in one pass")
+    return [_ALL, *forms]
 
 
 @contextlib.contextmanager
@@ -176,10 +179,10 @@ def make_config(name: str) -> Config:
     return config.replace({"train.batch_size": most, "model.freeze_bn": freeze})
 
 
-def measure(name: str, kind: str) -> list[dict]:
+def measure(name: str, kind: str, repeats: int) -> list[dict]:
     """Times all variants in turns; returns their rows."""
     config, calls, rows = make_config(name), [], []
-    for form in variants(kind):
+    for form in variants(kind, keeps_statistics=config.model.freeze_bn == "yes"):
         # Traces of other variants, which differ in nothing but the patched functions.
         jax.clear_caches()
         with without(form) as fields:
@@ -190,7 +193,7 @@ def measure(name: str, kind: str) -> list[dict]:
         rows.append(row | {"compile_s": round(compile_s, 1)})
     is_cpu = jax.default_backend() == "cpu"
     clock = time.process_time if is_cpu else time.perf_counter
-    times = measurement.time_calls_in_turns(calls, _REPEATS.value, clock)
+    times = measurement.time_calls_in_turns(calls, repeats, clock)
     for row, (median, p90) in zip(rows, times, strict=True):
         row["median_ms"], row["p90_ms"] = round(median, 1), round(p90, 1)
         row["gain"] = round(median / times[0][0], 3)
@@ -198,15 +201,25 @@ def measure(name: str, kind: str) -> list[dict]:
     return rows
 
 
-def main(_) -> None:
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--configs", default="shapes,nuclei,yolact_resnet50")
+    parser.add_argument("--kinds", default="training,inference")
+    parser.add_argument("--repeats", type=int, default=7, help="timed steps of each")
+    parser.add_argument("--results", default="benchmarks/results")
+    return parser.parse_args()
+
+
+def main() -> None:
     """Runs all cases and writes the rows."""
-    rows = []
-    for name in _CONFIGS.value:
-        for kind in _KINDS.value:
-            rows += measure(name, kind)
-            timing.write_rows(_RESULTS.value, "kernel_forms", rows)
+    options, rows = parse(), []
+    for name in options.configs.split(","):
+        for kind in options.kinds.split(","):
+            rows += measure(name, kind, options.repeats)
+            timing.write_rows(options.results, "kernel_forms", rows)
 
 
 if __name__ == "__main__":
     large_pages.start_again_with_them()
-    app.run(main)
+    main()

@@ -7,6 +7,7 @@ without take turns; a row has the median of each one's steps: wall time, and the
 all cores in the program and in the system.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -17,15 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from absl import app, flags
 
 from benchmarks import kernel_forms, measurement, timing
 from yolact_jax.tools.commands.large_pages import TUNABLES, VARIABLE
-
-_NETWORKS = flags.DEFINE_list("networks", "nuclei,yolact_resnet50", "Configs.")
-_TURNS = flags.DEFINE_integer("turns", 2, "Processes of each kind.")
-_STEPS = flags.DEFINE_integer("steps", 6, "Timed steps of each process.")
-_CHILD = flags.DEFINE_string("child", None, "For the processes: the config to train.")
 
 
 def use() -> dict[str, float]:
@@ -39,12 +34,12 @@ def use() -> dict[str, float]:
     }
 
 
-def steps_of(name: str) -> dict[str, float]:
+def steps_of(name: str, steps: int) -> dict[str, float]:
     """Trains for some steps; returns the median use of one, and the peak of memory."""
     step, _ = kernel_forms.training_step(kernel_forms.make_config(name))
     step()
     uses = []
-    for _ in range(_STEPS.value):
+    for _ in range(steps):
         before = use()
         step()
         after = use()
@@ -54,9 +49,9 @@ def steps_of(name: str) -> dict[str, float]:
     return row | {"peak_mib": round(peak)}
 
 
-def in_a_process(name: str, tunables: str) -> dict[str, float]:
+def in_a_process(name: str, steps: int, tunables: str) -> dict[str, float]:
     """The row of a process that starts with these settings of the C library."""
-    command = [sys.executable, __file__, f"--child={name}", f"--steps={_STEPS.value}"]
+    command = [sys.executable, __file__, f"--child={name}", f"--steps={steps}"]
     environment = {**os.environ, VARIABLE: tunables}
     output = subprocess.check_output(command, env=environment, text=True)
     words = output.splitlines()[-1].split()
@@ -65,19 +60,31 @@ def in_a_process(name: str, tunables: str) -> dict[str, float]:
     }
 
 
-def main(_) -> None:
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--networks", default="nuclei,yolact_resnet50", help="configs")
+    parser.add_argument("--turns", type=int, default=2, help="processes of each kind")
+    parser.add_argument("--steps", type=int, default=6, help="timed ones of each")
+    parser.add_argument("--results", default="benchmarks/results")
+    parser.add_argument("--child", help="for the processes: the config to train")
+    return parser.parse_args()
+
+
+def main() -> None:
     """Runs all processes and writes the rows."""
-    if _CHILD.value:
-        measurement.print_row(steps_of(_CHILD.value))
+    options, rows = parse(), []
+    if options.child:
+        measurement.print_row(steps_of(options.child, options.steps))
         return
-    rows = []
-    for name in _NETWORKS.value:
-        for turn in range(_TURNS.value):
+    for name in options.networks.split(","):
+        for turn in range(options.turns):
             for large, tunables in (("no", ""), ("yes", TUNABLES)):
                 row = {"config": name, "turn": turn, "large_pages": large}
-                rows.append(measurement.print_row(row | in_a_process(name, tunables)))
-                timing.write_rows(flags.FLAGS.results, "large_pages", rows)
+                row |= in_a_process(name, options.steps, tunables)
+                rows.append(measurement.print_row(row))
+                timing.write_rows(options.results, "large_pages", rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()
