@@ -1,7 +1,9 @@
 """Batches are the same with a cache, whatever befalls it."""
 
+import concurrent.futures
 import pickle
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -142,6 +144,20 @@ def test_where_there_is_no_room_images_are_decoded(kind, source, monkeypatch, ca
     (message,) = _warnings(caplog)
     assert f"config.data.cache is '{kind}'" in message
     assert not [*(source.directory / "decoded").rglob("*.raw")]
+
+
+def test_of_many_threads_without_room_one_says_so(source, monkeypatch, caplog):
+    together = threading.Barrier(4)
+
+    def no_room(store):
+        together.wait(timeout=30)
+        return 0.0
+
+    monkeypatch.setattr(cache._Memory, "free", no_room)
+    kept = CachedSource(source, "memory")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(kept.__getitem__, range(4)))
+    assert len(_warnings(caplog)) == 1
 
 
 def test_a_disk_that_cannot_be_written_is_no_error(source, caplog):

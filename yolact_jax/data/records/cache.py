@@ -5,6 +5,7 @@ import hashlib
 import logging
 import pathlib
 import shutil
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,6 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 _LEAST_FREE = {"disk": 0.1, "memory": 0.25}  # Shares that stay free.
 _MACHINE = pathlib.Path("/proc/meminfo")
 _CONTAINER = pathlib.Path("/sys/fs/cgroup")
+_TELLING = threading.Lock()  # Of the module, as sources are sent to processes.
 _VERSION = 1  # Of how this package decodes; another one has files of its own.
 
 
@@ -79,7 +81,10 @@ class CachedSource(Sequence[Example]):
             reason = f"only {_LEAST_FREE[self._kind]:.0%} of the {self._kind} is free"
         except OSError as error:
             reason = str(error)
-        self._is_full = True
+        with _TELLING:  # Of several threads that find no room, one says so.
+            was_told, self._is_full = self._is_full, True
+        if was_told:
+            return
         _LOGGER.warning(
             "config.data.cache is %r: no more decoded images are kept there, for %s; "
             "the others are decoded each time.",
