@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import measurement, timing
+from benchmarks import measurement, real_models, timing
 from benchmarks.layer_forms import windowed_max_pool
-from benchmarks.real_models import NUM_CLASSES, fake_batch
+from benchmarks.real_models import NUM_CLASSES
 from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.inference import find
@@ -42,7 +42,6 @@ from yolact_jax.models import batch_norm, fpn, heads, layers, resnet
 from yolact_jax.models.kernels.convolution import plain_convolution
 from yolact_jax.tools.commands import large_pages
 from yolact_jax.training import parts
-from yolact_jax.training.step import make_train_step
 from yolact_jax.zoo.specs import spec
 
 _IMAGE_SIZE = (480, 640)
@@ -123,20 +122,8 @@ def without(form: str) -> Iterator[dict[str, str]]:
 
 def training_step(config: Config) -> tuple[Callable[[], object], float]:
     """Compiles a step; returns what makes one, each from the last, and the seconds."""
-    key = jax.random.key(0)
-    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
-    step = make_train_step(
-        build.make_model(config, NUM_CLASSES),
-        build.make_anchors(config),
-        parts.optimizer_of(config),
-        config.loss,
-        key=key,
-        accumulate_steps=1,
-        average_decay=0.0,
-    )
-    batch = jax.device_put(fake_batch(config, config.train.batch_size))
-    jitted = jax.jit(step, donate_argnums=0)
-    program, compile_s = timing.compile_program(jitted, state, batch)
+    step, state, batch = real_models.training_step(config)
+    program, compile_s = timing.compile_program(step, state, batch)
     states = [state]
 
     def call() -> None:

@@ -1,6 +1,7 @@
 """Real configs with made-up inputs, for the benchmarks of whole models."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from yolact_jax import build
 from yolact_jax.config import Config
 from yolact_jax.structures import Batch
 from yolact_jax.tools.flops import count_flops
+from yolact_jax.training import parts
+from yolact_jax.training.step import TrainState, make_train_step
 from yolact_jax.zoo.specs import spec
 
 NUM_CLASSES = 80
@@ -68,3 +71,24 @@ def fake_batch(config: Config, batch_size: int, *, objects: int = 8) -> Batch:
         valid=np.broadcast_to(valid, slots),
         crowd=np.zeros(slots, bool),
     )
+
+
+def training_step(config: Config) -> tuple[Any, TrainState, Batch]:
+    """Returns the jitted step of a config, which donates its state, and its arguments.
+
+    The state is that of random weights, the batch a `fake_batch` of
+    ``config.train.batch_size`` images.
+    """
+    key = jax.random.key(0)
+    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
+    step = make_train_step(
+        build.make_model(config, NUM_CLASSES),
+        build.make_anchors(config),
+        parts.optimizer_of(config),
+        config.loss,
+        key=key,
+        accumulate_steps=1,
+        average_decay=0.0,
+    )
+    batch = jax.device_put(fake_batch(config, config.train.batch_size))
+    return jax.jit(step, donate_argnums=0), state, batch

@@ -25,7 +25,9 @@ def compile_program(function: Callable, *arguments) -> tuple[Callable, float]:
       The program, which knows its memory, and the seconds it took.
     """
     start = time.perf_counter()
-    compiled = jax.jit(function).lower(*arguments).compile()
+    # Jitted again, it would not donate its arguments.
+    jitted = function if hasattr(function, "lower") else jax.jit(function)
+    compiled = jitted.lower(*arguments).compile()
     return compiled, time.perf_counter() - start
 
 

@@ -16,12 +16,9 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks import measurement, timing
-from benchmarks.real_models import NUM_CLASSES, fake_batch, forward_gflops, load_config
-from yolact_jax import build
+from benchmarks import measurement, real_models, timing
+from benchmarks.real_models import forward_gflops, load_config
 from yolact_jax.models.arithmetic import uses_winograd
-from yolact_jax.training import parts
-from yolact_jax.training.step import make_train_step
 
 _CONFIGS = flags.DEFINE_list("configs", "yolact_resnet50,yolact_base", "Models.")
 _DTYPES = flags.DEFINE_list("dtypes", "float32,bfloat16", "Types of convolutions.")
@@ -39,26 +36,9 @@ def measure(name: str, dtype: str, batch_size: int, freeze: str, winograd: str) 
     if freeze == "auto":  # As training from pretrained weights does.
         freeze = "yes" if batch_size < 6 else "no"
     config = load_config(name, compute_dtype=dtype, freeze_bn=freeze, winograd=winograd)
-    config = config.replace(
-        {
-            "train.batch_size": batch_size,
-        }
-    )
-    key = jax.random.key(0)
-    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
-    step = make_train_step(
-        build.make_model(config, NUM_CLASSES),
-        build.make_anchors(config),
-        parts.optimizer_of(config),
-        config.loss,
-        key=key,
-        accumulate_steps=1,
-        average_decay=0.0,
-    )
-    batch = jax.device_put(fake_batch(config, batch_size))
-    start = time.perf_counter()
-    program = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    compile_s = time.perf_counter() - start
+    config = config.replace({"train.batch_size": batch_size})
+    step, state, batch = real_models.training_step(config)
+    program, compile_s = timing.compile_program(step, state, batch)
     seconds = np.median(time_steps(program, state, batch))
     # The backward pass computes two products for each of the forward pass.
     gflops = 3 * forward_gflops(config, batch_size)
