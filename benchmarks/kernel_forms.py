@@ -135,8 +135,7 @@ def training_step(config: Config) -> tuple[Callable[[], object], float]:
 
 def inference(config: Config) -> tuple[Callable[[], object], float]:
     """Compiles inference of a random network; returns a call, and the seconds."""
-    key = jax.random.key(0)
-    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
+    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES))(jax.random.key(0))
     model, frame = build.make_model(config, NUM_CLASSES), config.data.frame
     predict = make_predict_fn(model, build.make_anchors(config), frame, config.eval)
     choices = Choices(

@@ -80,7 +80,7 @@ def training_step(config: Config) -> tuple[Any, TrainState, Batch]:
     ``config.train.batch_size`` images.
     """
     key = jax.random.key(0)
-    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES, key))()
+    state = jax.jit(parts.initial_state_fn(config, NUM_CLASSES))(key)
     step = make_train_step(
         build.make_model(config, NUM_CLASSES),
         build.make_anchors(config),

@@ -46,14 +46,11 @@ def make_config(**changes):
 
 def collectives(config) -> list[tuple[str, list[int]]]:
     """(kind, sizes of its arrays) of each in the compiled step."""
-    key, layout = jax.random.key(0), make_layout(jax.devices()[:NUM_DEVICES])
-    state = jax.eval_shape(parts.initial_state_fn(config, NUM_CLASSES, key))
-    step = parts.train_step_fn(config, NUM_CLASSES, key)
-    compiled = jax.jit(
-        step,
-        in_shardings=(layout.replicated, layout.sharded),
-        out_shardings=(layout.replicated, layout.replicated),
-    ).lower(state, abstract_batch(config, BATCH_SIZE, layout.sharded))
+    layout = make_layout(jax.devices()[:NUM_DEVICES])
+    state = parts.abstract_state(config, NUM_CLASSES, layout.replicated)
+    batch = abstract_batch(config, BATCH_SIZE, layout.sharded)
+    step = parts.compile_lazily(parts.train_step_fn(config, NUM_CLASSES), layout)
+    compiled = step.lower(state, batch, jax.random.key(0))
     text = compiled.compile().as_text()
     assert text is not None
     return [
@@ -86,8 +83,7 @@ def test_devices_add_up_gradients_and_statistics_only(name):
     config = make_config(**VARIANTS[name])
     found = collectives(config)
     assert {kind for kind, _ in found} == {"all-reduce"}
-    key = jax.random.key(0)
-    state = jax.eval_shape(parts.initial_state_fn(config, NUM_CLASSES, key))
+    state = parts.abstract_state(config, NUM_CLASSES, sharding=None)
     parameters, statistics = _total(state.params), _total(state.batch_stats)
     # On CPUs, XLA sends the gradient of the head for each of its levels; of statistics
     # the sums, forward and backward, and those of parts once more.

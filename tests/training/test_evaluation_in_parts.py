@@ -33,7 +33,7 @@ def config_in(folder):
 
 def make_state(config, dataset):
     num_classes = len(dataset.class_names)
-    return jax.jit(parts.initial_state_fn(config, num_classes, jax.random.key(3)))()
+    return jax.jit(parts.initial_state_fn(config, num_classes))(jax.random.key(3))
 
 
 def evaluate(folder) -> dict:

@@ -59,7 +59,7 @@ def test_a_run_leaves_frozen_modules_and_their_statistics(tmp_path, caplog):
     trained = jax.device_get(train(config, tmp_path / "run"))
     assert "Frozen parameters: backbone (" in caplog.text
     init_key, _ = jax.random.split(jax.random.key(config.train.seed))
-    start = jax.device_get(jax.jit(initial_state_fn(config, 3, init_key))())
+    start = jax.device_get(jax.jit(initial_state_fn(config, 3))(init_key))
     for path, before in flatten_dict(start.variables).items():
         after = flatten_dict(trained.variables)[path]
         frozen = path[1] == "backbone" or path[1:3] == ("fpn", "lateral_p3")

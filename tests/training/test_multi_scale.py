@@ -21,10 +21,10 @@ SIZES = (64, 96)
 
 def text_of(config, size):
     """The program of a step of a size."""
-    key = jax.random.key(0)
-    state = jax.eval_shape(parts.initial_state_fn(config, 5, key))
+    state = parts.abstract_state(config, 5, sharding=None)
     batch = memory.abstract_batch(at_size(config, size), 4, sharding=None)
-    return jax.jit(parts.train_step_fn(config, 5, key)).lower(state, batch).as_text()
+    step = jax.jit(parts.train_step_fn(config, 5))
+    return step.lower(state, batch, jax.random.key(0)).as_text()
 
 
 def test_step_of_a_size_is_that_of_a_run_of_this_size_alone(tmp_path):

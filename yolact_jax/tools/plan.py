@@ -89,7 +89,9 @@ def make_plan(config: Config) -> Plan:
         input_size=config.data.frame.size,
         forward_flops=forward_flops,
         step_flops=_step_flops(config, num_classes) / batch_size,
-        state_bytes=_num_bytes(memory.abstract_state(config, num_classes, layout)),
+        state_bytes=_num_bytes(
+            parts.abstract_state(config, num_classes, layout.replicated)
+        ),
         step_bytes=here,
         image_bytes=(there - here) / (other - batch_size) * num_devices,
         device_bytes=memory.device_bytes(),
@@ -139,10 +141,10 @@ def format_plan(plan: Plan) -> str:
 def _step_flops(config: Config, num_classes: int) -> float:
     # The body of a loop over parts of the batch would count once.
     config = _plain(config).replace({"train.accumulate_steps": 1})
-    step = parts.train_step_fn(config, num_classes, jax.random.key(0))
-    make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
+    step = parts.train_step_fn(config, num_classes)
+    state = parts.abstract_state(config, num_classes, sharding=None)
     batch = memory.abstract_batch(config, config.train.batch_size, sharding=None)
-    return count_flops(step, jax.eval_shape(make_state), batch)
+    return count_flops(step, state, batch, jax.random.key(0))
 
 
 def _forward_flops(config: Config, num_classes: int, variables) -> float:

@@ -17,7 +17,6 @@ from yolact_jax.training.monitor.bad_batches import load_bad_batch, saved_steps
 from yolact_jax.training.multihost.mesh import to_devices
 from yolact_jax.training.session import (
     Session,
-    abstract_state,
     make_session,
     with_init_weights,
 )
@@ -88,7 +87,7 @@ def _newest_state(session: Session, at_most: int, nearest: bool) -> TrainState:
         if before or (nearest and steps):
             chosen = before[-1] if before else steps[0]
             _LOGGER.info("State of checkpoint %d.", chosen)
-            like = abstract_state(session.initial_state, session.layout.replicated)
+            like = session.abstract_state()
             return checkpoint.restore(manager, like, chosen)
     if steps and at_most >= 2 * steps[0]:
         _LOGGER.warning(

@@ -26,7 +26,6 @@ from yolact_jax.training.multihost import processes
 from yolact_jax.training.multihost.mesh import to_devices
 from yolact_jax.training.session import (
     Session,
-    abstract_state,
     make_session,
     with_init_weights,
 )
@@ -101,7 +100,7 @@ def _start(
         notes = {}
     else:
         run_folder.check_same_run(workdir, config, session.dataset)
-        like = abstract_state(session.initial_state, session.layout.replicated)
+        like = session.abstract_state()
         state, notes = checkpoint.restore_newest(manager, like)
     evaluations.forget_after(int(state.step))
     processes.on_first_process(

@@ -86,21 +86,16 @@ def _lower(
     config = config.replace(
         {"model.freeze_bn": freeze_bn_of(config), "train.batch_size": batch_size}
     )
-    step = parts.train_step_fn(config, num_classes, jax.random.key(0))
-    state = abstract_state(config, num_classes, layout)
+    step = parts.train_step_fn(config, num_classes)
+    state = parts.abstract_state(config, num_classes, layout.replicated)
     batch = abstract_batch(config, batch_size, layout.sharded)
-    return parts.compile_lazily(step, layout).lower(state, batch)
+    key = jax.random.key(config.train.seed)
+    return parts.compile_lazily(step, layout).lower(state, batch, key=key)
 
 
 def at_largest_size(config: Config) -> Config:
     """Returns the config whose every step is one of the largest of its inputs."""
     return at_size(config, max(training_sizes(config)))
-
-
-def abstract_state(config: Config, num_classes: int, layout: Layout) -> Any:
-    """Returns the shapes of the state of a run, on all devices."""
-    make_state = parts.initial_state_fn(config, num_classes, jax.random.key(0))
-    return parts.abstract_state(make_state, layout.replicated)
 
 
 def abstract_batch(config: Config, batch_size: int, sharding: Sharding | None) -> Batch:

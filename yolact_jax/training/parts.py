@@ -44,54 +44,54 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
 
 
 def initial_state_fn(
-    config: Config, num_classes: int, key: jax.Array
-) -> Callable[[], TrainState]:
-    """Returns a function that makes the state before the first step."""
+    config: Config, num_classes: int
+) -> Callable[[jax.Array], TrainState]:
+    """Returns a function of a random key that makes the state before the first step."""
     model = build.make_model(config, num_classes)
     optimizer = optimizer_of(config)
     size = config.data.frame.size
     averaged = config.train.ema_decay > 0
-    return lambda: create_state(model, optimizer, size, key=key, averaged=averaged)
+    return lambda key: create_state(model, optimizer, size, key=key, averaged=averaged)
 
 
-def train_step_fn(
-    config: Config, num_classes: int, key: jax.Array
-) -> Callable[..., Any]:
+def train_step_fn(config: Config, num_classes: int) -> Callable[..., Any]:
     """Makes the training step of a config, for batches of any of its input sizes.
 
-    See `make_train_step`; jitted, it is a program for each size.
+    It is ``train_step(state, batch, key, **options)`` and else that of
+    `make_train_step`; jitted, it is a program for each size.  The random key of the run
+    is an argument, so that runs of all seeds share their programs.
     """
     model = build.make_model(config, num_classes)
     sized = [at_size(config, side) for side in training_sizes(config)]
-    steps = {
-        each.data.frame.size: make_train_step(
+    anchors = {each.data.frame.size: build.make_anchors(each) for each in sized}
+    optimizer = optimizer_of(config)
+
+    def train_step(state: TrainState, batch: Batch, key: jax.Array, **options: Any):
+        height, width = batch.images.shape[1:3]
+        step = make_train_step(
             model,
-            build.make_anchors(each),
-            optimizer_of(config),
+            anchors[height, width],
+            optimizer,
             config.loss,
             key=key,
             accumulate_steps=config.train.accumulate_steps,
             average_decay=config.train.ema_decay,
         )
-        for each in sized
-    }
-
-    def train_step(state: TrainState, batch: Batch, **options: Any):
-        height, width = batch.images.shape[1:3]
-        return steps[height, width](state, batch, **options)
+        return step(state, batch, **options)
 
     return train_step
 
 
-def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Any:
     """Jits a training step that overwrites the state it is given."""
     replicated = (layout.replicated, layout.replicated)
     return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
 
 
-def abstract_state(make_state: Callable[[], TrainState], sharding: Sharding) -> Any:
-    """Returns the shapes of what `make_state` makes, for `checkpoint.restore`."""
+def abstract_state(config: Config, num_classes: int, sharding: Sharding | None) -> Any:
+    """Returns the shapes of the state of a run, for `checkpoint.restore`."""
+    make_state = initial_state_fn(config, num_classes)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        jax.eval_shape(make_state),
+        jax.eval_shape(make_state, jax.random.key(0)),
     )

@@ -1,9 +1,11 @@
 """From a config to everything a run needs: optimizer, step, state, data."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +58,11 @@ class Session:
     initial_state: Callable[[], TrainState]
     layout: Layout
 
+    def abstract_state(self) -> Any:
+        """Returns the shapes of its state, for `checkpoint.restore`."""
+        num_classes = len(self.dataset.class_names)
+        return abstract_state(self.config, num_classes, self.layout.replicated)
+
 
 def make_session(config: Config, workdir: Path) -> Session:
     """Makes everything a run needs, except its state."""
@@ -85,8 +92,10 @@ def make_session(config: Config, workdir: Path) -> Session:
     layout = make_layout()
     schedule, num_steps = schedule_of(config)
     init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
-    step_fn = train_step_fn(config, num_classes, step_key)
-    initial_state = initial_state_fn(config, num_classes, init_key)
+    step_fn = compile_lazily(train_step_fn(config, num_classes), layout)
+    initial_state = jax.jit(
+        initial_state_fn(config, num_classes), out_shardings=layout.replicated
+    )
     if config.train.freeze:
         params = abstract_variables(config, num_classes)["params"]
         _LOGGER.info("%s", freezing.report(params, config.train.freeze))
@@ -97,8 +106,8 @@ def make_session(config: Config, workdir: Path) -> Session:
         dataset=dataset,
         num_steps=num_steps,
         schedule=schedule,
-        step_fn=compile_lazily(step_fn, layout),
-        initial_state=jax.jit(initial_state, out_shardings=layout.replicated),
+        step_fn=functools.partial(step_fn, key=step_key),
+        initial_state=functools.partial(initial_state, key=init_key),
         layout=layout,
     )
 
@@ -153,7 +162,7 @@ def load_state(
       ValueError: if the folder is not that of a run, or has no such checkpoint.
     """
     run = load_run(workdir)
-    make_state = initial_state_fn(run.config, len(run.class_names), jax.random.key(0))
-    like = abstract_state(make_state, SingleDeviceSharding(jax.devices()[0]))
+    one_device = SingleDeviceSharding(jax.devices()[0])
+    like = abstract_state(run.config, len(run.class_names), one_device)
     with checkpoint.open_for_reading(workdir) as manager:
         return run, checkpoint.restore(manager, like, step)
