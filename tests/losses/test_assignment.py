@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from tests.helpers import scenes
+from tests.reference import atss as ref
 from yolact_jax.config import Loss
 from yolact_jax.losses.assignment import level_counts, match_batch
 from yolact_jax.losses.yolact import yolact_losses
 from yolact_jax.ops import anchors as anchor_ops
 
 OPTIONS = [
-    Loss(assignment="atss", overlap="mask_aware", box="ciou"),
+    Loss(assignment="atss", overlap="mask_aware", atss_every_object=True, box="ciou"),
     Loss(assignment="atss", box="diou"),
 ]
 
@@ -29,6 +30,24 @@ def test_levels_have_the_counts_of_the_anchors(input_size, per_cell):
 def test_anchors_of_other_levels_are_refused(num_anchors):
     with pytest.raises(ValueError, match=f"{num_anchors} anchors; .* multiple of the"):
         level_counts(num_anchors, (scenes.MASK_SIZE, scenes.MASK_SIZE))
+
+
+def test_candidates_are_cells_however_many_anchors_each_has():
+    """As the authors of ATSS count them: each cell adds all its anchors."""
+    batch = scenes.rectangles([4])
+    sizes = anchor_ops.level_sizes(4 * scenes.MASK_SIZE)
+    scales = ((8.0,), (16.0,), (32.0,), (48.0,), (64.0,))
+    anchors = anchor_ops.make_anchors(sizes, scales, (1.0, 0.5, 2.0), 64, True)
+    matches = match_batch(batch, anchors, Loss(assignment="atss"))
+    count = int(batch.is_object[0].sum())
+    expected, _ = ref.match(
+        batch.boxes[0, :count].tolist(),
+        batch.labels[0, :count].tolist(),
+        anchors.tolist(),
+        [3 * size**2 for size in sizes],
+        27,
+    )
+    np.testing.assert_array_equal(matches.class_target[0], expected)
 
 
 @pytest.mark.long

@@ -41,18 +41,28 @@ def overlap(box, anchor, mask=None):
     return min(ref.area(box) * share / union, 1.0)
 
 
-def match(boxes, labels, anchors, level_counts, count, masks=None):
+def match(
+    boxes, labels, anchors, level_counts, count, masks=None, *, every_object=False
+):
     """Class targets, and object indices (None for background), per anchor."""
     best = [(0.0, None)] * len(anchors)
+    pairs = []
     for i, box in enumerate(boxes):
         chosen = candidates(box, anchors, level_counts, count)
         mask = None if masks is None else masks[i]
         values = [overlap(box, ref.corners(anchors[j]), mask) for j in chosen]
+        pairs += [(-value, i, j) for j, value in zip(chosen, values, strict=True)]
         threshold = statistics.mean(values) + statistics.stdev(values)
         for j, value in zip(chosen, values, strict=True):
             cx, cy = anchors[j][:2]
             inside = box[0] < cx < box[2] and box[1] < cy < box[3]
             if inside and value >= threshold and value > best[j][0]:
                 best[j] = (value, i)
+    if every_object:
+        served = {i for _, i in best}
+        for _, i, j in sorted(pairs):
+            if i not in served and best[j][1] is None:
+                best[j] = (0.0, i)
+                served.add(i)
     targets = [0 if i is None else labels[i] + 1 for _, i in best]
     return targets, [i for _, i in best]

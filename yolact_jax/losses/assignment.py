@@ -29,13 +29,16 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     image = (batch.boxes, batch.labels, batch.is_object, crowd)
     if options.assignment == "atss":
         mask_size = batch.masks.shape[2], batch.masks.shape[3]
+        counts = level_counts(len(anchors_cxcywh), mask_size)
+        per_cell = sum(counts) // sum(_level_cells(mask_size))
         match = functools.partial(
             match_atss,
             anchors_cxcywh=anchors_cxcywh,
-            level_counts=level_counts(len(anchors_cxcywh), mask_size),
+            level_counts=counts,
             sides=mask_size,
-            candidates=options.atss_candidates,
+            candidates=options.atss_candidates * per_cell,
             crowd_iou=options.crowd_iou,
+            every_object=options.atss_every_object,
         )
         masks = batch.masks if options.overlap == "mask_aware" else None
         return jax.vmap(lambda *x: match(*x))(*image, masks)
@@ -55,8 +58,8 @@ def level_counts(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...
     Raises:
       ValueError: if the cells of all levels cannot share the anchors equally.
     """
+    cells = _level_cells(mask_size)
     height, width = mask_size
-    cells = [rows * columns for rows, columns in level_shapes((4 * height, 4 * width))]
     per_cell, rest = divmod(num_anchors, sum(cells))
     if rest or not per_cell:
         raise ValueError(
@@ -64,3 +67,8 @@ def level_counts(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...
             f"their number must be a multiple of the {sum(cells)} cells of all levels."
         )
     return tuple(per_cell * count for count in cells)
+
+
+def _level_cells(mask_size: tuple[int, int]) -> list[int]:
+    height, width = mask_size
+    return [rows * columns for rows, columns in level_shapes((4 * height, 4 * width))]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.largest import largest
-from yolact_jax.ops.matching import Matches, ignore_crowds
+from yolact_jax.ops.matching import Matches, claim_anchors, ignore_crowds
 from yolact_jax.structures import Array
 
 
@@ -22,6 +22,7 @@ def match_atss(
     level_counts: Sequence[int],
     candidates: int,
     crowd_iou: float,
+    every_object: bool = False,
     sides: tuple[int, int] = (1, 1),
 ) -> Matches:
     """Matches the objects of one image to anchors by adaptive thresholds.
@@ -31,7 +32,9 @@ def match_atss(
     overlap reaches ``mean + standard deviation`` of the overlaps of all its candidates
     and whose center is inside its box.  An anchor that several objects want goes to
     the one it overlaps most.  All others are background; there are no neutral anchors
-    but those inside crowds.  An object without an anchor center in it has no anchor.
+    but those inside crowds.  An object without an anchor center in it has no anchor,
+    unless ``every_object``: then it claims one of its candidates that are left, the one
+    it overlaps most, in decreasing order of overlap as in `match_anchors`.
 
     Args:
       boxes: [G, 4] float32.
@@ -44,6 +47,7 @@ def match_atss(
       level_counts: anchors of each level, of sum A.
       candidates: anchors of each level that may be positive for an object.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
+      every_object: whether objects left without an anchor claim one; not in ATSS.
       sides: height and width of the network input, in any unit.
     """
     anchors_cxcywh = jnp.asarray(anchors_cxcywh)
@@ -66,7 +70,15 @@ def match_atss(
     table = jnp.full((len(boxes), len(anchors)), -1.0)
     table = table.at[rows, index].set(jnp.where(positive, overlaps, -1.0))
     object_index = jnp.argmax(table, axis=0).astype(jnp.int32)
-    class_target = jnp.where(jnp.max(table, axis=0) > 0, labels[object_index] + 1, 0)
+    taken = jnp.max(table, axis=0) > 0
+    if every_object:
+        all_overlaps = jnp.full(table.shape, -jnp.inf).at[rows, index].set(overlaps)
+        left = jnp.where(taken, -jnp.inf, all_overlaps)
+        served = jnp.any((object_index[None] == rows) & taken[None], axis=1)
+        claimed_by = claim_anchors(left, is_object & ~served)
+        object_index = jnp.where(claimed_by >= 0, claimed_by, object_index)
+        taken |= claimed_by >= 0
+    class_target = jnp.where(taken, labels[object_index] + 1, 0)
     class_target = ignore_crowds(class_target, boxes, is_crowd, anchors, crowd_iou)
     return Matches(class_target.astype(jnp.int32), object_index)
 
