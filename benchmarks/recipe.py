@@ -3,10 +3,11 @@
     python benchmarks/recipe.py --data data/nuclei --seeds 0,1,2 --steps 1000
 
 Each variant changes one thing of the faithful recipe of `configs/nuclei.py` (with
-`--data`, the folder of nuclei) or of `configs/shapes.py` (without), or all things at
-once.  Each seed is a run of its own.  Its row goes to a file in `--results` as it ends,
-and rows that are there are not run again, so the same command goes on after an
-interruption.  One process at a time.
+`--data`, the folder of nuclei) or of `configs/shapes.py` (without), or several at once.
+Each seed is a run of its own.  Its rows go to a file in `--results` as it ends, and
+rows that are there are not run again, so the same command goes on after an
+interruption.  One process at a time writes to a file; several on one device, each with
+`--results` of its own, should leave out the times (`--no_times`).
 """
 
 import argparse
@@ -15,63 +16,35 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.divergence import append, parse_runs
+from benchmarks.recipe_variants import DETECTIONS, NEED_LARGE_INPUT, VARIANTS
 from benchmarks.timing import device_name, time_program
 from yolact_jax import build
 from yolact_jax.cli import start_logging
-from yolact_jax.config import Config
+from yolact_jax.config import Config, at_size
 from yolact_jax.data.records.dataset import Dataset, coco_ground_truth
 from yolact_jax.results.splits import detect_images, evaluate_detected
 from yolact_jax.training.multihost.mesh import to_devices
 from yolact_jax.training.session import Session, make_session
 from yolact_jax.training.step import TrainState
-from yolact_jax.zoo.specs import MODERN, spec
+from yolact_jax.zoo.specs import spec
 
-_ATSS = {"loss.assignment": "atss"}
-_MASK_AWARE = _ATSS | {"loss.overlap": "mask_aware"}
-_CIOU = {"loss.box": "ciou"}
-_COVERAGE = {"data.mask_target": "coverage"}
-_DIVISOR = {"loss.min_mask_cells": 1.0}
-_ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
-VARIANTS = {
-    "faithful": {},
-    "ciou": _CIOU,
-    "diou": {"loss.box": "diou"},
-    "one anchor": _ONE_ANCHOR,
-    "atss": _ATSS,
-    "atss, one anchor": _ATSS | _ONE_ANCHOR,
-    "mask-aware atss": _MASK_AWARE,
-    "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
-    "cosine": {"optimizer.schedule": "cosine"},
-    "adamw": {
-        "optimizer.name": "adamw",
-        "optimizer.learning_rate": 1e-3,
-        "optimizer.warmup_rate": 1e-5,
-        "optimizer.weight_decay": 0.05,
-    },
-    "average": {"train.ema_decay": 0.999},
-    "center masks": {"data.mask_target": "center"},
-    "coverage masks": _COVERAGE,
-    "divisor of 1 cell": _DIVISOR,
-    "coverage masks, divisor of 1 cell": _COVERAGE | _DIVISOR,
-    "coverage masks, divisor of 1 cell, ciou": _COVERAGE | _DIVISOR | _CIOU,
-    "coverage masks, divisor of 1 cell, mask-aware atss": (
-        _COVERAGE | _DIVISOR | _MASK_AWARE
-    ),
-    "modern": MODERN,
-    "modern, original masks": {
-        field: MODERN[field] for field in MODERN if field != "data.mask_target"
-    },
-}
-"""Name -> fields of the config that differ from the faithful one."""
 _MEASURES = {"ap": "mask_AP", "ap50": "mask_AP50", "ap_small": "mask_APs"}
+_TIMES = ("images_per_s", "inference_ms", "train_s")
+_RESNET50_SIDE = 550
+_RESNET50 = {
+    "model.backbone": "resnet50",
+    "model.backbone_width": 64,
+    "model.features": 256,
+}
 _SETTLED = 10  # Steps before the rate of training is measured.
 _REPEATS = 20
 
@@ -85,6 +58,8 @@ def make_config(options: argparse.Namespace, variant: str, seed: int) -> Config:
       seed: of weights, order and augmentation of the data.
     """
     config = spec("nuclei" if options.data else "shapes")
+    if options.resnet50:
+        config = at_size(config, _RESNET50_SIDE).replace(_RESNET50)
     ratio = options.steps / config.train.num_steps
     decay = tuple(round(step * ratio) for step in config.optimizer.decay_steps)
     common = {
@@ -94,7 +69,11 @@ def make_config(options: argparse.Namespace, variant: str, seed: int) -> Config:
         "train.num_steps": options.steps,
         "train.seed": seed,
     }
-    return config.replace(common | places(options.data) | VARIANTS[variant])
+    fields: dict[str, Any] = dict(VARIANTS[variant])
+    for share in fields.pop("train.multi_scale", ()):
+        size = round(share * max(config.data.frame.size))
+        fields["train.multi_scale"] = (*fields.get("train.multi_scale", ()), size)
+    return config.replace(common | places(options.data) | fields)
 
 
 def places(data: Path | None) -> dict[str, str]:
@@ -111,19 +90,33 @@ def places(data: Path | None) -> dict[str, str]:
     }
 
 
-def run(config: Config) -> dict[str, object]:
-    """Trains once; measures mask AP on the validation split, in percent, and times."""
+def run(
+    config: Config, detections: Mapping[str, dict], *, timed: bool = True
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Trains once and measures, each time with the seconds since the start.
+
+    Args:
+      config: of the run.
+      detections: other ways to detect: name -> fields of the config.
+      timed: whether to measure times; else they are empty.
+
+    Yields:
+      "", mask AP on the validation split in percent, and times;
+      the name of each way to detect, and the same for it, without times.
+    """
     started = time.perf_counter()
     session = make_session(config, Path())
     state, rate = train(session)
-    trained = time.perf_counter() - started
-    return {
-        **evaluate(config, session.dataset, state),
-        "images_per_s": rate,
-        "inference_ms": _inference_ms(config, session.dataset, state),
-        "train_s": round(trained, 1),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    trained = round(time.perf_counter() - started, 1)
+    times: dict[str, object] = dict.fromkeys(_TIMES, "")
+    first = times
+    if timed:
+        inference_ms = _inference_ms(config, session.dataset, state)
+        first = dict(zip(_TIMES, (rate, inference_ms, trained), strict=True))
+    for name, fields in {"": {}, **detections}.items():
+        measured = evaluate(config.replace(fields), session.dataset, state)
+        seconds = round(time.perf_counter() - started, 1)
+        yield name, {**measured, **(times if name else first), "seconds": seconds}
 
 
 def train(session: Session) -> tuple[TrainState, float]:
@@ -186,10 +179,11 @@ def summary(file: Path) -> list[str]:
 
 def _summarized(variant: str, steps: str, rows: list[dict[str, str]]) -> str:
     parts = []
-    for name in (*_MEASURES, "images_per_s", "inference_ms"):
-        values = [float(row[name]) for row in rows]
+    for name in (*_MEASURES, *_TIMES[:2]):
+        values = [float(row[name]) for row in rows if row[name]]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        parts.append(f"{name} {statistics.mean(values):.2f} ± {spread:.2f}")
+        if values:
+            parts.append(f"{name} {statistics.mean(values):.2f} ± {spread:.2f}")
     return f"{variant}, {steps} steps, {len(rows)} seeds: {', '.join(parts)}"
 
 
@@ -207,29 +201,49 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of nuclei; none: shapes")
     parser.add_argument("--records", type=Path, default=Path("data/records"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--variants", default=";".join(VARIANTS), help="a;b;c")
+    parser.add_argument("--variants", help="a;b;c; none: all that fit the input")
     parser.add_argument("--steps", type=int, default=1000, help="updates of each run")
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument(
+        "--resnet50",
+        action="store_true",
+        help="ResNet-50 and input of 550 pixels in place of the small network",
+    )
+    parser.add_argument(
+        "--no_times", action="store_true", help="leave out times, for a busy device"
+    )
     parser.add_argument("--limit_s", type=float, default=1e9, help="no run after it")
     parser.add_argument("--results", type=Path, default=results)
+    found, _ = parser.parse_known_args(arguments)
+    fitting = [x for x in VARIANTS if found.data or x not in NEED_LARGE_INPUT]
+    parser.set_defaults(variants=";".join(fitting))
     return parse_runs(parser, arguments, VARIANTS, ";")
+
+
+def file_name(options: argparse.Namespace) -> str:
+    """The file of results for a command line, on this device."""
+    data = "nuclei" if options.data else "shapes"
+    network = "_resnet50" if options.resnet50 else ""
+    return f"recipe-{data}{network}-{device_name()}-jax{jax.__version__}.csv"
 
 
 def main() -> None:
     """Runs what is missing, seed by seed, then prints the summary."""
     options, started, longest = parse(), time.perf_counter(), 0.0
     start_logging()
-    name = "nuclei" if options.data else "shapes"
-    file = options.results / f"recipe-{name}-{device_name()}-jax{jax.__version__}.csv"
+    file = options.results / file_name(options)
     for seed, variant in itertools.product(options.seeds, options.variants):
         key = {"variant": variant, "seed": str(seed), "steps": str(options.steps)}
         over = time.perf_counter() - started + longest > options.limit_s
         if over or tuple(key.values()) in done(file):
             continue
-        row = key | run(make_config(options, variant, seed))
-        longest = max(longest, float(row["seconds"]))
-        append(file, row)
-        print(row, flush=True)
+        config = make_config(options, variant, seed)
+        detections = DETECTIONS if variant == "faithful" else {}
+        for name, measured in run(config, detections, timed=not options.no_times):
+            row = key | {"variant": name or variant} | measured
+            longest = max(longest, float(row["seconds"]))
+            append(file, row)
+            print(row, flush=True)
     print("\n".join([*summary(file), str(file)]))
 
 

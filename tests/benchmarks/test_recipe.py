@@ -9,10 +9,19 @@ from benchmarks.divergence import append
 from tests.helpers.runs import tiny_config
 
 
-@pytest.mark.parametrize("data", [[], ["--data=nuclei"]], ids=["shapes", "nuclei"])
+@pytest.mark.parametrize(
+    "data",
+    [[], ["--data=nuclei"], ["--data=nuclei", "--resnet50"]],
+    ids=["shapes", "nuclei", "nuclei, ResNet-50"],
+)
 @pytest.mark.parametrize("variant", recipe.VARIANTS)
 def test_variant_changes_its_fields_alone_and_fits_the_length(data, variant):
     options = recipe.parse([*data, "--steps=500"])
+    if variant not in options.variants:
+        assert not data
+        with pytest.raises(ValueError, match="at least 249 pixels"):
+            recipe.make_config(options, variant, 3)
+        return
     faithful = recipe.make_config(options, "faithful", 3).flat()
     changed = recipe.make_config(options, variant, 3).flat()
     fields = {name for name in changed if changed[name] != faithful[name]}
@@ -25,11 +34,13 @@ def test_variant_changes_its_fields_alone_and_fits_the_length(data, variant):
 def test_rows_are_not_run_again_and_are_summarized(tmp_path, monkeypatch, capsys):
     ran = []
 
-    def run(config):
+    def run(config, detections, *, timed):
         ran.append(config.train.seed)
-        seed = config.train.seed
         measures = dict.fromkeys(("ap50", "ap_small", "images_per_s"), 1.0)
-        return {"ap": 10.0 + 2 * seed, **measures, "inference_ms": 2.0, "seconds": 3.0}
+        measures |= {"inference_ms": 2.0 if timed else "", "seconds": 3.0}
+        yield "", {"ap": 10.0 + 2 * config.train.seed, **measures}
+        for name in detections:
+            yield name, {"ap": 5.0, **measures, "inference_ms": ""}
 
     monkeypatch.setattr(recipe, "run", run)
     monkeypatch.setattr(recipe, "start_logging", lambda: None)
@@ -42,7 +53,11 @@ def test_rows_are_not_run_again_and_are_summarized(tmp_path, monkeypatch, capsys
         monkeypatch.setattr(recipe, "run", run)
         monkeypatch.setattr(recipe, "start_logging", lambda: None)
     assert ran == [0, 1, 2]
-    assert "faithful, 9 steps, 3 seeds: ap 12.00 ± 2.00" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "faithful, 9 steps, 3 seeds: ap 12.00 ± 2.00" in printed
+    *_, line = (x for x in printed.splitlines() if x.startswith("cluster_diou,"))
+    assert "3 seeds: ap 5.00 ± 0.00" in line
+    assert "inference_ms" not in line
 
 
 def test_unknown_variant_is_refused(capsys):
@@ -61,6 +76,11 @@ def test_row_of_a_run_has_its_key(tmp_path):
 @pytest.mark.slow
 def test_a_run_trains_and_is_measured(tmp_path):
     config = tiny_config(tmp_path).replace({"train.num_steps": 2})
-    row = recipe.run(config)
-    assert 0 <= row["ap"] <= row["ap50"] <= 100
-    assert row["inference_ms"] > 0
+    detections = {"weighted": {"eval.weighted_boxes": True}}
+    rows = dict(recipe.run(config, detections))
+    for row in rows.values():
+        assert 0 <= row["ap"] <= row["ap50"] <= 100
+    assert rows[""]["inference_ms"] > 0
+    assert rows["weighted"]["inference_ms"] == ""
+    times = list(rows["weighted"])
+    assert list(next(iter(recipe.run(config, {}, timed=False)))[1]) == times

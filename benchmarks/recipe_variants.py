@@ -1,0 +1,74 @@
+"""Which options the recipe benchmark compares, alone and together."""
+
+from yolact_jax.zoo.specs import MODERN
+
+
+def without(fields: dict[str, object], others: dict[str, object]) -> dict[str, object]:
+    """Returns the fields of a variant but for those of others."""
+    return {field: fields[field] for field in fields if field not in others}
+
+
+_ATSS = {"loss.assignment": "atss"}
+_MASK_AWARE = _ATSS | {"loss.overlap": "mask_aware"}
+_EVERY_OBJECT = {"loss.atss_every_object": True}
+_CIOU = {"loss.box": "ciou"}
+_COVERAGE = {"data.mask_target": "coverage"}
+_DIVISOR = {"loss.min_mask_cells": 1.0}
+_ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
+_AVERAGE = {"train.ema_decay": 0.999}
+_LETTERBOX = {"data.resize": "letterbox"}
+VARIANTS = {
+    "faithful": {},
+    "ciou": _CIOU,
+    "diou": {"loss.box": "diou"},
+    "one anchor": _ONE_ANCHOR,
+    "atss": _ATSS,
+    "atss, one anchor": _ATSS | _ONE_ANCHOR,
+    "mask-aware atss": _MASK_AWARE,
+    "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
+    "mask-aware atss of every object, one anchor": (
+        _MASK_AWARE | _ONE_ANCHOR | _EVERY_OBJECT
+    ),
+    "cosine": {"optimizer.schedule": "cosine"},
+    "adamw": {
+        "optimizer.name": "adamw",
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.warmup_rate": 1e-5,
+        "optimizer.weight_decay": 0.05,
+    },
+    "average": _AVERAGE,
+    "letterbox": _LETTERBOX,
+    "large-scale jitter": _LETTERBOX | {"augment.large_scale_jitter": True},
+    # Shares of the input size.
+    "multi-scale": {"train.multi_scale": (0.75, 1.0, 1.25)},
+    "mask iou": {"model.mask_iou": True},
+    "center masks": {"data.mask_target": "center"},
+    "coverage masks": _COVERAGE,
+    "divisor of 1 cell": _DIVISOR,
+    "coverage masks, divisor of 1 cell": _COVERAGE | _DIVISOR,
+    "coverage masks, divisor of 1 cell, ciou": _COVERAGE | _DIVISOR | _CIOU,
+    "coverage masks, divisor of 1 cell, mask-aware atss": (
+        _COVERAGE | _DIVISOR | _MASK_AWARE
+    ),
+    "modern": MODERN,
+    "modern, original masks": without(MODERN, _COVERAGE),
+    "modern, atss of every object": MODERN | _EVERY_OBJECT,
+    "modern, three anchors": without(MODERN, _ONE_ANCHOR),
+    "modern, published assignment": without(MODERN, _ONE_ANCHOR | _MASK_AWARE),
+    "modern, smooth L1": without(MODERN, _CIOU),
+    "modern, steps": without(MODERN, {"optimizer.schedule": "cosine"}),
+    "modern, no average": without(MODERN, _AVERAGE),
+}
+"""Name -> fields of the config that differ from the faithful one."""
+NEED_LARGE_INPUT = ("mask iou",)
+"""Those that the input of shapes is too small for."""
+DETECTIONS = {
+    "cluster_diou": {"eval.nms": "cluster_diou"},
+    "cluster_penalty": {"eval.nms": "cluster_penalty"},
+    "weighted boxes": {"eval.weighted_boxes": True},
+    "cluster_penalty, weighted boxes": {
+        "eval.nms": "cluster_penalty",
+        "eval.weighted_boxes": True,
+    },
+}
+"""The same for other ways to detect, with the weights of the faithful recipe."""
