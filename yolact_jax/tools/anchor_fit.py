@@ -7,6 +7,7 @@ import numpy as np
 
 from yolact_jax.config import NUM_LEVELS, Anchors, InputFrame
 from yolact_jax.data.records.dataset import RecordSource
+from yolact_jax.ops.anchors import level_shapes
 
 # Sides in pixels of the network input, as COCO sorts objects by their area.
 SIZES = {"small": (0.0, 32.0), "medium": (32.0, 96.0), "large": (96.0, math.inf)}
@@ -100,6 +101,21 @@ def measure(extents: np.ndarray, anchors: Anchors, positive_iou: float) -> Fit:
         by_size={n: part((side >= a) & (side < b)) for n, (a, b) in SIZES.items()},
         by_level={f"P{3 + i}": part(level == i) for i in range(NUM_LEVELS)},
     )
+
+
+def share_between_centers(extents: np.ndarray, frame: InputFrame) -> float:
+    """Expected share of objects that hold no center of an anchor, wherever they are.
+
+    Along each axis an object holds one with a chance of its extent over that of a cell
+    of P3, the finest level.
+
+    Args:
+      extents: [n, 2], from `object_extents`; n > 0.
+      frame: the network input.
+    """
+    rows, columns = level_shapes(frame.size)[0]
+    cells = extents * [columns / frame.width, rows / frame.height]
+    return float(1 - np.minimum(cells, 1).prod(axis=1).mean())
 
 
 def propose(extents: np.ndarray, anchors: Anchors) -> Anchors:

@@ -5,8 +5,9 @@
 
 Prints which share of the objects of the train split some anchor can match, by object
 size and level, for the anchors of the config and for proposed ones; then the flags that
-train with those.  With another input size, the anchors of the config grow in
-proportion.  Pretrained heads expect the anchors that they were trained with.
+train with those.  Says as well which share lies between the centers of all anchors.
+With another input size, the anchors of the config grow in proportion.  Pretrained heads
+expect the anchors that they were trained with.
 """
 
 import math
@@ -37,6 +38,11 @@ def run(values: Any) -> None:
         raise DatasetError(f"{source!r} has no objects to fit anchors to.")
     proposed = anchor_fit.propose(extents, config.anchors)
     print(f"{len(extents)} objects at {frame.height} x {frame.width} pixels")
+    between = anchor_fit.share_between_centers(extents, frame)
+    print(
+        f"{between:.1%} of them lie between the centers of all anchors, on average "
+        "over places; ATSS leaves these out unless config.loss.atss_every_object is set"
+    )
     for title, anchors in (("config", config.anchors), ("proposed", proposed)):
         fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
         print(_table(title, anchors, fit))
