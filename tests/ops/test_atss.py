@@ -21,7 +21,7 @@ SLOTS, SIDE = 6, 16
 match_atss = functools.partial(
     atss.match_atss,
     anchors_cxcywh=ANCHORS,
-    level_counts=COUNTS,
+    level_cells=COUNTS,
     candidates=9,
     crowd_iou=0.7,
 )
@@ -104,6 +104,19 @@ def test_object_between_the_centers_of_anchors_has_none_unless_every_object_has(
     assert np.flatnonzero(matches.class_target).tolist() == [0]
     assert matches.class_target[0] == 4
     assert matches.object_index[0] == 0
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (3, 4)])
+def test_object_inside_many_anchors_claims_the_nearest(sides):
+    """They all overlap it as much; the first of them would be up and left of it."""
+    scales = tuple((4 * scale,) for (scale,) in SCALES)
+    anchors = anchor_ops.make_anchors(SIZES, scales, (1.0,), 64, True)
+    box = np.array([[0.52, 0.645, 0.54, 0.665]], np.float32)
+    image = padded(box, [3], np.zeros((1, SIDE, SIDE), np.uint8))[:4]
+    match = functools.partial(match_atss, anchors_cxcywh=anchors, sides=sides)
+    assert not np.any(match(*image, None).class_target)
+    targets = match(*image, None, every_object=True).class_target
+    assert np.flatnonzero(targets).tolist() == [5 * SIZES[0] + 4]
 
 
 @pytest.mark.parametrize("seed", range(20))

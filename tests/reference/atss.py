@@ -1,5 +1,6 @@
 """Adaptive assignment by loops, with masks counted on a fine grid of points."""
 
+import math
 import statistics
 
 from tests.reference import boxes as ref
@@ -41,6 +42,17 @@ def overlap(box, anchor, mask=None):
     return min(ref.area(box) * share / union, 1.0)
 
 
+def closeness(box, anchor):
+    """IoU at a common center, less by the distance of the centers."""
+    cx, cy, _, _ = ref.center_form(box)
+    moved = ref.corners((cx, cy, anchor[2], anchor[3]))
+    x1, y1, x2, y2 = ref.corners(anchor)
+    low = min(box[0], x1), min(box[1], y1)
+    high = max(box[2], x2), max(box[3], y2)
+    share = math.dist((cx, cy), anchor[:2]) / math.dist(low, high)
+    return ref.iou(box, moved) * (1 - share**2)
+
+
 def match(
     boxes, labels, anchors, level_counts, count, masks=None, *, every_object=False
 ):
@@ -51,7 +63,7 @@ def match(
         chosen = candidates(box, anchors, level_counts, count)
         mask = None if masks is None else masks[i]
         values = [overlap(box, ref.corners(anchors[j]), mask) for j in chosen]
-        pairs += [(-value, i, j) for j, value in zip(chosen, values, strict=True)]
+        pairs += [(-closeness(box, anchors[j]), i, j) for j in chosen]
         threshold = statistics.mean(values) + statistics.stdev(values)
         for j, value in zip(chosen, values, strict=True):
             cx, cy = anchors[j][:2]

@@ -112,14 +112,15 @@ class Loss(Section):
     )
     atss_candidates: int = field(
         9,
-        "Cells of each level near an object whose anchors atss considers.",
+        "Cells of each level, the nearest to an object, whose anchors atss considers.",
         above=0,
         most=1000,
     )
     atss_every_object: bool = field(
         False,
-        "Whether an object that atss leaves without an anchor, as a small one between "
-        "their centers, takes the one that it overlaps most; not in ATSS.",
+        "Whether an object that atss leaves without an anchor, such as a small one "
+        "between the centers of anchors, takes the free candidate nearest to it in "
+        "place and shape; not part of ATSS.",
     )
     class_weight: float = field(1.0, "Weight of the classification loss.")
     box_weight: float = field(1.5, "Weight of the box loss.")

@@ -29,14 +29,12 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     image = (batch.boxes, batch.labels, batch.is_object, crowd)
     if options.assignment == "atss":
         mask_size = batch.masks.shape[2], batch.masks.shape[3]
-        counts = level_counts(len(anchors_cxcywh), mask_size)
-        per_cell = sum(counts) // sum(_level_cells(mask_size))
         match = functools.partial(
             match_atss,
             anchors_cxcywh=anchors_cxcywh,
-            level_counts=counts,
+            level_cells=level_cells(len(anchors_cxcywh), mask_size),
             sides=mask_size,
-            candidates=options.atss_candidates * per_cell,
+            candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
             every_object=options.atss_every_object,
         )
@@ -52,23 +50,18 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     return jax.vmap(lambda *x: match(*x))(*image)
 
 
-def level_counts(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...]:
-    """Anchors of each pyramid level, whose maps start at half the size of the masks.
+def level_cells(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...]:
+    """Cells of each pyramid level, whose maps start at half the size of the masks.
 
     Raises:
       ValueError: if the cells of all levels cannot share the anchors equally.
     """
-    cells = _level_cells(mask_size)
     height, width = mask_size
-    per_cell, rest = divmod(num_anchors, sum(cells))
-    if rest or not per_cell:
+    shapes = level_shapes((4 * height, 4 * width))
+    cells = tuple(rows * columns for rows, columns in shapes)
+    if num_anchors == 0 or num_anchors % sum(cells):
         raise ValueError(
             f"There are {num_anchors} anchors; with masks of {height} x {width} pixels "
             f"their number must be a multiple of the {sum(cells)} cells of all levels."
         )
-    return tuple(per_cell * count for count in cells)
-
-
-def _level_cells(mask_size: tuple[int, int]) -> list[int]:
-    height, width = mask_size
-    return [rows * columns for rows, columns in level_shapes((4 * height, 4 * width))]
+    return cells

@@ -19,7 +19,7 @@ def match_atss(
     masks: jax.Array | None,
     anchors_cxcywh: Array,
     *,
-    level_counts: Sequence[int],
+    level_cells: Sequence[int],
     candidates: int,
     crowd_iou: float,
     every_object: bool = False,
@@ -28,13 +28,13 @@ def match_atss(
     """Matches the objects of one image to anchors by adaptive thresholds.
 
     ATSS (Zhang et al. 2020, algorithm 1): the candidates of an object are, on each
-    level, the ``candidates`` anchors nearest to its center.  Those are positive whose
+    level, the anchors of the cells nearest to its center.  Those are positive whose
     overlap reaches ``mean + standard deviation`` of the overlaps of all its candidates
     and whose center is inside its box.  An anchor that several objects want goes to
     the one it overlaps most.  All others are background; there are no neutral anchors
-    but those inside crowds.  An object without an anchor center in it has no anchor,
-    unless ``every_object``: then it claims one of its candidates that are left, the one
-    it overlaps most, in decreasing order of overlap as in `match_anchors`.
+    but those inside crowds.  An object without an anchor center in it has no anchor.
+    With ``every_object`` such objects, in decreasing order of `closeness`, each claim
+    the closest free candidate.  One that finds none free has no anchor.
 
     Args:
       boxes: [G, 4] float32.
@@ -44,20 +44,18 @@ def match_atss(
       masks: [G, h, w], in [0, 1], any dtype: overlap is `mask_aware_iou`; None: it is
         the IoU of the boxes.
       anchors_cxcywh: [A, 4] float32.
-      level_counts: anchors of each level, of sum A.
-      candidates: anchors of each level that may be positive for an object.
+      level_cells: cells of each level; all cells have equally many anchors.
+      candidates: cells of each level whose anchors may be positive for an object, as
+        its authors count them.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
       every_object: whether objects left without an anchor claim one; not in ATSS.
       sides: height and width of the network input, in any unit.
     """
     anchors_cxcywh = jnp.asarray(anchors_cxcywh)
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
-    index = nearest_anchors(
-        box_ops.in_squares(boxes, sides),
-        box_ops.in_squares(anchors_cxcywh, sides),
-        level_counts,
-        candidates,
-    )
+    boxes_sq = box_ops.in_squares(boxes, sides)
+    anchors_sq = box_ops.in_squares(anchors_cxcywh, sides)
+    index = nearest_anchors(boxes_sq, anchors_sq, level_cells, candidates)
     if masks is None:
         overlaps = _rowwise_iou(boxes, anchors[index])
     else:
@@ -72,10 +70,11 @@ def match_atss(
     object_index = jnp.argmax(table, axis=0).astype(jnp.int32)
     taken = jnp.max(table, axis=0) > 0
     if every_object:
-        all_overlaps = jnp.full(table.shape, -jnp.inf).at[rows, index].set(overlaps)
-        left = jnp.where(taken, -jnp.inf, all_overlaps)
+        free = closeness(boxes_sq, anchors_sq[index])
+        free = jnp.full(table.shape, -jnp.inf).at[rows, index].set(free)
+        free = jnp.where(taken, -jnp.inf, free)
         served = jnp.any((object_index[None] == rows) & taken[None], axis=1)
-        claimed_by = claim_anchors(left, is_object & ~served)
+        claimed_by = claim_anchors(free, is_object & ~served)
         object_index = jnp.where(claimed_by >= 0, claimed_by, object_index)
         taken |= claimed_by >= 0
     class_target = jnp.where(taken, labels[object_index] + 1, 0)
@@ -86,29 +85,34 @@ def match_atss(
 def nearest_anchors(
     boxes: jax.Array,
     anchors_cxcywh: jax.Array,
-    level_counts: Sequence[int],
+    level_cells: Sequence[int],
     candidates: int,
 ) -> jax.Array:
-    """Finds on each level the anchors whose centers are nearest to those of boxes.
+    """Finds on each level the anchors of the cells nearest to the centers of boxes.
 
     Args:
       boxes: [G, 4] float32.
       anchors_cxcywh: [A, 4] float32.
-      level_counts: anchors of each level, of sum A.
-      candidates: N, anchors wanted of each level; smaller levels give all they have.
+      level_cells: cells of each level, whose sum divides A.
+      candidates: N, cells wanted of each level; smaller levels give all they have.
 
     Returns:
-      [G, sum of min(N, count)] int32; of equally near anchors the first ones.
+      [G, A / sum(level_cells) * sum of min(N, cells)] int32; of equally near cells the
+      first ones.
     """
+    per_cell = len(anchors_cxcywh) // sum(level_cells)
     centers = box_ops.xyxy_to_cxcywh(boxes)[:, None, :2]
     found, start = [], 0
-    for count in level_counts:
-        level = anchors_cxcywh[None, start : start + count, :2]
+    for count in level_cells:
+        # The anchors of a cell have the same center.
+        level = anchors_cxcywh[None, ::per_cell, :2][:, start : start + count]
         distance = jnp.sum(jnp.square(centers - level), axis=-1)
         _, index = largest(-distance, min(candidates, count))
         found.append(start + index)
         start += count
-    return jnp.concatenate(found, axis=1).astype(jnp.int32)
+    cells = jnp.concatenate(found, axis=1).astype(jnp.int32)[..., None]
+    anchors = per_cell * cells + jnp.arange(per_cell, dtype=jnp.int32)[None, None]
+    return anchors.reshape(len(boxes), -1)
 
 
 def adaptive_threshold(overlaps: jax.Array) -> jax.Array:
@@ -157,6 +161,32 @@ def _share_inside(mask: jax.Array, anchors: jax.Array) -> jax.Array:
 
     inside = up_to(y2, x2) - up_to(y1, x2) - up_to(y2, x1) + up_to(y1, x1)
     return inside / jnp.maximum(integral[-1, -1], 1.0)
+
+
+def closeness(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
+    """How near anchors are to small objects, in shape and place.
+
+    The IoU that both would have at a common center, times ``1 - rho^2 / c^2`` as in
+    DIoU (Zheng et al. 2020), of the distance rho of their centers and the diagonal c
+    of the box around both.  The IoU itself is the same for all anchors that an object
+    lies in.
+
+    Args:
+      boxes: [G, 4] float32, in units as long across as down.
+      anchors_cxcywh: [G, N, 4] float32, for each object its own, in the same units.
+
+    Returns:
+      [G, N] float32 in [0, 1].
+    """
+    center, extent = jnp.split(box_ops.xyxy_to_cxcywh(boxes)[:, None], 2, axis=-1)
+    at, size = jnp.split(anchors_cxcywh, 2, axis=-1)
+    shared = jnp.prod(jnp.minimum(extent, size), axis=-1)
+    areas = jnp.prod(extent, axis=-1) + jnp.prod(size, axis=-1)
+    low = jnp.minimum(center - extent / 2, at - size / 2)
+    high = jnp.maximum(center + extent / 2, at + size / 2)
+    apart = jnp.sum(jnp.square(center - at), axis=-1)
+    across = jnp.sum(jnp.square(high - low), axis=-1)
+    return jnp.nan_to_num(shared / (areas - shared) * (1 - apart / across))
 
 
 def _rowwise_iou(boxes: jax.Array, anchors: jax.Array) -> jax.Array:

@@ -108,10 +108,10 @@ def _masked(overlaps: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
-    """Gives each object one anchor of its own, greedily over all pairs.
+    """Gives each object at most one anchor of its own, greedily over all pairs.
 
     Args:
-      overlaps: [G, A] float32; pairs of minus infinity are not made.
+      overlaps: [G, A] float32; a pair at minus infinity is never chosen.
       is_object: [G] bool, the rows to serve.
 
     Returns:

@@ -104,10 +104,9 @@ def measure(extents: np.ndarray, anchors: Anchors, positive_iou: float) -> Fit:
 
 
 def share_between_centers(extents: np.ndarray, frame: InputFrame) -> float:
-    """Expected share of objects that hold no center of an anchor, wherever they are.
+    """Share of objects that hold no center of an anchor of P3, if placed at random.
 
-    Along each axis an object holds one with a chance of its extent over that of a cell
-    of P3, the finest level.
+    Along each axis an object holds one with a chance of its extent over that of a cell.
 
     Args:
       extents: [n, 2], from `object_extents`; n > 0.

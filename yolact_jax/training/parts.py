@@ -57,9 +57,9 @@ def initial_state_fn(
 def train_step_fn(config: Config, num_classes: int) -> Callable[..., Any]:
     """Makes the training step of a config, for batches of any of its input sizes.
 
-    It is ``train_step(state, batch, key, **options)`` and else that of
-    `make_train_step`; jitted, it is a program for each size.  The random key of the run
-    is an argument, so that runs of all seeds share their programs.
+    It is ``train_step(state, batch, key, **options)``, and otherwise the step of
+    `make_train_step`; jitted, it compiles one program per size.  The random key of the
+    run is an argument, so that runs of all seeds share their programs.
     """
     model = build.make_model(config, num_classes)
     sized = [at_size(config, side) for side in training_sizes(config)]

@@ -59,7 +59,7 @@ class Session:
     layout: Layout
 
     def abstract_state(self) -> Any:
-        """Returns the shapes of its state, for `checkpoint.restore`."""
+        """Returns the shapes of the state of the run, for `checkpoint.restore`."""
         num_classes = len(self.dataset.class_names)
         return abstract_state(self.config, num_classes, self.layout.replicated)
 
@@ -91,7 +91,7 @@ def make_session(config: Config, workdir: Path) -> Session:
         )
     layout = make_layout()
     schedule, num_steps = schedule_of(config)
-    init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
+    init_key, step_key = _keys(config.train.seed, layout)
     step_fn = compile_lazily(train_step_fn(config, num_classes), layout)
     initial_state = jax.jit(
         initial_state_fn(config, num_classes), out_shardings=layout.replicated
@@ -110,6 +110,14 @@ def make_session(config: Config, workdir: Path) -> Session:
         initial_state=functools.partial(initial_state, key=init_key),
         layout=layout,
     )
+
+
+def _keys(seed: int, layout: Layout) -> tuple[jax.Array, jax.Array]:
+    """Random keys of the first state and of the steps, on all devices."""
+    split = jax.jit(
+        lambda key: tuple(jax.random.split(key)), out_shardings=layout.replicated
+    )
+    return split(jax.random.key(seed))
 
 
 def _with_pixels_of_run(config: Config, workdir: Path) -> Config:

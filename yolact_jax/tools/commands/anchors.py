@@ -5,7 +5,8 @@
 
 Prints which share of the objects of the train split some anchor can match, by object
 size and level, for the anchors of the config and for proposed ones; then the flags that
-train with those.  Says as well which share lies between the centers of all anchors.
+train with those.  Says as well which share holds no center of an anchor of P3, where
+ATSS leaves objects out.
 With another input size, the anchors of the config grow in proportion.  Pretrained heads
 expect the anchors that they were trained with.
 """
@@ -40,8 +41,8 @@ def run(values: Any) -> None:
     print(f"{len(extents)} objects at {frame.height} x {frame.width} pixels")
     between = anchor_fit.share_between_centers(extents, frame)
     print(
-        f"{between:.1%} of them lie between the centers of all anchors, on average "
-        "over places; ATSS leaves these out unless config.loss.atss_every_object is set"
+        f"{between:.1%} of them, placed at random, hold no center of an anchor of P3; "
+        "ATSS leaves most of these out, unless config.loss.atss_every_object is True"
     )
     for title, anchors in (("config", config.anchors), ("proposed", proposed)):
         fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
