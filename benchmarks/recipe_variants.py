@@ -4,7 +4,7 @@ from yolact_jax.zoo.specs import MODERN
 
 
 def without(fields: dict[str, object], others: dict[str, object]) -> dict[str, object]:
-    """Returns the fields of a variant but for those of others."""
+    """Returns the fields of a variant except those that `others` has."""
     return {field: fields[field] for field in fields if field not in others}
 
 
@@ -54,6 +54,9 @@ VARIANTS = {
     "modern, original masks": without(MODERN, _COVERAGE),
     "modern, atss of every object": MODERN | _EVERY_OBJECT,
     "modern, three anchors": without(MODERN, _ONE_ANCHOR),
+    "modern, three anchors, 3 candidates": (
+        without(MODERN, _ONE_ANCHOR) | {"loss.atss_candidates": 3}
+    ),
     "modern, published assignment": without(MODERN, _ONE_ANCHOR | _MASK_AWARE),
     "modern, smooth L1": without(MODERN, _CIOU),
     "modern, steps": without(MODERN, {"optimizer.schedule": "cosine"}),
