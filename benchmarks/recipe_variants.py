@@ -10,7 +10,6 @@ def without(fields: dict[str, object], others: dict[str, object]) -> dict[str, o
 
 _ATSS = {"loss.assignment": "atss"}
 _MASK_AWARE = _ATSS | {"loss.overlap": "mask_aware"}
-_EVERY_OBJECT = {"loss.atss_every_object": True}
 _CIOU = {"loss.box": "ciou"}
 _COVERAGE = {"data.mask_target": "coverage"}
 _DIVISOR = {"loss.min_mask_cells": 1.0}
@@ -26,9 +25,6 @@ VARIANTS = {
     "atss, one anchor": _ATSS | _ONE_ANCHOR,
     "mask-aware atss": _MASK_AWARE,
     "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
-    "mask-aware atss of every object, one anchor": (
-        _MASK_AWARE | _ONE_ANCHOR | _EVERY_OBJECT
-    ),
     "cosine": {"optimizer.schedule": "cosine"},
     "adamw": {
         "optimizer.name": "adamw",
@@ -52,7 +48,6 @@ VARIANTS = {
     ),
     "modern": MODERN,
     "modern, original masks": without(MODERN, _COVERAGE),
-    "modern, atss of every object": MODERN | _EVERY_OBJECT,
     "modern, three anchors": without(MODERN, _ONE_ANCHOR),
     "modern, three anchors, 3 candidates": (
         without(MODERN, _ONE_ANCHOR) | {"loss.atss_candidates": 3}

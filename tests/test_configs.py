@@ -88,11 +88,6 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
             "mask_aware",
             "'mask_aware'; .* 'box' unless .*'atss'",
         ),
-        (
-            "loss.atss_every_object",
-            True,
-            "atss_every_object is True; .* False unless .*'atss'",
-        ),
         ("loss.box", "giou", "config.loss.box is 'giou'; .*ciou"),
         ("loss.atss_candidates", 0, "atss_candidates is 0; .* greater than 0"),
         ("augment.mosaic_probability", 1.5, "mosaic_probability is 1.5; .* between 0"),

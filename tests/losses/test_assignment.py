@@ -12,7 +12,7 @@ from yolact_jax.losses.yolact import yolact_losses
 from yolact_jax.ops import anchors as anchor_ops
 
 OPTIONS = [
-    Loss(assignment="atss", overlap="mask_aware", atss_every_object=True, box="ciou"),
+    Loss(assignment="atss", overlap="mask_aware", box="ciou"),
     Loss(assignment="atss", box="diou"),
 ]
 

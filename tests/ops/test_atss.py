@@ -25,7 +25,7 @@ match_atss = functools.partial(
     candidates=9,
     crowd_iou=0.7,
 )
-jitted = jax.jit(match_atss, static_argnames="every_object")
+jitted = jax.jit(match_atss)
 
 
 def scene(seed, count):
@@ -59,24 +59,15 @@ def padded(boxes, labels, masks, slots=SLOTS, crowds=0):
     return boxes, labels, is_object, is_crowd, fill(masks, (SIDE, SIDE))
 
 
-@pytest.mark.parametrize("every_object", [False, True])
 @pytest.mark.parametrize("aware", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 6])
 @pytest.mark.parametrize("seed", range(5))
-def test_assignment_agrees_with_loops(seed, count, aware, every_object):
+def test_assignment_agrees_with_loops(seed, count, aware):
     boxes, labels, masks = scene(seed, count)
-    # Sides of half as much lie between the centers of anchors now and then.
-    boxes[:, 2:] -= every_object * 0.5 * (boxes[:, 2:] - boxes[:, :2])
     *image, all_masks = padded(boxes, labels, masks)
-    matches = jitted(*image, all_masks if aware else None, every_object=every_object)
+    matches = jitted(*image, all_masks if aware else None)
     expected, objects = ref.match(
-        boxes.tolist(),
-        labels,
-        ANCHORS.tolist(),
-        COUNTS,
-        9,
-        masks if aware else None,
-        every_object=every_object,
+        boxes.tolist(), labels, ANCHORS.tolist(), COUNTS, 9, masks if aware else None
     )
     np.testing.assert_array_equal(matches.class_target, expected)
     for found, wanted in zip(matches.object_index, objects, strict=True):
@@ -94,53 +85,11 @@ def test_more_objects_than_anchors_share_what_there_is():
     assert len(boxes) > len(ANCHORS)
 
 
-def test_object_between_the_centers_of_anchors_has_none_unless_every_object_has():
+def test_object_between_the_centers_of_anchors_has_none():
     box = np.array([[0.07, 0.07, 0.12, 0.12]], np.float32)
     mask = np.zeros((1, SIDE, SIDE), np.uint8)
-    image = padded(box, [3], mask)
-    assert not np.any(jitted(*image).class_target)
-    matches = jitted(*image, every_object=True)
-    # The nearest center is that of the first cell of P3, at a sixteenth.
-    assert np.flatnonzero(matches.class_target).tolist() == [0]
-    assert matches.class_target[0] == 4
-    assert matches.object_index[0] == 0
-
-
-@pytest.mark.parametrize("sides", [(1, 1), (3, 4)])
-def test_object_inside_many_anchors_claims_the_nearest(sides):
-    """They all overlap it as much; the first of them would be up and left of it."""
-    scales = tuple((4 * scale,) for (scale,) in SCALES)
-    anchors = anchor_ops.make_anchors(SIZES, scales, (1.0,), 64, True)
-    box = np.array([[0.52, 0.645, 0.54, 0.665]], np.float32)
-    image = padded(box, [3], np.zeros((1, SIDE, SIDE), np.uint8))[:4]
-    match = functools.partial(match_atss, anchors_cxcywh=anchors, sides=sides)
-    assert not np.any(match(*image, None).class_target)
-    targets = match(*image, None, every_object=True).class_target
-    assert np.flatnonzero(targets).tolist() == [5 * SIZES[0] + 4]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_every_object_has_an_anchor_and_none_loses_one(seed):
-    generator = np.random.default_rng(seed)
-    low = generator.uniform(0.4, 0.5, (SLOTS, 2))
-    size = generator.choice([0.01, 0.03, 0.3], (SLOTS, 1))
-    boxes = np.concatenate([low, low + size], 1).astype(np.float32)
-    masks = np.zeros((SLOTS, SIDE, SIDE), np.uint8)
-    *image, _ = padded(boxes, np.arange(SLOTS), masks)
-    plain, every = (jitted(*image, None, every_object=e) for e in (False, True))
-    assert set(np.asarray(every.class_target)) - {0} == set(range(1, SLOTS + 1))
-    positive = np.asarray(plain.positive)
-    for name in ("class_target", "object_index"):
-        kept, before = (np.asarray(getattr(m, name))[positive] for m in (every, plain))
-        np.testing.assert_array_equal(kept, before)
-
-
-def test_objects_of_the_same_small_box_claim_an_anchor_each():
-    boxes = np.array([[0.07, 0.07, 0.12, 0.12]] * 3, np.float32)
-    masks = np.zeros((3, SIDE, SIDE), np.uint8)
-    *image, _ = padded(boxes, [0, 1, 2], masks)
-    targets = jitted(*image, None, every_object=True).class_target
-    assert sorted(t for t in targets.tolist() if t) == [1, 2, 3]
+    matches = jitted(*padded(box, [3], mask))
+    assert not np.any(matches.class_target)
 
 
 def test_anchors_inside_a_crowd_are_neutral():

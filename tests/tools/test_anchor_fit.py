@@ -107,7 +107,9 @@ def test_the_command_scales_anchors_with_the_input(tmp_path, capsys):
     # Those of the config are for 128 pixels.
     doubled = "config: sides ((48.0,), (80.0,), (128.0,), (192.0,), (256.0,))"
     assert doubled in printed
-    assert "0.0% of them hold no center of an anchor of P3" in printed
+    assert (
+        "0.0% of them, placed at random, hold no center of an anchor of P3" in printed
+    )
     assert "--config.data.input_size=256 --config.anchors.scales_px=" in printed
     kept = ((10.0,), (20.0,), (40.0,), (80.0,), (160.0,))
     assert main([*words, f"--config.anchors.scales_px={kept}"]) == 0

@@ -170,16 +170,9 @@ def check_loss(loss: Loss) -> None:
             f"config.loss.negative_iou is {loss.negative_iou}; it must be at most "
             f"config.loss.positive_iou, {loss.positive_iou}."
         )
-    if loss.assignment == "atss":
-        return
-    if loss.overlap == "mask_aware":
+    if loss.overlap == "mask_aware" and loss.assignment != "atss":
         raise ValueError(
             "config.loss.overlap is 'mask_aware'; it must be 'box' unless "
-            "config.loss.assignment is 'atss'."
-        )
-    if loss.atss_every_object:
-        raise ValueError(
-            "config.loss.atss_every_object is True; it must be False unless "
             "config.loss.assignment is 'atss'."
         )
 

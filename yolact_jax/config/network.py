@@ -116,12 +116,6 @@ class Loss(Section):
         above=0,
         most=1000,
     )
-    atss_every_object: bool = field(
-        False,
-        "Whether an object that atss leaves without an anchor, such as a small one "
-        "between the centers of anchors, takes the free candidate nearest to it in "
-        "place and shape; not part of ATSS.",
-    )
     class_weight: float = field(1.0, "Weight of the classification loss.")
     box_weight: float = field(1.5, "Weight of the box loss.")
     mask_weight: float = field(6.125, "Weight of the mask loss.")

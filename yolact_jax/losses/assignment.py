@@ -36,7 +36,6 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
             sides=mask_size,
             candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
-            every_object=options.atss_every_object,
         )
         masks = batch.masks if options.overlap == "mask_aware" else None
         return jax.vmap(lambda *x: match(*x))(*image, masks)

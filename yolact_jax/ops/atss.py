@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.largest import largest
-from yolact_jax.ops.matching import Matches, claim_anchors, ignore_crowds
+from yolact_jax.ops.matching import Matches, ignore_crowds
 from yolact_jax.structures import Array
 
 
@@ -22,7 +22,6 @@ def match_atss(
     level_cells: Sequence[int],
     candidates: int,
     crowd_iou: float,
-    every_object: bool = False,
     sides: tuple[int, int] = (1, 1),
 ) -> Matches:
     """Matches the objects of one image to anchors by adaptive thresholds.
@@ -33,8 +32,6 @@ def match_atss(
     and whose center is inside its box.  An anchor that several objects want goes to
     the one it overlaps most.  All others are background; there are no neutral anchors
     but those inside crowds.  An object without an anchor center in it has no anchor.
-    With ``every_object`` such objects, in decreasing order of `closeness`, each claim
-    the closest free candidate.  One that finds none free has no anchor.
 
     Args:
       boxes: [G, 4] float32.
@@ -48,14 +45,16 @@ def match_atss(
       candidates: cells of each level whose anchors may be positive for an object, as
         its authors count them.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
-      every_object: whether objects left without an anchor claim one; not in ATSS.
       sides: height and width of the network input, in any unit.
     """
     anchors_cxcywh = jnp.asarray(anchors_cxcywh)
     anchors = box_ops.cxcywh_to_xyxy(anchors_cxcywh)
-    boxes_sq = box_ops.in_squares(boxes, sides)
-    anchors_sq = box_ops.in_squares(anchors_cxcywh, sides)
-    index = nearest_anchors(boxes_sq, anchors_sq, level_cells, candidates)
+    index = nearest_anchors(
+        box_ops.in_squares(boxes, sides),
+        box_ops.in_squares(anchors_cxcywh, sides),
+        level_cells,
+        candidates,
+    )
     if masks is None:
         overlaps = _rowwise_iou(boxes, anchors[index])
     else:
@@ -68,16 +67,7 @@ def match_atss(
     table = jnp.full((len(boxes), len(anchors)), -1.0)
     table = table.at[rows, index].set(jnp.where(positive, overlaps, -1.0))
     object_index = jnp.argmax(table, axis=0).astype(jnp.int32)
-    taken = jnp.max(table, axis=0) > 0
-    if every_object:
-        free = closeness(boxes_sq, anchors_sq[index])
-        free = jnp.full(table.shape, -jnp.inf).at[rows, index].set(free)
-        free = jnp.where(taken, -jnp.inf, free)
-        served = jnp.any((object_index[None] == rows) & taken[None], axis=1)
-        claimed_by = claim_anchors(free, is_object & ~served)
-        object_index = jnp.where(claimed_by >= 0, claimed_by, object_index)
-        taken |= claimed_by >= 0
-    class_target = jnp.where(taken, labels[object_index] + 1, 0)
+    class_target = jnp.where(jnp.max(table, axis=0) > 0, labels[object_index] + 1, 0)
     class_target = ignore_crowds(class_target, boxes, is_crowd, anchors, crowd_iou)
     return Matches(class_target.astype(jnp.int32), object_index)
 
@@ -161,32 +151,6 @@ def _share_inside(mask: jax.Array, anchors: jax.Array) -> jax.Array:
 
     inside = up_to(y2, x2) - up_to(y1, x2) - up_to(y2, x1) + up_to(y1, x1)
     return inside / jnp.maximum(integral[-1, -1], 1.0)
-
-
-def closeness(boxes: jax.Array, anchors_cxcywh: jax.Array) -> jax.Array:
-    """How near anchors are to small objects, in shape and place.
-
-    The IoU that both would have at a common center, times ``1 - rho^2 / c^2`` as in
-    DIoU (Zheng et al. 2020), of the distance rho of their centers and the diagonal c
-    of the box around both.  The IoU itself is the same for all anchors that an object
-    lies in.
-
-    Args:
-      boxes: [G, 4] float32, in units as long across as down.
-      anchors_cxcywh: [G, N, 4] float32, for each object its own, in the same units.
-
-    Returns:
-      [G, N] float32 in [0, 1].
-    """
-    center, extent = jnp.split(box_ops.xyxy_to_cxcywh(boxes)[:, None], 2, axis=-1)
-    at, size = jnp.split(anchors_cxcywh, 2, axis=-1)
-    shared = jnp.prod(jnp.minimum(extent, size), axis=-1)
-    areas = jnp.prod(extent, axis=-1) + jnp.prod(size, axis=-1)
-    low = jnp.minimum(center - extent / 2, at - size / 2)
-    high = jnp.maximum(center + extent / 2, at + size / 2)
-    apart = jnp.sum(jnp.square(center - at), axis=-1)
-    across = jnp.sum(jnp.square(high - low), axis=-1)
-    return jnp.nan_to_num(shared / (areas - shared) * (1 - apart / across))
 
 
 def _rowwise_iou(boxes: jax.Array, anchors: jax.Array) -> jax.Array:

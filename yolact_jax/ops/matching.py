@@ -64,7 +64,7 @@ def match_anchors(
     best_overlap = jnp.max(overlaps, axis=0)
     best_object = jnp.argmax(overlaps, axis=0).astype(jnp.int32)
 
-    claimed_by = claim_anchors(overlaps, is_object)
+    claimed_by = _claim_anchors(overlaps, is_object)
     claimed = claimed_by >= 0
     object_index = jnp.where(claimed, claimed_by, best_object)
     best_overlap = jnp.where(claimed, jnp.inf, best_overlap)
@@ -107,15 +107,8 @@ def _masked(overlaps: jax.Array, rows: jax.Array) -> jax.Array:
     return jnp.where(rows[:, None], jnp.nan_to_num(overlaps), -1.0)
 
 
-def claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
-    """Gives each object at most one anchor of its own, greedily over all pairs.
-
-    Args:
-      overlaps: [G, A] float32; a pair at minus infinity is never chosen.
-      is_object: [G] bool, the rows to serve.
-
-    Returns:
-      [A] int32, the object that claims each anchor, -1 for none.
+def _claim_anchors(overlaps: jax.Array, is_object: jax.Array) -> jax.Array:
+    """Gives each object one anchor of its own, greedily over all pairs.
 
     The definition: repeat, over the pairs of unserved objects and unclaimed anchors,
     take the pair of highest overlap (lowest object, then lowest anchor on ties).

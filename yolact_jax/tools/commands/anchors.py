@@ -42,7 +42,7 @@ def run(values: Any) -> None:
     between = anchor_fit.share_between_centers(extents, frame)
     print(
         f"{between:.1%} of them, placed at random, hold no center of an anchor of P3; "
-        "ATSS leaves most of these out, unless config.loss.atss_every_object is True"
+        "ATSS leaves most of these out"
     )
     for title, anchors in (("config", config.anchors), ("proposed", proposed)):
         fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
