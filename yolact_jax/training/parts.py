@@ -82,7 +82,7 @@ def train_step_fn(config: Config, num_classes: int) -> Callable[..., Any]:
     return train_step
 
 
-def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> Any:
+def compile_lazily(step_fn: Callable[..., Any], layout: Layout) -> jax.stages.Wrapped:
     """Jits a training step that overwrites the state it is given."""
     replicated = (layout.replicated, layout.replicated)
     return jax.jit(step_fn, out_shardings=replicated, donate_argnums=0)
