@@ -11,6 +11,7 @@ os.environ["XLA_FLAGS"] = (
     f"{quick_compile.XLA_FLAGS}"
 )
 
+import hypothesis
 import jax
 import pytest
 from absl import flags
@@ -28,6 +29,10 @@ _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+# A busy machine makes any example slow.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # grain's workers read absl flags, which pytest never parses.
 flags.FLAGS.mark_as_parsed()

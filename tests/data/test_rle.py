@@ -14,7 +14,7 @@ def test_hand_made_string():
     assert rle.counts_from_string(b"52X1O").tolist() == [5, 2, 40, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 5000), max_size=30), min_size=1, max_size=5))
 def test_counts_survive_compression(many):
     many = [counts or [4] for counts in many]
@@ -52,7 +52,7 @@ def test_damaged_string_is_an_error(string, message):
         rle.counts_from_strings([string, b"52"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(1, 9),
     st.integers(1, 25),

@@ -179,7 +179,7 @@ _detect_fns = {}
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
 @pytest.mark.parametrize("nms", ["fast", "cluster"])
-@hypothesis.settings(deadline=None, max_examples=20)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(
     # Few different logits and boxes: ties everywhere, and all numbers of candidates.
     logits=hnp.arrays(np.int8, (2, 20, 5), elements=st.integers(0, 4)),

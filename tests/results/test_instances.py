@@ -127,7 +127,7 @@ def test_run_lengths_are_those_of_pycocotools():
     np.testing.assert_array_equal(decoded, found.masks)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24))
 def test_rings_enclose_exactly_the_mask_with_its_holes_filled(seed, height, width):
     rng = np.random.default_rng(seed)

@@ -144,7 +144,7 @@ def test_what_contradicts_is_refused(options, message):
 places = st.tuples(*[st.integers(0, 20)] * 2, st.integers(0, 12))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(places, max_size=6))
 def test_disjoint_masks_give_each_pixel_to_the_best(drawn):
     found = squares(*drawn)

@@ -47,7 +47,7 @@ coordinates = st.floats(-4, 20, width=32) | st.integers(-8, 40).map(lambda i: i 
 polygons = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(polygons, min_size=1, max_size=4))
 def test_fill_equals_slow_point_in_polygon(rings):
     rings = [np.array(ring, np.float64) for ring in rings]
@@ -116,7 +116,7 @@ frames = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views, st.integers(0, 1000), frames)
 def test_runs_are_the_pixels_under_the_mapped_centers(view, seed, frame):
     height, width = 20, 30
@@ -145,7 +145,7 @@ def test_runs_are_the_pixels_under_the_mapped_centers(view, seed, frame):
             np.testing.assert_array_equal(masks[::-1, row, column], expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(views, st.integers(0, 1000))
 def test_polygon_and_its_run_length_mask_agree_within_a_pixel(view, seed):
     """Mapping vertices and then drawing is mapping what was drawn."""

@@ -95,7 +95,7 @@ def test_every_pixel_is_the_originals(seed):
             np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example(seed=13974141, input_size=126, size=15, width=162, height=38)
 @given(
     st.integers(0, 2**32 - 1),

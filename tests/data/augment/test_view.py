@@ -124,7 +124,7 @@ views = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(views, st.integers(0, 100))
 def test_mirroring_twice_is_the_identity(view, seed):
     points = np.random.default_rng(seed).uniform(-100, 100, (7, 2))
@@ -148,7 +148,7 @@ frames = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(views, frames)
 def test_positions_are_where_points_come_from(view, frame):
     put = view.put_on(frame)
@@ -159,7 +159,7 @@ def test_positions_are_where_points_come_from(view, frame):
     np.testing.assert_allclose(put.points(np.array(corners)), expected, atol=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(views, frames)
 def test_boxes_come_back_from_a_letterbox(view, frame):
     """Pixels of the frame and of the image differ by one factor, up to rounding."""

@@ -20,7 +20,6 @@ def best_score(logits):
     return (scores[:, 1:] / scores.sum(-1, keepdims=True)).max(-1)
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(logits=logits, threshold=thresholds)
 def test_every_anchor_above_the_threshold_is_a_candidate(logits, threshold):
     mask = np.asarray(candidates.may_score_above(logits, threshold))

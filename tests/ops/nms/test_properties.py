@@ -31,7 +31,7 @@ ALL = [
     ),
     ("cross_class", False),
 ]
-SETTINGS = hypothesis.settings(deadline=None, max_examples=20)
+SETTINGS = hypothesis.settings(max_examples=20)
 
 # On a coarse grid equal boxes, lines, points and exact thresholds are common.
 boxes_st = hnp.arrays(np.float32, (ANCHORS, 4), elements=st.integers(0, 5)).map(

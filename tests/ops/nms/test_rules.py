@@ -57,7 +57,7 @@ def is_unclear(boxes, threshold):
 
 
 @pytest.mark.parametrize("name", RULES)
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(boxes=grid_boxes, threshold=thresholds)
 def test_rule_equals_its_definition(name, boxes, threshold):
     hypothesis.assume(not is_unclear(boxes, threshold))
@@ -130,7 +130,7 @@ def test_what_comes_later_never_matters(name):
 
 
 @pytest.mark.parametrize("name", RULES)
-@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     boxes=grid_boxes,
     labels=hnp.arrays(np.int32, SIZE, elements=st.integers(0, 2)),
@@ -154,7 +154,7 @@ def test_long_lists_are_worked_through_in_blocks():
 
 
 @pytest.mark.parametrize("sigma", [None, 2.0])
-@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(boxes=grid_boxes)
 def test_matrix_decay_equals_its_definition(sigma, boxes):
     def decay(overlap):
