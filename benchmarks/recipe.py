@@ -70,9 +70,9 @@ def make_config(options: argparse.Namespace, variant: str, seed: int) -> Config:
         "train.seed": seed,
     }
     fields: dict[str, Any] = dict(VARIANTS[variant])
-    for share in fields.pop("train.multi_scale", ()):
-        size = round(share * max(config.data.frame.size))
-        fields["train.multi_scale"] = (*fields.get("train.multi_scale", ()), size)
+    if shares := fields.get("train.multi_scale"):
+        side = max(config.data.frame.size)
+        fields["train.multi_scale"] = tuple(round(share * side) for share in shares)
     return config.replace(common | places(options.data) | fields)
 
 
@@ -92,7 +92,7 @@ def places(data: Path | None) -> dict[str, str]:
 
 def run(
     config: Config, detections: Mapping[str, dict], *, timed: bool = True
-) -> Iterator[tuple[str, dict[str, object]]]:
+) -> list[tuple[str, dict[str, object]]]:
     """Trains once, then measures; every result has the seconds since the start.
 
     Args:
@@ -100,9 +100,9 @@ def run(
       detections: other ways to detect: name -> fields of the config.
       timed: whether to measure times; else they are empty.
 
-    Yields:
-      "", mask AP on the validation split in percent, and times;
-      the name of each way to detect, and the same for it, without times.
+    Returns:
+      "", with mask AP on the validation split in percent, and times; and the name of
+      each way to detect, with the same for it, without times.
     """
     started = time.perf_counter()
     session = make_session(config, Path())
@@ -113,10 +113,13 @@ def run(
     if timed:
         inference_ms = _inference_ms(config, session.dataset, state)
         first = dict(zip(_TIMES, (rate, inference_ms, trained), strict=True))
+    results = []
     for name, fields in {"": {}, **detections}.items():
         measured = evaluate(config.replace(fields), session.dataset, state)
         seconds = round(time.perf_counter() - started, 1)
-        yield name, {**measured, **(times if name else first), "seconds": seconds}
+        row = {**measured, **(times if name else first), "seconds": seconds}
+        results.append((name, row))
+    return results
 
 
 def train(session: Session) -> tuple[TrainState, float]:
@@ -243,7 +246,7 @@ def main() -> None:
             continue
         config = make_config(options, variant, seed)
         detections = DETECTIONS if variant == "faithful" else {}
-        results = list(run(config, detections, timed=not options.no_times))
+        results = run(config, detections, timed=not options.no_times)
         # The variant's own row comes last: with it, the run counts as done.
         for name, measured in reversed(results):
             row = key | {"variant": name or variant} | measured

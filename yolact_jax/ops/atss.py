@@ -92,10 +92,11 @@ def nearest_anchors(
     """
     per_cell = len(anchors_cxcywh) // sum(level_cells)
     centers = box_ops.xyxy_to_cxcywh(boxes)[:, None, :2]
+    # The anchors of a cell have the same center.
+    cell_centers = anchors_cxcywh[None, ::per_cell, :2]
     found, start = [], 0
     for count in level_cells:
-        # The anchors of a cell have the same center.
-        level = anchors_cxcywh[None, ::per_cell, :2][:, start : start + count]
+        level = cell_centers[:, start : start + count]
         distance = jnp.sum(jnp.square(centers - level), axis=-1)
         _, index = largest(-distance, min(candidates, count))
         found.append(start + index)

@@ -111,6 +111,9 @@ def share_between_centers(extents: np.ndarray, frame: InputFrame) -> float:
     Args:
       extents: [n, 2], from `object_extents`; n > 0.
       frame: the network input.
+
+    Returns:
+      The share, in [0, 1].
     """
     rows, columns = level_shapes(frame.size)[0]
     cells = extents * [columns / frame.width, rows / frame.height]

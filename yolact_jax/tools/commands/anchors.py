@@ -5,10 +5,9 @@
 
 Prints which share of the objects of the train split some anchor can match, by object
 size and level, for the anchors of the config and for proposed ones; then the flags that
-train with those.  Says as well which share holds no center of an anchor of P3, where
-ATSS leaves objects out.
-With another input size, the anchors of the config grow in proportion.  Pretrained heads
-expect the anchors that they were trained with.
+train with those.  Says as well which share holds no center of an anchor of P3, most of
+which ATSS leaves out.  With another input size, the anchors of the config grow in
+proportion.  Pretrained heads expect the anchors that they were trained with.
 """
 
 import math
