@@ -57,6 +57,11 @@ def test_rows_are_not_run_again_and_are_summarized(tmp_path, monkeypatch, capsys
         monkeypatch.setattr(recipe, "run", run)
         monkeypatch.setattr(recipe, "start_logging", lambda: None)
     assert ran == [0, 1, 1, 2]
+    # Its own row is what a run counts as done by, and so comes last.
+    (file,) = tmp_path.iterdir()
+    with file.open() as stream:
+        names = [row["variant"] for row in csv.DictReader(stream)]
+    assert names == [*reversed(recipe.DETECTIONS), "faithful"] * 3
     printed = capsys.readouterr().out
     assert "faithful, 9 steps, 3 seeds: ap 12.00 ± 2.00" in printed
     *_, line = (x for x in printed.splitlines() if x.startswith("cluster_diou,"))
