@@ -42,7 +42,7 @@ from yolact_jax.models import batch_norm, fpn, heads, layers, resnet
 from yolact_jax.models.kernels.convolution import plain_convolution
 from yolact_jax.tools.commands import large_pages
 from yolact_jax.training import parts
-from yolact_jax.zoo.specs import spec
+from yolact_jax.zoo.specs import SPEC_NAMES, spec
 
 _IMAGE_SIZE = (480, 640)
 _MOST_IN_A_BATCH = {550: 2}  # Side of the input -> images, for memory and time.
@@ -187,21 +187,23 @@ def measure(name: str, kind: str, repeats: int) -> list[dict]:
     return rows
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--configs", default="shapes,nuclei,yolact_resnet50")
-    parser.add_argument("--kinds", default="training,inference")
+    configs, kinds = map(measurement.words_of, (SPEC_NAMES, ("training", "inference")))
+    default = "shapes,nuclei,yolact_resnet50"
+    parser.add_argument("--configs", type=configs, default=default)
+    parser.add_argument("--kinds", type=kinds, default="training,inference")
     parser.add_argument("--repeats", type=int, default=7, help="timed steps of each")
     parser.add_argument("--results", default="benchmarks/results")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
     """Runs all cases and writes the rows."""
     options, rows = parse(), []
-    for name in options.configs.split(","):
-        for kind in options.kinds.split(","):
+    for name in options.configs:
+        for kind in options.kinds:
             rows += measure(name, kind, options.repeats)
             timing.write_rows(options.results, "kernel_forms", rows)
 

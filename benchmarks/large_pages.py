@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks import kernel_forms, measurement, timing
 from yolact_jax.tools.commands.large_pages import TUNABLES, VARIABLE
+from yolact_jax.zoo.specs import SPEC_NAMES
 
 
 def use() -> dict[str, float]:
@@ -63,7 +64,9 @@ def in_a_process(name: str, steps: int, tunables: str) -> dict[str, float]:
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--networks", default="nuclei,yolact_resnet50", help="configs")
+    networks = measurement.words_of(SPEC_NAMES)
+    default = "nuclei,yolact_resnet50"
+    parser.add_argument("--networks", type=networks, default=default, help="configs")
     parser.add_argument("--turns", type=int, default=2, help="processes of each kind")
     parser.add_argument("--steps", type=int, default=6, help="timed ones of each")
     parser.add_argument("--results", default="benchmarks/results")
@@ -77,7 +80,7 @@ def main() -> None:
     if options.child:
         measurement.print_row(steps_of(options.child, options.steps))
         return
-    for name in options.networks.split(","):
+    for name in options.networks:
         for turn in range(options.turns):
             for large, tunables in (("no", ""), ("yes", TUNABLES)):
                 row = {"config": name, "turn": turn, "large_pages": large}

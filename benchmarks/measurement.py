@@ -1,12 +1,27 @@
 """What all benchmarks share, of JAX or not: timed calls, names of devices, rows."""
 
+import argparse
 import csv
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+
+
+def words_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Makes a type of `argparse`: some of the known words, separated by commas."""
+
+    def read(text: str) -> list[str]:
+        words = text.split(",")
+        for word in words:
+            if word not in known:
+                there = ", ".join(known)
+                raise argparse.ArgumentTypeError(f"{word!r} is not one of {there}.")
+        return words
+
+    return read
 
 
 def time_calls(function: Callable[[], object], repeats: int) -> tuple[float, float]:

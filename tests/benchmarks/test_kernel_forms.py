@@ -81,3 +81,13 @@ def test_every_form_is_a_variant_of_something():
     assert names == {*kernel_forms.FORMS, "none"}
     with kernel_forms.without("Winograd's algorithm") as fields:
         assert fields == {"model.winograd": "no"}
+
+
+@pytest.mark.parametrize("flag", ["--kinds=foo", "--configs=shapes,foo"])
+def test_unknown_words_are_refused(flag, capsys):
+    with pytest.raises(SystemExit):
+        kernel_forms.parse([flag])
+    assert "'foo' is not one of" in capsys.readouterr().err
+    options = kernel_forms.parse(["--kinds=inference"])
+    assert options.kinds == ["inference"]
+    assert options.configs == ["shapes", "nuclei", "yolact_resnet50"]
