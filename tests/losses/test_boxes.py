@@ -108,12 +108,33 @@ def test_only_positive_anchors_count_and_gradients_are_finite(kind, wild):
 
 
 @KINDS
+def test_overlap_pulls_about_as_hard_as_smooth_l1(kind):
+    """One weight of the box loss suits all kinds."""
+    generator = np.random.default_rng(6)
+    anchors = np.tile(np.float32([0.5, 0.5, 0.1, 0.1]), (500, 1))
+    deltas = generator.normal(0, 0.9, (500, 4)).astype(np.float32)
+    boxes = np.float32([ref.decode(d, a) for d, a in zip(deltas, anchors, strict=True)])
+    overlap = np.array([ref.iou(box, [0.45, 0.45, 0.55, 0.55]) for box in boxes])
+    halfway = (overlap > 0.5) & (overlap < 0.8)
+    assert halfway.sum() > 100
+
+    def pull(kind):
+        def cost(deltas):
+            return lib.box_term(deltas, boxes, anchors, halfway, kind=kind)
+
+        slopes = jax.grad(cost)(jnp.zeros((500, 4)))[halfway]
+        return float(np.linalg.norm(slopes, axis=1).mean())
+
+    assert 1 / 2 < pull(kind) / pull("smooth_l1") < 2
+
+
+@KINDS
 def test_sum_over_anchors_decodes_their_deltas(kind):
     boxes, deltas = random_boxes(4, 5), np.float32(np.linspace(-1, 1, 20)).reshape(5, 4)
     anchors = np.array([ref.center_form(b) for b in random_boxes(5, 5)], np.float32)
     positive = np.array([True, False, True, True, False])
     oracle = {"diou": diou, "ciou": ciou}[kind]
-    expected = sum(
+    expected = 5 * sum(
         oracle(ref.decode(deltas[i].tolist(), anchors[i].tolist()), boxes[i].tolist())
         for i in (0, 2, 3)
     )
