@@ -68,12 +68,16 @@ def soft(boxes, scores, factor):
     return scores
 
 
-def diou(a, b):
-    """IoU minus the share of the squared diagonal around both between the centers."""
+def distance(a, b):
+    """Squared distance of the centers, as a share of the squared diagonal of both."""
     apart = [(a[k] + a[k + 2] - b[k] - b[k + 2]) / 2 for k in (0, 1)]
     around = [max(a[k + 2], b[k + 2]) - min(a[k], b[k]) for k in (0, 1)]
     diagonal = sum(side**2 for side in around)
-    return overlap(a, b) - (sum(x**2 for x in apart) / diagonal if diagonal else 0)
+    return sum(x**2 for x in apart) / diagonal if diagonal else 0
+
+
+def diou(a, b):
+    return overlap(a, b) - distance(a, b)
 
 
 def greedy_diou(boxes, scores, threshold):
@@ -82,15 +86,18 @@ def greedy_diou(boxes, scores, threshold):
 
 
 def penalty(boxes, scores, threshold):
-    """Scores times a Gaussian of the DIoU with better boxes that greedy NMS keeps."""
+    """Scores lowered by better boxes over them that greedy NMS keeps, less if apart."""
     kept = [score is not None for score in greedy(boxes, scores, threshold)]
     result = []
     for j, score in enumerate(scores):
+        score = float(score)
         for i in range(j):
-            value = float(diou(boxes[i], boxes[j]))
-            value = 1.0 if math.isnan(value) else max(value, 0.0)
-            score = float(score) * (math.exp(-(value**2) / 0.2) if kept[i] else 1.0)
-        result.append(float(score))
+            iou = float(overlap(boxes[i], boxes[j]))
+            iou = 1.0 if math.isnan(iou) else iou
+            spared = float(distance(boxes[i], boxes[j])) ** 0.6
+            if kept[i] and iou > 0:
+                score *= min(math.exp(-(iou**2) / 0.2) + spared, 1)
+        result.append(score)
     return result
 
 

@@ -90,11 +90,22 @@ def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
 def pairwise_diou(a: jax.Array, b: jax.Array) -> jax.Array:
     """IoU less the distance of centers, of boxes [N, 4] with [M, 4] (DIoU).
 
-    ``IoU - rho^2 / c^2``, with the distance rho of the two centers and the diagonal c
-    of the smallest box around both (Zheng et al. 2020, equation 7).
+    ``IoU - rho^2 / c^2`` (Zheng et al. 2020, equation 7); see `pairwise_distance`.
 
     Returns:
       [N, M] float32 in [-1, 1]; nan where both boxes have no area.
+    """
+    return pairwise_iou(a, b) - pairwise_distance(a, b)
+
+
+def pairwise_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Distance of centers, of boxes [N, 4] with [M, 4], squared and normalized.
+
+    ``rho^2 / c^2``, with the distance rho of the two centers and the diagonal c of the
+    smallest box around both (Zheng et al. 2020).
+
+    Returns:
+      [N, M] float32 in [0, 1]; 0 of two boxes in one point.
     """
     a_sides, b_sides = a[:, None], b[None]
     apart = (
@@ -103,7 +114,7 @@ def pairwise_diou(a: jax.Array, b: jax.Array) -> jax.Array:
     outer = jnp.maximum(a_sides[..., 2:], b_sides[..., 2:])
     outer = outer - jnp.minimum(a_sides[..., :2], b_sides[..., :2])
     distance, diagonal = jnp.sum(apart**2, axis=-1), jnp.sum(outer**2, axis=-1)
-    return pairwise_iou(a, b) - distance / jnp.where(diagonal > 0, diagonal, 1.0)
+    return distance / jnp.where(diagonal > 0, diagonal, 1.0)
 
 
 def pairwise_coverage(a: jax.Array, b: jax.Array) -> jax.Array:

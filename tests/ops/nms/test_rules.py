@@ -87,7 +87,13 @@ def test_penalty_of_one_box_of_copies_and_of_boxes_that_were_dropped():
     lowered = soft_rules.cluster_penalty(copies, scores, 0.5)
     expected = [0.9, 0.8 * math.exp(-1 / 0.2), -1.0]
     np.testing.assert_allclose(lowered, expected, rtol=1e-5)
+    # A neighbor with half of its area in common is lowered less: its center is apart.
+    pair = np.array([[0, 0, 4, 1], [1, 0, 5, 1]], np.float32)
+    lowered = soft_rules.cluster_penalty(pair, scores[:2], 0.7)
+    expected = [0.9, 0.8 * (math.exp(-(0.6**2) / 0.2) + (1 / 26) ** 0.6)]
+    np.testing.assert_allclose(lowered, expected, rtol=1e-5)
     jitted = jax.jit(soft_rules.cluster_penalty)(copies, scores, 0.5)
+    lowered = soft_rules.cluster_penalty(copies, scores, 0.5)
     np.testing.assert_allclose(jitted, lowered, rtol=1e-6)
 
 

@@ -103,11 +103,13 @@ def _cluster_diou(boxes, scores, iou_threshold, length) -> Value:
 def _cluster_penalty(boxes, scores, iou_threshold, length) -> Value:
     """Lowers scores as `ops.nms.soft_rules.cluster_penalty`."""
     kept = _survivors(_over(boxes, iou_threshold, length), scores, length)
-    overlaps = _pairwise_diou(boxes)
-    overlaps = ops.where(apply("IsNaN", overlaps), 1.0, apply("Relu", overlaps))
-    weights = ops.expand_dims(kept, -1) * _upper_triangle(length).astype(np.float32)
-    exponent = ops.total(overlaps * overlaps * weights, -2)
-    factors = apply("Exp", exponent * (-1 / soft_rules.PENALTY_SIGMA))
+    better = ops.expand_dims(kept, -1) * _upper_triangle(length).astype(np.float32)
+    iou = _pairwise_iou(boxes)
+    iou = ops.where(apply("IsNaN", iou), 1.0, iou)
+    spared = apply("Pow", _pairwise_distance(boxes), soft_rules.DISTANCE_POWER)
+    factors = apply("Exp", iou * iou * (-1 / soft_rules.PENALTY_SIGMA)) + spared
+    factors = ops.where((iou > 0.0) & (better > 0.0), factors, 1.0)
+    factors = ops.product(apply("Min", factors, 1.0), -2)
     return ops.where(scores < 0.0, -1.0, scores * factors)
 
 
@@ -192,13 +194,18 @@ def _pairwise_iou(boxes: Value) -> Value:
 
 def _pairwise_diou(boxes: Value) -> Value:
     """[B, L, N, N], as `ops.boxes.pairwise_diou`."""
+    return _pairwise_iou(boxes) - _pairwise_distance(boxes)
+
+
+def _pairwise_distance(boxes: Value) -> Value:
+    """[B, L, N, N], as `ops.boxes.pairwise_distance`."""
     x1, y1, x2, y2 = ops.columns(boxes, 4)
     width = _pairs("Max", x2) - _pairs("Min", x1)
     height = _pairs("Max", y2) - _pairs("Min", y1)
     across, down = _pairs("Sub", x1 + x2) * 0.5, _pairs("Sub", y1 + y2) * 0.5
     # Where all four corners are one point, so are the centers.
     diagonal = apply("Max", width * width + height * height, 1e-30)
-    return _pairwise_iou(boxes) - (across * across + down * down) / diagonal
+    return (across * across + down * down) / diagonal
 
 
 def _pairs(kind: str, side: Value) -> Value:

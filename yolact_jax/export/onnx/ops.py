@@ -79,6 +79,11 @@ def total(x: Value, axis: int) -> Value:
     return apply("ReduceSum", x, np.array([axis]), keepdims=0)
 
 
+def product(x: Value, axis: int) -> Value:
+    """Product along an axis."""
+    return apply("ReduceProd", x, np.array([axis]), keepdims=0)
+
+
 def top_k(x: Value, count: int) -> tuple[Value, Value]:
     """The largest values along the last axis and their places, the first of equals."""
     values, index = apply_many("TopK", x, np.array([count]), outputs=2, axis=-1)

@@ -19,6 +19,9 @@ SOFT_SIGMA = 0.5
 PENALTY_SIGMA = 0.2
 """Of the Gaussian in Cluster-NMS with the score penalty, as in its code."""
 
+DISTANCE_POWER = 0.6
+"""Of the distance of centers in Cluster-NMS with the score penalty, as in its code."""
+
 
 def matrix(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     """Matrix NMS (Wang et al. 2020) with its Gaussian; there is no IoU threshold."""
@@ -48,17 +51,19 @@ def soft_linear(boxes, scores, iou_threshold, labels=None) -> jax.Array:
 
 
 def cluster_penalty(boxes, scores, iou_threshold, labels=None) -> jax.Array:
-    """Cluster-NMS with the score penalty and distance (Zheng et al. 2021, SPM and D).
+    """Cluster-NMS with the score penalty and distance (Zheng et al. 2021, S + D).
 
-    Box j keeps its score times ``prod_i exp(-max(DIoU(i, j), 0)^2 / sigma)`` over the
-    better boxes i that `rules.cluster`, by the IoU and its threshold, keeps.
+    Box j keeps its score times ``prod_i min(exp(-IoU^2 / sigma) + D^beta, 1)``, with
+    the `pairwise_distance` D, over the better boxes i that overlap it and that
+    `rules.cluster` keeps.
     """
     over = better_and_over(box_ops.pairwise_iou(boxes, boxes), iou_threshold, labels)
     better = jnp.triu(_same(labels, len(boxes)), k=1) & survivors(over)[:, None]
-    overlaps = box_ops.pairwise_diou(boxes, boxes)
-    overlaps = jnp.where(jnp.isnan(overlaps), 1.0, jnp.maximum(overlaps, 0.0))
-    exponent = jnp.sum(jnp.where(better, overlaps**2, 0.0), axis=0)
-    return _decayed(scores, jnp.exp(-exponent / PENALTY_SIGMA))
+    iou = _iou(boxes, boxes)
+    spared = box_ops.pairwise_distance(boxes, boxes) ** DISTANCE_POWER
+    factors = jnp.minimum(jnp.exp(-(iou**2) / PENALTY_SIGMA) + spared, 1.0)
+    factors = jnp.where(better & (iou > 0), factors, 1.0)
+    return _decayed(scores, jnp.prod(factors, axis=0))
 
 
 def matrix_decay(
