@@ -1,6 +1,6 @@
 """Which options the recipe benchmark compares, alone and together."""
 
-from yolact_jax.zoo.specs import MODERN
+from yolact_jax.zoo.specs import MODERN, spec
 
 
 def without(fields: dict[str, object], others: dict[str, object]) -> dict[str, object]:
@@ -14,6 +14,7 @@ _CIOU = {"loss.box": "ciou"}
 _COVERAGE = {"data.mask_target": "coverage"}
 _DIVISOR = {"loss.min_mask_cells": 1.0}
 _ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
+_FOUR_STRIDES = {"anchors.scales_px": spec("modern").anchors.scales_px}
 _AVERAGE = {"train.ema_decay": 0.999}
 _LETTERBOX = {"data.resize": "letterbox"}
 VARIANTS = {
@@ -48,6 +49,7 @@ VARIANTS = {
     ),
     "modern": MODERN,
     "modern, original masks": without(MODERN, _COVERAGE),
+    "modern, anchors of 4 strides": MODERN | _FOUR_STRIDES,
     "modern, three anchors": without(MODERN, _ONE_ANCHOR),
     "modern, three anchors, 3 candidates": (
         without(MODERN, _ONE_ANCHOR) | {"loss.atss_candidates": 3}
@@ -56,6 +58,17 @@ VARIANTS = {
     "modern, smooth L1": without(MODERN, _CIOU),
     "modern, steps": without(MODERN, {"optimizer.schedule": "cosine"}),
     "modern, no average": without(MODERN, _AVERAGE),
+}
+VARIANTS |= {
+    # CIoU with the weight of smooth L1, as before it was made as strong.
+    f"{name}, box weight 0.3": VARIANTS[name] | {"loss.box_weight": 0.3}
+    for name in (
+        "ciou",
+        "modern",
+        "modern, original masks",
+        "modern, three anchors, 3 candidates",
+        "modern, published assignment",
+    )
 }
 """Name -> fields of the config that differ from the faithful one."""
 NEED_LARGE_INPUT = ("mask iou",)

@@ -52,6 +52,8 @@ MODERN = {
     "train.ema_decay": 0.999,
 }
 """What `configs/modern.py` changes, for any backbone and any data."""
+# Four strides of each level, at every input size, as in the published YOLACT with ATSS.
+_FOUR_STRIDES_PX = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
 
 
 def _folder(name: str, train: str, validation: str) -> dict[str, str]:
@@ -105,14 +107,17 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "train.eval_every_steps": 500,
     },
     "yolact_base": {},
-    "modern": {"model.backbone": "resnet50", **MODERN},
+    "modern": {
+        **MODERN,
+        "model.backbone": "resnet50",
+        "anchors.scales_px": _FOUR_STRIDES_PX,
+    },
     "modern_small": {
         **MODERN,
         "data.input_size": 384,
         "model.backbone": "mobilenetv4_small",
         "model.features": 128,
-        # The base scales times 384 / 550, rounded.
-        "anchors.scales_px": ((17.0,), (34.0,), (67.0,), (134.0,), (268.0,)),
+        "anchors.scales_px": _FOUR_STRIDES_PX,
     },
     "yolact_darknet53": {"model.backbone": "darknet53"},
     # The base scales times 400 / 550 and 700 / 550, cut to whole pixels as in the
