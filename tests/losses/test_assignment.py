@@ -7,7 +7,7 @@ import pytest
 from tests.helpers import scenes
 from tests.reference import atss as ref
 from yolact_jax.config import Loss
-from yolact_jax.losses.assignment import level_cells, match_batch
+from yolact_jax.losses.assignment import cell_shapes, match_batch
 from yolact_jax.losses.yolact import yolact_losses
 from yolact_jax.ops import anchors as anchor_ops
 
@@ -17,19 +17,21 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("input_size", [64, 256, 400, 550, 700])
+@pytest.mark.parametrize("input_size", [64, 256, 400, 550, 700, (384, 640)])
 @pytest.mark.parametrize("per_cell", [1, 3, 9])
 def test_levels_have_the_cells_of_the_anchors(input_size, per_cell):
-    sizes = anchor_ops.level_sizes(input_size)
-    mask_size = anchor_ops.prototype_size((input_size, input_size))
-    expected = tuple(size**2 for size in sizes)
-    assert level_cells(per_cell * sum(expected), mask_size) == expected
+    height, width = input_size if isinstance(input_size, tuple) else (input_size,) * 2
+    rows, columns = anchor_ops.level_sizes(height), anchor_ops.level_sizes(width)
+    expected = tuple(zip(rows, columns, strict=True))
+    cells = sum(r * c for r, c in expected)
+    mask_size = anchor_ops.prototype_size((height, width))
+    assert cell_shapes(per_cell * cells, mask_size) == expected
 
 
 @pytest.mark.parametrize("num_anchors", [0, 100])
 def test_anchors_of_other_levels_are_refused(num_anchors):
     with pytest.raises(ValueError, match=f"{num_anchors} anchors; .* multiple of the"):
-        level_cells(num_anchors, (scenes.MASK_SIZE, scenes.MASK_SIZE))
+        cell_shapes(num_anchors, (scenes.MASK_SIZE, scenes.MASK_SIZE))
 
 
 def test_candidates_are_cells_however_many_anchors_each_has():

@@ -21,7 +21,7 @@ SLOTS, SIDE = 6, 16
 match_atss = functools.partial(
     atss.match_atss,
     anchors_cxcywh=ANCHORS,
-    level_cells=COUNTS,
+    level_shapes=tuple((side, side) for side in SIZES),
     candidates=9,
     crowd_iou=0.7,
 )
@@ -73,6 +73,33 @@ def test_assignment_agrees_with_loops(seed, count, aware):
     for found, wanted in zip(matches.object_index, objects, strict=True):
         assert wanted is None or found == wanted
     assert count == 0 or any(expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 20, 1000])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (6, 11), (20, 20)])
+def test_nearest_cells_are_those_of_a_sort_of_all(shape, count):
+    generator = np.random.default_rng(count)
+    rows, columns = shape
+    centers = [
+        ((x + 0.5) / columns, (y + 0.5) / rows, 1.0, 1.0) for y, x in np.ndindex(shape)
+    ]
+    points = generator.uniform(0, 1, (30, 2))
+    points[:5] = generator.integers(0, 3, (5, 2)) / 2  # Corners, sides and the middle.
+    boxes = np.concatenate([points - 0.125, points + 0.125], 1).astype(np.float32)
+    found = atss.nearest_anchors(boxes, np.float32(centers), [shape], count)
+    distances = np.square(points[:, None] - np.array(centers)[None, :, :2]).sum(-1)
+    nearest = np.sort(distances)[:, :count]
+    assert found.shape == nearest.shape
+    assert all(len(set(row)) == len(row) for row in found.tolist())
+    of_found = np.take_along_axis(distances, np.asarray(found), axis=1)
+    np.testing.assert_allclose(of_found, nearest, atol=1e-6)
+
+
+def test_of_equally_near_cells_the_first_come_first():
+    centers = [(x + 0.5, y + 0.5, 1, 1) for y, x in np.ndindex(4, 4)]
+    middle = np.float32([[1, 1, 3, 3]])
+    found = atss.nearest_anchors(middle, np.float32(centers), [(4, 4)], 8)
+    assert found.tolist() == [[5, 6, 9, 10, 1, 2, 4, 7]]
 
 
 @pytest.mark.long

@@ -32,7 +32,7 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
         match = functools.partial(
             match_atss,
             anchors_cxcywh=anchors_cxcywh,
-            level_cells=level_cells(len(anchors_cxcywh), mask_size),
+            level_shapes=cell_shapes(len(anchors_cxcywh), mask_size),
             sides=mask_size,
             candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
@@ -49,18 +49,20 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
     return jax.vmap(lambda *x: match(*x))(*image)
 
 
-def level_cells(num_anchors: int, mask_size: tuple[int, int]) -> tuple[int, ...]:
-    """Cells of each pyramid level, whose maps start at half the size of the masks.
+def cell_shapes(
+    num_anchors: int, mask_size: tuple[int, int]
+) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of each pyramid level, whose maps start at half the masks' size.
 
     Raises:
       ValueError: if the cells of all levels cannot share the anchors equally.
     """
     height, width = mask_size
     shapes = level_shapes((4 * height, 4 * width))
-    cells = tuple(rows * columns for rows, columns in shapes)
-    if num_anchors == 0 or num_anchors % sum(cells):
+    cells = sum(rows * columns for rows, columns in shapes)
+    if num_anchors == 0 or num_anchors % cells:
         raise ValueError(
             f"There are {num_anchors} anchors; with masks of {height} x {width} pixels "
-            f"their number must be a multiple of the {sum(cells)} cells of all levels."
+            f"their number must be a multiple of the {cells} cells of all levels."
         )
-    return cells
+    return shapes

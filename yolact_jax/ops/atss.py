@@ -1,9 +1,11 @@
 """Adaptive assignment of objects to anchors (ATSS), by boxes or by masks."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from yolact_jax.ops import boxes as box_ops
 from yolact_jax.ops.largest import largest
@@ -19,7 +21,7 @@ def match_atss(
     masks: jax.Array | None,
     anchors_cxcywh: Array,
     *,
-    level_cells: Sequence[int],
+    level_shapes: Sequence[tuple[int, int]],
     candidates: int,
     crowd_iou: float,
     sides: tuple[int, int] = (1, 1),
@@ -41,7 +43,8 @@ def match_atss(
       masks: [G, h, w], in [0, 1], any dtype: overlap is `mask_aware_iou`; None: it is
         the IoU of the boxes.
       anchors_cxcywh: [A, 4] float32.
-      level_cells: cells of each level; all cells have equally many anchors.
+      level_shapes: rows and columns of each level's cells, which have equally many
+        anchors, all at the center of their cell.
       candidates: cells of each level whose anchors may be positive for an object, as
         its authors count them.
       crowd_iou: share of an anchor inside a crowd above which it is neutral.
@@ -52,7 +55,7 @@ def match_atss(
     index = nearest_anchors(
         box_ops.in_squares(boxes, sides),
         box_ops.in_squares(anchors_cxcywh, sides),
-        level_cells,
+        level_shapes,
         candidates,
     )
     if masks is None:
@@ -75,7 +78,7 @@ def match_atss(
 def nearest_anchors(
     boxes: jax.Array,
     anchors_cxcywh: jax.Array,
-    level_cells: Sequence[int],
+    level_shapes: Sequence[tuple[int, int]],
     candidates: int,
 ) -> jax.Array:
     """Finds on each level the anchors of the cells nearest to the centers of boxes.
@@ -83,27 +86,45 @@ def nearest_anchors(
     Args:
       boxes: [G, 4] float32.
       anchors_cxcywh: [A, 4] float32.
-      level_cells: cells of each level, whose sum divides A.
+      level_shapes: rows and columns of each level's cells, whose number divides A.
       candidates: N, cells wanted of each level; smaller levels give all they have.
 
     Returns:
-      [G, A / sum(level_cells) * sum of min(N, cells)] int32; of equally near cells the
-      first ones.
+      [G, A / cells * sum of min(N, cells of the level)] int32; of equally near cells
+      the first ones.
     """
-    per_cell = len(anchors_cxcywh) // sum(level_cells)
-    centers = box_ops.xyxy_to_cxcywh(boxes)[:, None, :2]
+    counts = [rows * columns for rows, columns in level_shapes]
+    per_cell = len(anchors_cxcywh) // sum(counts)
+    centers = box_ops.xyxy_to_cxcywh(boxes)[:, :2]
     # The anchors of a cell have the same center.
-    cell_centers = anchors_cxcywh[None, ::per_cell, :2]
+    cell_centers = anchors_cxcywh[::per_cell, :2]
     found, start = [], 0
-    for count in level_cells:
-        level = cell_centers[:, start : start + count]
-        distance = jnp.sum(jnp.square(centers - level), axis=-1)
-        _, index = largest(-distance, min(candidates, count))
-        found.append(start + index)
+    for shape, count in zip(level_shapes, counts, strict=True):
+        level = cell_centers[start : start + count].reshape(*shape, 2)
+        found.append(start + _nearest_cells(centers, level, candidates))
         start += count
-    cells = jnp.concatenate(found, axis=1).astype(jnp.int32)[..., None]
+    cells = jnp.concatenate(found, axis=1)[..., None]
     anchors = per_cell * cells + jnp.arange(per_cell, dtype=jnp.int32)[None, None]
     return anchors.reshape(len(boxes), -1)
+
+
+def _nearest_cells(points: jax.Array, grid: jax.Array, count: int) -> jax.Array:
+    """Numbers of the cells of a grid [R, C, 2] nearest to points [G, 2], in order."""
+    across, column = _nearest(points[:, :1], grid[None, 0, :, 0], count)
+    down, row = _nearest(points[:, 1:], grid[None, :, 0, 1], count)
+    # The cell in the i-th nearest row and the j-th nearest column has i * j - 1 others
+    # that are as near.
+    ranks = itertools.product(range(row.shape[1]), range(column.shape[1]))
+    i, j = np.array([(i, j) for i, j in ranks if (i + 1) * (j + 1) <= count]).T
+    cells = row[:, i] * grid.shape[1] + column[:, j]
+    _, cells = jax.lax.sort((down[:, i] + across[:, j], cells), num_keys=2)
+    return cells[:, : min(count, grid.shape[0] * grid.shape[1])]
+
+
+def _nearest(points: jax.Array, line: jax.Array, count: int):
+    """Squared distances and places of the coordinates [1, n] nearest to [G, 1]."""
+    distance, index = largest(-jnp.square(points - line), min(count, line.shape[1]))
+    return -distance, index
 
 
 def adaptive_threshold(overlaps: jax.Array) -> jax.Array:
@@ -127,7 +148,7 @@ def mask_aware_iou(boxes: jax.Array, masks: jax.Array, anchors: jax.Array) -> ja
     Returns:
       [G, N] float32 in [0, 1].
     """
-    covered = jax.vmap(_share_inside)(masks, anchors)
+    covered = _share_inside(masks, anchors)
     iou = _rowwise_iou(boxes, anchors)
     box_area = box_ops.area(boxes)[:, None]
     # Of the usual IoU: intersection = iou * union, and areas = intersection + union.
@@ -138,20 +159,23 @@ def mask_aware_iou(boxes: jax.Array, masks: jax.Array, anchors: jax.Array) -> ja
     return jnp.where(has_mask, jnp.minimum(weighted, 1.0), iou)
 
 
-def _share_inside(mask: jax.Array, anchors: jax.Array) -> jax.Array:
-    """Share of a mask [h, w] inside each of [N, 4] anchors, by its integral image."""
-    height, width = mask.shape
-    integral = jnp.cumsum(jnp.cumsum(mask.astype(jnp.float32), 0), 1)
-    integral = jnp.pad(integral, ((1, 0), (1, 0)))
+def _share_inside(masks: jax.Array, anchors: jax.Array) -> jax.Array:
+    """Share of each of the masks [G, h, w] inside its anchors [G, N, 4], [G, N]."""
+    height, width = masks.shape[1:]
+    masks = masks.astype(jnp.float32)
     x1, y1, x2, y2 = jnp.moveaxis(anchors, -1, 0)
+    rows, columns = _parts_inside(y1, y2, height), _parts_inside(x1, x2, width)
+    # Weights of pixels and not only 0 or 1: half precision would be too coarse.
+    by_column = jnp.matmul(rows, masks, precision=jax.lax.Precision.HIGHEST)
+    inside = jnp.sum(by_column * columns, axis=-1)
+    return inside / jnp.maximum(jnp.sum(masks, axis=(1, 2)), 1.0)[:, None]
 
-    def up_to(y, x):
-        # The sum left of and above a point is bilinear between the corners of pixels.
-        where = [jnp.clip(y, 0, 1) * height, jnp.clip(x, 0, 1) * width]
-        return jax.scipy.ndimage.map_coordinates(integral, where, order=1)
 
-    inside = up_to(y2, x2) - up_to(y1, x2) - up_to(y2, x1) + up_to(y1, x1)
-    return inside / jnp.maximum(integral[-1, -1], 1.0)
+def _parts_inside(low: jax.Array, high: jax.Array, count: int) -> jax.Array:
+    """[G, N, count] shares of the equal parts of [0, 1] between [G, N] bounds."""
+    parts = jnp.arange(count, dtype=jnp.float32)[None, None]
+    low, high = (count * bound[..., None] - parts for bound in (low, high))
+    return jnp.clip(high, 0.0, 1.0) - jnp.clip(low, 0.0, 1.0)
 
 
 def _rowwise_iou(boxes: jax.Array, anchors: jax.Array) -> jax.Array:
