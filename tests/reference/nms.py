@@ -86,7 +86,7 @@ def greedy_diou(boxes, scores, threshold):
 
 
 def penalty(boxes, scores, threshold):
-    """Scores lowered by better boxes over them that greedy NMS keeps, less if apart."""
+    """Scores lowered by better boxes that greedy NMS keeps, less by those apart."""
     kept = [score is not None for score in greedy(boxes, scores, threshold)]
     result = []
     for j, score in enumerate(scores):
@@ -95,7 +95,8 @@ def penalty(boxes, scores, threshold):
             iou = float(overlap(boxes[i], boxes[j]))
             iou = 1.0 if math.isnan(iou) else iou
             spared = float(distance(boxes[i], boxes[j])) ** 0.6
-            if kept[i] and iou > 0:
+            spared = 0.0 if math.isnan(spared) else spared
+            if kept[i]:
                 score *= min(math.exp(-(iou**2) / 0.2) + spared, 1)
         result.append(score)
     return result

@@ -86,7 +86,8 @@ def nearest_anchors(
     Args:
       boxes: [G, 4] float32.
       anchors_cxcywh: [A, 4] float32.
-      level_shapes: rows and columns of each level's cells, whose number divides A.
+      level_shapes: rows and columns of each level's cells, a regular grid; their number
+        divides A.
       candidates: N, cells wanted of each level; smaller levels give all they have.
 
     Returns:
@@ -112,8 +113,8 @@ def _nearest_cells(points: jax.Array, grid: jax.Array, count: int) -> jax.Array:
     """Numbers of the cells of a grid [R, C, 2] nearest to points [G, 2], in order."""
     across, column = _nearest(points[:, :1], grid[None, 0, :, 0], count)
     down, row = _nearest(points[:, 1:], grid[None, :, 0, 1], count)
-    # The cell in the i-th nearest row and the j-th nearest column has i * j - 1 others
-    # that are as near.
+    # Counted from 1, the cell in the i-th nearest row and the j-th nearest column comes
+    # after i * j - 1 others, or more.
     ranks = itertools.product(range(row.shape[1]), range(column.shape[1]))
     i, j = np.array([(i, j) for i, j in ranks if (i + 1) * (j + 1) <= count]).T
     cells = row[:, i] * grid.shape[1] + column[:, j]
@@ -168,7 +169,8 @@ def _share_inside(masks: jax.Array, anchors: jax.Array) -> jax.Array:
     # Weights of pixels and not only 0 or 1: half precision would be too coarse.
     by_column = jnp.matmul(rows, masks, precision=jax.lax.Precision.HIGHEST)
     inside = jnp.sum(by_column * columns, axis=-1)
-    return inside / jnp.maximum(jnp.sum(masks, axis=(1, 2)), 1.0)[:, None]
+    total = jnp.sum(masks, axis=(1, 2))[:, None]
+    return inside / jnp.where(total > 0, total, 1.0)
 
 
 def _parts_inside(low: jax.Array, high: jax.Array, count: int) -> jax.Array:

@@ -30,13 +30,15 @@ ORACLES = {
 
 
 def example(seed):
-    """Two images of 40 crowded boxes, with ties, equal points and low scores."""
+    """Two images of 40 crowded boxes, with ties, equal points, low scores and a nan."""
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 0.5, (2, 40, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(0.2, 0.5, (2, 40, 2))], -1)
     boxes[:, 5:7] = boxes[:, 4:5]
     boxes[:, 8:10] = 0.25
+    boxes[:, 11] = -np.inf, -np.inf, np.nan, np.nan
     scores = rng.choice(np.linspace(0, 1, 23), (2, 40, 3))
+    scores[:, 11] = 0.25
     return boxes.astype(np.float32), scores.astype(np.float32)
 
 

@@ -87,6 +87,10 @@ def test_penalty_of_one_box_of_copies_and_of_boxes_that_were_dropped():
     lowered = soft_rules.cluster_penalty(copies, scores, 0.5)
     expected = [0.9, 0.8 * math.exp(-1 / 0.2), -1.0]
     np.testing.assert_allclose(lowered, expected, rtol=1e-5)
+    # What a wild network predicts lowers as a copy does, and takes nothing with it.
+    wild = np.concatenate([np.float32([[-np.inf, -np.inf, np.nan, np.nan]]), one])
+    lowered = soft_rules.cluster_penalty(wild, scores[:2], 0.5)
+    np.testing.assert_allclose(lowered, [0.9, 0.8 * math.exp(-1 / 0.2)], rtol=1e-5)
     # A neighbor with half of its area in common is lowered less: its center is apart.
     pair = np.array([[0, 0, 4, 1], [1, 0, 5, 1]], np.float32)
     lowered = soft_rules.cluster_penalty(pair, scores[:2], 0.7)

@@ -103,14 +103,14 @@ def _cluster_diou(boxes, scores, iou_threshold, length) -> Value:
 def _cluster_penalty(boxes, scores, iou_threshold, length) -> Value:
     """Lowers scores as `ops.nms.soft_rules.cluster_penalty`."""
     kept = _survivors(_over(boxes, iou_threshold, length), scores, length)
-    better = ops.expand_dims(kept, -1) * _upper_triangle(length).astype(np.float32)
+    better = (ops.expand_dims(kept, -1) > 0.0) & _upper_triangle(length)
     iou = _pairwise_iou(boxes)
     iou = ops.where(apply("IsNaN", iou), 1.0, iou)
     spared = apply("Pow", _pairwise_distance(boxes), soft_rules.DISTANCE_POWER)
+    spared = ops.where(apply("IsNaN", spared), 0.0, spared)
     factors = apply("Exp", iou * iou * (-1 / soft_rules.PENALTY_SIGMA)) + spared
-    factors = ops.where((iou > 0.0) & (better > 0.0), factors, 1.0)
-    factors = ops.product(apply("Min", factors, 1.0), -2)
-    return ops.where(scores < 0.0, -1.0, scores * factors)
+    factors = ops.where(better, apply("Min", factors, 1.0), 1.0)
+    return ops.where(scores < 0.0, -1.0, scores * ops.product(factors, -2))
 
 
 def _survivors(over: Value, scores: Value, length: int) -> Value:

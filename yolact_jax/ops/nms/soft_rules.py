@@ -1,7 +1,7 @@
 """Soft rules of suppression: overlapping boxes lose score instead of being dropped.
 
 They have the signature of `rules.Rule`.  A nan overlap, as of two equal points, counts
-as 1.
+as 1, and a nan distance as 0.
 """
 
 import jax
@@ -57,13 +57,14 @@ def cluster_penalty(boxes, scores, iou_threshold, labels=None) -> jax.Array:
     the `pairwise_distance` D, over the better boxes i that overlap it and that
     `rules.cluster` keeps.
     """
-    over = better_and_over(box_ops.pairwise_iou(boxes, boxes), iou_threshold, labels)
-    better = jnp.triu(_same(labels, len(boxes)), k=1) & survivors(over)[:, None]
-    iou = _iou(boxes, boxes)
+    iou = box_ops.pairwise_iou(boxes, boxes)
+    kept = survivors(better_and_over(iou, iou_threshold, labels))
+    iou = jnp.where(jnp.isnan(iou), 1.0, iou)
+    better = jnp.triu(_same(labels, len(boxes)), k=1) & kept[:, None]
     spared = box_ops.pairwise_distance(boxes, boxes) ** DISTANCE_POWER
+    spared = jnp.where(jnp.isnan(spared), 0.0, spared)
     factors = jnp.minimum(jnp.exp(-(iou**2) / PENALTY_SIGMA) + spared, 1.0)
-    factors = jnp.where(better & (iou > 0), factors, 1.0)
-    return _decayed(scores, jnp.prod(factors, axis=0))
+    return _decayed(scores, jnp.prod(jnp.where(better, factors, 1.0), axis=0))
 
 
 def matrix_decay(
