@@ -9,8 +9,8 @@ from yolact_jax.structures import Array
 
 _LEAST = 1e-9  # area, length or squared length, as fractions of the image
 _MOST_SIZE_DELTA = 30.0  # exp(0.2 * 30) is 400 times the anchor
-# Where a box and its object share half to 0.8 of their area, smooth L1 pulls the deltas
-# 3 to 10 times as hard as 1 - IoU does.  5 is the factor of CIoU's authors in YOLACT.
+# At an IoU of 0.5 to 0.9 smooth L1 pulls the deltas 10 to 3 times as hard as DIoU does.
+# The authors of CIoU have this factor too in YOLACT, if for boxes of squashed deltas.
 _OVERLAP_FACTOR = 5.0
 
 
