@@ -2,9 +2,10 @@
 
     python train.py --config configs/modern.py --workdir runs/modern
 
-One anchor a cell, assigned by ATSS with mask-aware overlap; CIoU loss of the boxes;
-masks to learn that say which share of a cell is covered; a cosine schedule; the moving
-average of the weights. `docs/modern.md` explains each and what it gives.
+One anchor of four strides a cell, assigned by ATSS with mask-aware overlap; masks to
+learn that say which share of a cell is covered, and a least area in their loss; a
+cosine schedule; the moving average of the weights. `docs/modern.md` explains each and
+what it gives.
 """
 
 from yolact_jax.zoo.specs import load_config

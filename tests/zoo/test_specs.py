@@ -36,7 +36,7 @@ def test_default_config_is_the_base_model_on_coco():
         ("nuclei", {"data.max_objects": 400, "eval.max_detections": 200}),
         ("shapes", {"data.dataset": "shapes", "train.num_steps": 2400}),
         ("custom", {"optimizer.clip_norm": 10.0, "train.num_steps": 0}),
-        ("modern", {"loss.assignment": "atss", "loss.box": "ciou"}),
+        ("modern", {"loss.assignment": "atss", "loss.overlap": "mask_aware"}),
         ("modern_small", {"loss.assignment": "atss", "data.input_size": 384}),
     ],
 )

@@ -45,14 +45,14 @@ MODERN = {
     "data.mask_target": "coverage",
     "loss.assignment": "atss",
     "loss.overlap": "mask_aware",
-    "loss.box": "ciou",
     # A box of a fraction of a cell would multiply its mask loss by as much as 100.
     "loss.min_mask_cells": 1.0,
     "optimizer.schedule": "cosine",
     "train.ema_decay": 0.999,
 }
-"""What `configs/modern.py` changes, for any backbone and any data."""
-# Four strides of each level, at every input size, as in the published YOLACT with ATSS.
+"""What `configs/modern.py` changes but for its anchors, for any backbone and data."""
+# Four strides of each level, with which ATSS was published for YOLACT, at 400 pixels as
+# at 550.
 _FOUR_STRIDES_PX = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
 
 
