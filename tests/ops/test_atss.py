@@ -155,6 +155,14 @@ def test_full_mask_is_the_plain_overlap_and_so_is_an_empty_one():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_mask_of_less_than_a_cell_counts_as_a_whole_one():
+    box = np.array([[0.25, 0.25, 0.5, 0.5]], np.float32)
+    mask = np.zeros((1, SIDE, SIDE), np.float32)
+    mask[0, 5, 5] = 0.25
+    found = atss.mask_aware_iou(box, mask, box[None])
+    np.testing.assert_allclose(found, [[1.0]], atol=1e-6)
+
+
 def test_boxes_and_masks_without_area_give_finite_numbers():
     box = np.zeros((1, 4), np.float32)
     for mask in (np.zeros((1, 4, 4)), np.ones((1, 4, 4))):
