@@ -28,6 +28,7 @@ MAX_PIXELS = 178_956_970
 
 JPEG = b"\xff\xd8\xff"
 TIFF = (b"II*\0", b"MM\0*")
+_BIG_TIFF = (b"II+\0", b"MM\0+")
 # Pillow reads headers; `Image.open` would refuse large ones by a limit of its own.
 _HEADER_READERS = {
     JPEG: JpegImageFile,
@@ -120,6 +121,11 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile | tiff.Page:
 
 def not_an_image(data: bytes, name: str) -> DatasetError:
     """Makes the error for a file that is damaged or something else."""
+    if data.startswith(_BIG_TIFF):
+        return DatasetError(
+            f"{name}: is a BigTIFF file, which cannot be read; save it as TIFF, which"
+            " holds up to 4 GiB."
+        )
     return DatasetError(
         f"{name}: the file is not an image, or it is damaged or truncated"
         f" ({len(data)} bytes)."

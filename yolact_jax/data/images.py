@@ -161,9 +161,11 @@ def decode_values(
     channels = pixels.channels
     pages = tiff.pages(data) if data.startswith(TIFF) else []
     is_stack = [page.samples for page in pages] == [1, 1, 1]
-    shows_rgb = not pages or pages[0].samples in (1, 3, 4)
-    if channels == 3 and shows_rgb and not is_stack:
-        return turned(_stored_rgb(data, name), orientation)
+    if channels == 3 and not is_stack:
+        if not pages or pages[0].is_picture:
+            return turned(_stored_rgb(data, pages[:1], name), orientation)
+        if pages[0].samples == channels:
+            pages = pages[:1]
     there = tiff.num_channels(pages)
     if there and there != channels:  # Before many pages are decoded.
         raise _other_channels(name, there, channels)
@@ -189,7 +191,7 @@ def preview(data: bytes, *, name: str) -> np.ndarray:
       DatasetError: as for `decode_image`.
     """
     first = tiff.pages(data)[:1] if data.startswith(TIFF) else []
-    if not first or first[0].samples in (1, 3, 4):
+    if not first or first[0].is_picture:
         return decode_image(data, name=name)
     orientation = read_header(data, name=name).orientation
     values = turned(tiff.decode(data, first, name), orientation)
@@ -206,8 +208,12 @@ def significant_bits(data: bytes, *, name: str, pixels: Pixels = RGB) -> int:
     return depth_bits(decode_values(data, name=name, orientation=1, pixels=pixels))
 
 
-def _stored_rgb(data: bytes, name: str) -> np.ndarray:
-    """Decodes to [h, w, 3] RGB as stored, uint8 or uint16."""
+def _stored_rgb(data: bytes, pages: list[tiff.Page], name: str) -> np.ndarray:
+    """Decodes to [h, w, 3] RGB as stored, uint8 or uint16; `pages` of a TIFF file."""
+    for page in pages:
+        image = tiff.decode_rgb(data, page, name)
+        if image is not None:
+            return image
     try:
         is_jpeg = data.startswith(JPEG)
         if is_jpeg and simplejpeg.decode_jpeg_header(data)[2] not in _CMYK_SPACES:
@@ -240,9 +246,9 @@ def _imdecode(data: bytes, flags: int | None = None) -> np.ndarray | None:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return None if image is None else tiff.in_rgb_order(image)
     except cv2.error:
         return None
-    return None if image is None else tiff.in_rgb_order(image)
 
 
 def _is_complete(data: bytes) -> bool:
