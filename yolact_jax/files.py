@@ -13,7 +13,17 @@ try:
 except ImportError:  # Windows.
     fcntl = None
 
+VERSIONS_FILE = "versions.json"
+"""In the folder of every run."""
+FROM_FOLDERS = "from_folders"
+"""In the folder of records, where folders of labels were converted."""
+
 _LONGEST_NAME = 200  # bytes, of the 255 that file systems allow
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder is one of runs or records, which has no labels to read."""
+    return (folder / VERSIONS_FILE).is_file() or (folder / FROM_FOLDERS).is_dir()
 
 
 @contextlib.contextmanager

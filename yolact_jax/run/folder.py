@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.pixels import PIXEL_FIELDS
-from yolact_jax.files import read_json, write_json
+from yolact_jax.files import VERSIONS_FILE, read_json, write_json
 
 if TYPE_CHECKING:  # TFDS takes a second to import.
     from yolact_jax.data.records.dataset import Dataset
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # TFDS takes a second to import.
 _LOGGER = logging.getLogger(__name__)
 _CONFIG_FILE = "config.json"
 _DATASET_FILE = "dataset.json"
-_VERSIONS_FILE = "versions.json"
 _LIBRARIES = (
     "yolact_jax",
     "jax",
@@ -71,7 +70,7 @@ def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
         "fingerprint": dataset.fingerprint,
     }
     write_json(folder / _DATASET_FILE, classes, indent=2)
-    write_json(folder / _VERSIONS_FILE, versions(), indent=2)
+    write_json(folder / VERSIONS_FILE, versions(), indent=2)
 
 
 def versions() -> dict[str, str]:
@@ -181,7 +180,7 @@ def _check_same_data(folder: Path, dataset: "Dataset") -> None:
 
 
 def _log_changed_versions(folder: Path) -> None:
-    old, new = _old_versions(folder / _VERSIONS_FILE), versions()
+    old, new = _old_versions(folder / VERSIONS_FILE), versions()
     for name in sorted(old.keys() & new.keys()):
         if old[name] != new[name]:
             _LOGGER.info(

@@ -48,8 +48,10 @@ def scene_of(name):
 
 def test_copies_of_a_scene_are_grouped_and_scenes_are_not(pictures):
     folder, names = pictures
-    looks = duplicates.looks([folder / name for name in names])
-    found = {frozenset(names[i] for i in group) for group in duplicates.groups(looks)}
+    looks, problems = duplicates.looks([folder / name for name in names])
+    groups = duplicates.groups(list(looks.values()))
+    found = {frozenset(names[i] for i in group) for group in groups}
+    assert not problems
     by_scene = {}
     for name in names:
         by_scene.setdefault(scene_of(name), set()).add(name)
@@ -63,12 +65,15 @@ def names_of(part):
 def test_no_scene_is_on_both_sides_and_nothing_is_lost(pictures):
     folder, names = pictures
     for seed in range(5):
-        parts, num_near = split(content(names), folder, fraction=0.2, seed=seed)
+        parts, num_near, problems = split(
+            content(names), folder, fraction=0.2, seed=seed
+        )
         train, validation = names_of(parts["train"]), names_of(parts["validation"])
         assert train | validation == set(names)
         assert not {scene_of(n) for n in train} & {scene_of(n) for n in validation}
         assert 6 <= len(validation) <= 8
         assert num_near == 10
+        assert not problems
         for part in parts.values():
             ids = {entry["id"] for entry in part["images"]}
             assert {entry["image_id"] for entry in part["annotations"]} == ids

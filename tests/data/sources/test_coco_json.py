@@ -17,7 +17,8 @@ def problems(coco):
     coco.write()
     with pytest.raises(DatasetError) as caught:
         read(coco)
-    return caught.value.problems
+    # Each starts with the path of the file.
+    return [text.removeprefix(f"{coco.root}/") for text in caught.value.problems]
 
 
 def test_good_set_is_read_with_labels_in_order_of_category_id(coco):

@@ -46,7 +46,7 @@ def find(folder: Path) -> Layout | None:
         return None
     by_split: dict[str, list[Path]] = {}
     for file in files:
-        by_split.setdefault(_split_of_file(file, folder), []).append(file)
+        by_split.setdefault(_split_of_path(file, folder), []).append(file)
     _require_one_each(folder, by_split)
     places = {s: Place(f[0], _images_of(f[0], folder)) for s, f in by_split.items()}
     unused = tuple(file for file in every if file not in files)
@@ -59,10 +59,9 @@ def _kind(data: bytes) -> str:
     return "coco" if _COCO.search(data) else ""
 
 
-def _split_of_file(file: Path, folder: Path) -> str:
-    """Reads the split from the name of a file, or of its folder."""
-    inner = file.relative_to(folder).parts[:-1]
-    found = (split_of(name) for name in (file.stem, *reversed(inner)))
+def _split_of_path(path: Path, folder: Path) -> str:
+    """Reads the split from the name of a file or folder, or of those it is in."""
+    found = map(split_of, reversed(path.relative_to(folder).parts))
     return next((split for split in found if split != WHOLE), WHOLE)
 
 
@@ -80,7 +79,10 @@ def _require_one_each(folder: Path, by_split: dict[str, list[Path]]) -> None:
 
 
 def _images_of(file: Path, folder: Path) -> Path:
-    """Finds the folder under which the files of a json file are."""
+    """Finds the folder under which the files of a json file are.
+
+    Files of other folders may have the same names: those of other splits, or masks.
+    """
     names = list(itertools.islice(file_names(file.read_bytes()), _TRIED))
     inner = subfolders(folder)
     candidates = [file.parent, file.parent / "images", folder, *inner]
@@ -96,6 +98,20 @@ def _images_of(file: Path, folder: Path) -> Path:
             f"{file}: its images ({example} first) are in none of the folders of"
             f" {folder}."
         )
-    same = [place for place, count in counts.items() if count == best]
-    wanted = _split_of_file(file, folder)
-    return next((p for p in same if split_of(p.name) == wanted), same[0])
+    same = {p.resolve(): p for p, count in counts.items() if count == best}.values()
+    wanted = _split_of_path(file, folder)
+    for fits in (
+        lambda place: _split_of_path(place, folder) == wanted,
+        lambda place: _split_of_path(place, folder) == WHOLE,
+        lambda place: place == file.parent,
+        lambda place: "images" in place.relative_to(folder).parts,
+    ):
+        same = [place for place in same if fits(place)] or same
+    first, *others = same
+    if others:
+        listed = ", ".join(map(str, same))
+        raise DatasetError(
+            f"{file}: its images may be those of {listed}, which have the same names;"
+            " move the others away, or call the folder `images`."
+        )
+    return first

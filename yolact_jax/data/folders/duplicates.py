@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from yolact_jax.data import headers, images
+from yolact_jax.data.errors import DatasetError
 
 _SIDE = 16
 _HASH_SIDE = 8
@@ -53,10 +54,24 @@ def look(path: Path) -> Look:
     return Look(digest, bits, _shrunk(gray, (_SIDE, _SIDE)), gray.shape)
 
 
-def looks(paths: Sequence[Path]) -> list[Look]:
-    """Reads pictures on all cores."""
+def looks(paths: Sequence[Path]) -> tuple[dict[int, Look], list[str]]:
+    """Reads pictures on all cores.
+
+    Returns:
+      The looks by index, in order; and the problems of damaged pictures.
+    """
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(look, paths))
+        tried = list(pool.map(_tried, paths))
+    seen = {i: found for i, found in enumerate(tried) if isinstance(found, Look)}
+    failed = [found for found in tried if isinstance(found, DatasetError)]
+    return seen, [problem for error in failed for problem in error.problems]
+
+
+def _tried(path: Path) -> Look | DatasetError:
+    try:
+        return look(path)
+    except DatasetError as error:
+        return error
 
 
 def groups(found: Sequence[Look]) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """Finds folders of label files: YOLO, labelme and masks."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from yolact_jax.data.folders.places import (
     WHOLE,
     Layout,
     Place,
+    by_split,
     has_files,
     paired,
     roots,
@@ -43,35 +45,53 @@ def find_yolo(folder: Path) -> Layout | None:
     if not described:
         return None
     [(file, fields)] = described.items()
-    places = _named_places(file, fields) or paired(folder, ("labels",))
+    places = _named_places(file, fields) or paired(
+        folder, ("labels",), functools.partial(has_files, suffixes=(".txt",))
+    )
     if not places:
         raise DatasetError(f"{file}: names no `train` folder, and there is no images.")
     return Layout("yolo", places, classes=file)
 
 
 def find_labelme(folder: Path) -> Layout | None:
-    """Finds json files of labelme, beside the images or in a folder of their own."""
-    if not any(
-        coco_layout.kind_of_json(f) == "labelme" for f in coco_layout.json_files(folder)
-    ):
+    """Finds json files of labelme, beside the images or in a folder of their own.
+
+    Raises:
+      DatasetError: if some are in none of the parts, or two parts are the same split.
+    """
+    if not any(map(_is_labelme, coco_layout.json_files(folder))):
         return None
-    places = paired(folder, _LABELME_NAMES) or {
-        split: Place(root, root)
-        for split, root in roots(folder).items()
-        if has_files(root, (".json",))
-    }
+    has_json = functools.partial(has_files, suffixes=(".json",))
+    places = paired(folder, _LABELME_NAMES, has_json) or by_split(
+        folder, [Place(root, root) for root in roots(folder) if has_json(root)]
+    )
+    used = [place.labels for place in places.values()]
+    others = (
+        file
+        for file in coco_layout.json_files(folder)
+        if not any(file.is_relative_to(labels) for labels in used)
+    )
+    if file := next(filter(_is_labelme, others), None):
+        listed = ", ".join(map(str, used))
+        raise DatasetError(
+            f"config.data.dir {folder}: has json files of labelme in {listed}, and"
+            f" others outside, such as {file}; move those away."
+        )
     return Layout("labelme", places)
+
+
+def _is_labelme(file: Path) -> bool:
+    return coco_layout.kind_of_json(file) == "labelme"
 
 
 def find_png(folder: Path) -> Layout | None:
     """Finds masks in a folder of their own beside the images."""
-    places = {
-        name: place
-        for name, place in paired(folder, _MASK_NAMES).items()
-        if has_files(place.labels, _MASK_SUFFIXES)
-        and not has_files(place.labels, _NO_MASKS)
-    }
+    places = paired(folder, _MASK_NAMES, _has_masks)
     return Layout("png", places) if places else None
+
+
+def _has_masks(folder: Path) -> bool:
+    return has_files(folder, _MASK_SUFFIXES) and not has_files(folder, _NO_MASKS)
 
 
 FINDERS: tuple[Callable[[Path], Layout | None], ...] = (
@@ -106,8 +126,8 @@ def _named_places(file: Path, fields: dict[str, Any]) -> dict[str, Place]:
             found[split] = Place(_labels_beside(images), images)
         elif split != "test":
             raise DatasetError(f"{file}: names the folder {named}, which is not there.")
-    shared = len({place.images for place in found.values()}) == 1 and len(found) > 1
-    return {WHOLE: next(iter(found.values()))} if shared else found
+    same = found.get("train") == found.get("validation")
+    return {WHOLE: found["train"]} if same and "train" in found else found
 
 
 def _resolved(file: Path, fields: dict[str, Any], named: str) -> Path | None:

@@ -19,10 +19,9 @@ from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.data.records.prepare import file_states, fingerprint_of
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.data.sources.coco_json import read_coco
-from yolact_jax.files import read_json, write_json
+from yolact_jax.files import FROM_FOLDERS, read_json, write_json
 
 _LOGGER = logging.getLogger(__name__)
-_FOLDER = "from_folders"
 _SUMMARY = "summary.json"
 _VERSION = "1"  # Of what is written; another one converts anew.
 
@@ -97,7 +96,7 @@ def _converted(
 ) -> dict[str, Place]:
     """Writes a json file per split, unless it was, and returns where they are."""
     data_dir = Path(data_dir).expanduser().absolute()
-    out = data_dir / _FOLDER / _key(folder, data_dir, options)
+    out = data_dir / FROM_FOLDERS / _key(folder, layout, data_dir, options)
     if not (out / _SUMMARY).is_file():
         contents, summary = _contents(layout, places, options)
         for name, content in contents.items():
@@ -116,11 +115,15 @@ def _converted(
     }
 
 
-def _key(folder: Path, data_dir: Path, options: Options) -> str:
+def _key(folder: Path, layout: Layout, data_dir: Path, options: Options) -> str:
     """Names a conversion after all it depends on, wherever the folder is."""
-    listed = list_folder(folder, (), [data_dir])
-    names = [path.relative_to(folder).as_posix() for path in listed.others]
-    parts = [_VERSION, repr(options), *file_states(folder, names)]
+    used = [p for place in layout.places.values() for p in (place.labels, place.images)]
+    outside = [p for p in used if not p.resolve().is_relative_to(folder.resolve())]
+    parts = [_VERSION, repr(options)]
+    for root in (folder, *outside):
+        listed = list_folder(root, (), [data_dir])
+        names = [path.relative_to(root).as_posix() for path in listed.others]
+        parts += file_states(root, names)
     return fingerprint_of(parts)
 
 
@@ -136,12 +139,14 @@ def _contents(
     said = [f"{name}: {found[name][2]}." for name in found if found[name][2]]
     skipped = [sentence for name in found for sentence in found[name][1]]
     if "validation" not in contents:
-        contents, num_near = split(
+        contents, num_near, problems = split(
             contents["train"],
             places["train"].images,
             fraction=options.validation_fraction,
             seed=options.split_seed,
+            skip_bad=options.skip_bad,
         )
+        skipped += problems
         sizes = [len(contents[name]["images"]) for name in ("train", "validation")]
         said.append(
             f"No part for validation was found: {sizes[1]} of {sum(sizes)} images are"

@@ -12,8 +12,13 @@ Content = dict[str, list[dict[str, Any]]]
 
 
 def split(
-    content: Content, images_dir: Path, *, fraction: float, seed: int
-) -> tuple[dict[str, Content], int]:
+    content: Content,
+    images_dir: Path,
+    *,
+    fraction: float,
+    seed: int,
+    skip_bad: bool = False,
+) -> tuple[dict[str, Content], int, list[str]]:
     """Puts a share of the pictures aside for validation.
 
     Duplicates and near duplicates stay together.  The choice depends on what the files
@@ -24,15 +29,22 @@ def split(
       images_dir: folder of the images.
       fraction: of the pictures to validate on, in (0, 1).
       seed: another one chooses others.
+      skip_bad: leave out damaged pictures instead of raising.
 
     Returns:
-      "train" and "validation" -> content; and how many pictures are near another.
+      "train" and "validation" -> content; how many pictures are near another; and one
+      sentence for each that was left out.
 
     Raises:
-      DatasetError: if a picture is damaged, or all of them would be on one side.
+      DatasetError: if pictures are damaged, or all of them would be on one side.
     """
+    paths = [images_dir / entry["file_name"] for entry in content["images"]]
+    seen, problems = duplicates.looks(paths)
+    if problems and not skip_bad:
+        raise DatasetError(problems)
+    ids = {content["images"][index]["id"] for index in seen}
+    content, looks = _part(content, ids), list(seen.values())
     entries = content["images"]
-    looks = duplicates.looks([images_dir / entry["file_name"] for entry in entries])
     groups = duplicates.groups(looks)
     annotated = {entry["image_id"] for entry in content["annotations"]}
     chosen = _chosen(
@@ -50,7 +62,7 @@ def split(
             " need one with objects; give a folder for validation."
         )
     parts = {"train": _part(content, ids, False), "validation": _part(content, ids)}
-    return parts, len(entries) - len(groups)
+    return parts, len(entries) - len(groups), problems
 
 
 def _chosen(

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from yolact_jax.data import headers, images
 from yolact_jax.data.errors import DatasetError
 from yolact_jax.data.numbers import text_problem
+from yolact_jax.files import is_output
 
 # What annotation tools put next to label files; lower case.
 _EXTRA_NAMES = re.compile(
@@ -70,7 +71,7 @@ class Folder:
 def list_folder(
     root: Path, suffixes: Collection[str], leave_out: Iterable[Path] = ()
 ) -> Folder:
-    """Lists the files of a folder and its subfolders.
+    """Lists the files of a folder and its subfolders, without runs and records.
 
     Args:
       root: the folder.
@@ -90,7 +91,7 @@ def list_folder(
                 continue
             if name in names or _has_suffix(path, suffixes):
                 found.append(path)
-            else:
+            elif not is_output(path):
                 # Links may lead in circles.
                 seen.add(path.resolve())
                 entered.append(name)

@@ -126,20 +126,21 @@ def read_set(
     missing = {} if is_annotated else {"annotations": []}
     missing |= {} if categories is None else {"categories": categories}
     content = _read_json(file, missing)
-    checked = coco_checks.check_categories(content["categories"], file.name)
+    categories = _without_group(content["categories"], content["annotations"])
+    checked = coco_checks.check_categories(categories, str(file))
     images, image_problems = coco_checks.check_images(
-        content["images"], file.name, folder, allow_outside_paths
+        content["images"], str(file), folder, allow_outside_paths
     )
     annotations, annotation_problems = coco_checks.check_annotations(
         content["annotations"],
-        file.name,
+        str(file),
         sizes={entry["id"]: (entry["height"], entry["width"]) for entry in images},
         known_image_ids=_known_ids(content["images"]),
         category_ids={category_id for category_id, _ in checked},
     )
     problems = image_problems + annotation_problems
     if not images:
-        problems.append(f"{file.name}: no usable image is left in `images`.")
+        problems.append(f"{file}: no usable image is left in `images`.")
     if problems and not (skip_bad and images):
         raise DatasetError(problems)
     by_image = collections.defaultdict(list)
@@ -148,6 +149,29 @@ def read_set(
     return CocoSet(
         file, folder, tuple(images), dict(by_image), checked, tuple(problems)
     )
+
+
+def _without_group(categories: list, annotations: list) -> list:
+    """Leaves out the group that Roboflow lists as a class, if it has a class's name.
+
+    No annotation is of that class, and the class of its name is in it.
+    """
+    used = [e.get("category_id") for e in annotations if isinstance(e, dict)]
+    classes = [c for c in categories if isinstance(c, dict)]
+
+    def is_group(category: Any) -> bool:
+        return (
+            isinstance(category, dict)
+            and category.get("supercategory") == "none"
+            and category.get("id") not in used
+            and any(
+                category.get("name") == other.get("name") == other.get("supercategory")
+                for other in classes
+                if other is not category
+            )
+        )
+
+    return [category for category in categories if not is_group(category)]
 
 
 def _known_ids(entries: list) -> set:
