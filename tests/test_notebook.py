@@ -37,6 +37,18 @@ def test_notebook_defines_nothing_of_its_own():
     assert not any(cell.get("outputs") for cell in notebook.cells)
 
 
+def test_outside_a_checkout_the_notebook_asks_for_the_repository(tmp_path):
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as caught:
+        client.execute()
+    assert caught.value.ename == "ValueError"
+    assert "REPOSITORY is empty" in caught.value.evalue
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
