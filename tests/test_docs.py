@@ -7,8 +7,9 @@ import re
 import pytest
 from absl import flags
 
-from yolact_jax.config import Config
+from yolact_jax.config import Config, from_config_dict
 from yolact_jax.tools.commands.main import NAMES
+from yolact_jax.zoo.specs import load_config
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
@@ -58,3 +59,18 @@ def test_fields_of_the_config_exist(page):
     for field in re.findall(named, page.read_text()):
         is_path = field in ("data.yaml", "data.records", "train.py")
         assert field in FIELDS or is_path, field
+
+
+def test_example_of_a_config_file_loads(tmp_path):
+    page = (ROOT / "docs" / "own_data.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "mine.py"
+    path.write_text(example)
+    config = from_config_dict(load_config(str(path)))
+    assert config.data.input_size == 400
+    assert config.train.init_weights == "yolact_resnet50"
+    assert config.train.epochs == 50
+    assert config.augment.flip_vertical
+    # In proportion: 24, 48, ... pixels at 550.
+    sides = [side for (side,) in config.anchors.scales_px]
+    assert sides == pytest.approx([s * 400 / 550 for s in (24, 48, 96, 192, 384)])
