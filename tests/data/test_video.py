@@ -6,6 +6,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers.clips import RATE, corner_frames, write_clip
 from yolact_jax.data.video import VideoError, open_video
@@ -67,6 +68,38 @@ def test_a_truncated_video_is_one_sentence(tmp_path, name, options, problem):
     with pytest.raises(VideoError, match=f"{name} {problem}") as error:
         read(path)
     assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("delays_ms", [(100, 100, 2000), (3000, 1000, 2000), (2000,)])
+def test_a_gif_whose_last_picture_stays_is_whole(tmp_path, delays_ms):
+    path = tmp_path / "a.gif"
+    pictures = [Image.fromarray(frame) for frame in corner_frames(len(delays_ms))]
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=list(delays_ms)
+    )
+    assert len(read(path)) == len(delays_ms)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_slides_of_other_lengths_are_whole(tmp_path, name):
+    av = pytest.importorskip("av")
+    starts_s, end_s = (0, 3, 4), 9
+    with av.open(str(tmp_path / name), "w") as file:
+        video = file.add_stream("libx264", rate=10, options={"tune": "zerolatency"})
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        lengths_s = np.diff([*starts_s, end_s])
+        slides = zip(corner_frames(3), starts_s, lengths_s, strict=True)
+        for pixels, start_s, length_s in slides:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = 1000 * start_s, Fraction(1, 1000)
+            for packet in video.encode(frame):
+                packet.duration = 1000 * int(length_s)
+                file.mux(packet)
+        file.mux(video.encode())
+    with open_video(tmp_path / name) as found:
+        times_s = [float(frame.ticks * found.tick_s) for frame in found.frames]
+    assert times_s == pytest.approx(starts_s)
 
 
 def test_frames_before_the_cut_come_first(tmp_path):

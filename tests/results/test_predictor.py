@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from PIL import Image
 
 from tests.helpers import scenes
 from tests.helpers.clips import write_clip
@@ -191,7 +192,7 @@ def test_options_and_objects_do_not_recompile_but_a_new_canvas_does():
         np.zeros((4, 4, 2), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
-        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((1, 1, 4, 4, 3), np.uint8),
         None,
     ],
 )
@@ -322,3 +323,60 @@ def test_margin_shows_more_of_each_mask(real):
         pixels = np.arange(side) + 0.5
         outside = (pixels < low - reach) | (pixels > high + reach)
         assert not np.any(wide.masks.any(axis=3 - axis) & outside)
+
+
+def sides(results):
+    """Which half of each image is bright."""
+    return [result.names[0] for result in results]
+
+
+def test_a_jax_array_is_one_image():
+    predictor = make_predictor(batch_size=2)
+    image = half_bright(40, 60, "right")
+    assert sides([predictor.predict(jnp.asarray(image))]) == ["right"]
+    results = predictor.predict(jnp.stack([image, image[:, ::-1]]))
+    assert sides(results) == ["right", "left"]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_one_image_is_no_stream(kind):
+    with pytest.raises(ValueError, match="`images` is one image, where many"):
+        make_predictor().stream(kind(half_bright(40, 60, "left")))
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 64}])
+def test_images_before_a_bad_one_are_not_lost(tmp_path, options):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    images = [half_bright(40, 60, side) for side in ("left", "right", "left")]
+    for broken in (bad, np.zeros((4, 4), np.float32)):
+        stream = make_predictor(batch_size=8).stream([*images, broken], **options)
+        found = [next(stream) for _ in images]
+        assert sides(found) == ["left", "right", "left"]
+        with pytest.raises(ValueError, match=r"bad\.png|float32"):
+            next(stream)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 64}])
+def test_a_buffer_may_be_filled_anew_for_every_image(options):
+    def reused():
+        buffer = np.zeros((40, 60, 3), np.uint8)
+        for side in ("left", "right", "left"):
+            buffer[:] = half_bright(40, 60, side)
+            yield buffer
+
+    results = list(make_predictor(batch_size=8).stream(reused(), **options))
+    assert sides(results) == ["left", "right", "left"]
+    assert [result.image[0, 0, 0] for result in results] == [255, 0, 255]
+
+
+def test_a_result_is_saved_again_after_its_file_is_gone(tmp_path):
+    path, out = tmp_path / "a.png", tmp_path / "out.png"
+    Image.fromarray(half_bright(40, 60, "left")).save(path)
+    result = make_predictor().predict(path)
+    result.save(out)
+    path.unlink()
+    result.save(out)
+    Image.fromarray(half_bright(40, 60, "left")).save(path)
+    with pytest.raises(ValueError, match="is the image itself"):
+        result.save(path)

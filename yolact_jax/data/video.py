@@ -205,7 +205,7 @@ def _av_frames(av, container, stream, name, is_live) -> Iterator[Frame]:
     number, last, size = 0, None, None
     rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
     tick_s = stream.time_base or 1 / rate
-    step = max(1, round(1 / (rate * tick_s)))
+    step = shown = max(1, round(1 / (rate * tick_s)))
     for frame in _decoded(av, container, stream, name, is_live):
         size = size or (frame.width, frame.height)
         if size != (frame.width, frame.height):
@@ -216,9 +216,10 @@ def _av_frames(av, container, stream, name, is_live) -> Iterator[Frame]:
         due = number * step if last is None else last + step
         ticks = due if frame.pts is None else frame.pts
         last = ticks if last is None else max(ticks, last + 1)
+        shown = frame.duration or step
         yield Frame(_upright(frame), number, last)
         number += 1
-    _require_all(container, stream, name, number, (last or 0) + step)
+    _require_all(container, stream, name, number, (last or 0) + max(step, shown))
 
 
 def _decoded(av, container, stream, name, is_live) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from yolact_jax.config import Eval, InputFrame
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.masks import full_size_masks
+from yolact_jax.inference.neighbors import alike_neighbors, check_image
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found, Outputs, found_in
 
@@ -215,46 +216,6 @@ class Engine:
 def _slots_that_fit(canvas_size: tuple[int, int]) -> int:
     height, width = canvas_size
     return max(1, _MOST_MASK_BYTES // (height * -(-width // 8)))
-
-
-def alike_neighbors(
-    images: Iterable[np.ndarray],
-    kind_of: Callable[[np.ndarray], Any],
-    most_of: Callable[[Any], int],
-    channels: int,
-) -> Iterator[list[np.ndarray]]:
-    """Groups images with neighbors of the same kind.
-
-    Args:
-      images: [h, w, N] uint8, of any sizes.
-      kind_of: an image's kind.
-      most_of: how many images of a kind a group can have.
-      channels: N.
-
-    Raises:
-      ValueError: if an image has another type or shape.
-    """
-    group: list[np.ndarray] = []
-    for image in images:
-        check_image(image, channels)
-        kind = kind_of(group[0]) if group else None
-        if group and (kind_of(image) != kind or len(group) == most_of(kind)):
-            yield group
-            group = []
-        group.append(image)
-    if group:
-        yield group
-
-
-def check_image(image: np.ndarray, channels: int) -> None:
-    """Raises a ValueError unless an image is [h, w, channels] uint8 and not empty."""
-    ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
-    if not ok or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        came = f"{image.dtype} {image.shape}" if hasattr(image, "shape") else image
-        raise ValueError(
-            f"`image` must be a uint8 {'RGB ' * (channels == 3)}array of shape "
-            f"[h, w, {channels}]; got {came}."
-        )
 
 
 def canvas_side(image: np.ndarray) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from yolact_jax.inference.engine import canvas_side, check_image
+from yolact_jax.inference.engine import canvas_side
+from yolact_jax.inference.neighbors import check_image
 from yolact_jax.inference.options import Choices
 from yolact_jax.structures import Detections, Predictions
 

@@ -192,7 +192,8 @@ class Instances(Objects):
           ValueError: if the path ends in something else, or is the image's own.
         """
         path = Path(path)
-        if self.source and path.exists() and path.samefile(self.source):
+        own = self.source
+        if own and own.exists() and path.exists() and path.samefile(own):
             raise ValueError(f"`path` {path} is the image itself; give another path.")
         write_picture(path, self.draw(**options))
 

@@ -78,8 +78,8 @@ class Predictor:
         Args:
           image: a path, a PIL image, or a uint8 or uint16 array with the numbers of
             such files: RGB [h, w, 3], gray [h, w] or RGBA [h, w, 4], whose alpha is
-            dropped, or [h, w, N] for a model of N channels; or a list or other iterable
-            of these.  The EXIF orientation is applied.
+            dropped, or [h, w, N] for a model of N channels; or a list, a batch
+            [n, h, w, N] or another iterable of these.  The EXIF orientation is applied.
           score_threshold: least score of an object, in [0, 1]; or a mapping of names
             or category ids to such scores, in which "*" stands for all other classes,
             0.3 by default.  YOLACT++ ranks objects by the scores of their masks.
@@ -106,7 +106,7 @@ class Predictor:
         )
         if isinstance(image, Iterable) and not _is_single(image):
             return list(self.stream(image, **vars(options)))
-        return next(self.stream([image], **vars(options)))
+        return next(self._found(read_inputs([image], self.pixels), options))
 
     __call__ = predict
 
@@ -147,11 +147,17 @@ class Predictor:
         options = PredictOptions(
             score_threshold, classes, mask_margin, iou_threshold, tile, overlap
         )
+        _require_many(images)
+        return self._found(_copied(read_inputs(images, self.pixels)), options)
+
+    def _found(
+        self, images: Iterator[tuple[np.ndarray, Path | None]], options: PredictOptions
+    ) -> Iterator[Instances]:
         find = functools.partial(self._stream, choices=self.choices(options))
-        if tile is None:
-            return find(read_inputs(images, self.pixels))
-        check_tiling(tile, overlap, self.engine.smallest_anchor_px)
-        return in_tiles(find, read_inputs(images, self.pixels), tile, overlap)
+        if options.tile is None:
+            return find(images)
+        check_tiling(options.tile, options.overlap, self.engine.smallest_anchor_px)
+        return in_tiles(find, images, options.tile, options.overlap)
 
     def choices(self, options: PredictOptions) -> Choices:
         """Makes the run-time inputs of the program.
@@ -218,4 +224,24 @@ class Predictor:
 
 
 def _is_single(image: Any) -> bool:
-    return isinstance(image, str | Path) or hasattr(image, "__array_interface__")
+    """Whether it is no iterable of images; JAX's and PyTorch's arrays have rows."""
+    is_array = hasattr(image, "__array__") or hasattr(image, "__array_interface__")
+    is_batch = getattr(image, "ndim", 0) == 4
+    return isinstance(image, str | Path) or (is_array and not is_batch)
+
+
+def _require_many(images: Any) -> None:
+    """Refuses one image, whose rows would be taken for images."""
+    if _is_single(images) and not isinstance(images, str | Path):
+        raise ValueError(
+            "`images` is one image, where many are expected; give it to `predict`, or"
+            " as a list of one."
+        )
+
+
+def _copied(
+    images: Iterable[tuple[np.ndarray, Path | None]],
+) -> Iterator[tuple[np.ndarray, Path | None]]:
+    """Copies arrays of the caller, who may reuse them while a batch fills."""
+    for image, source in images:
+        yield image if source else image.copy(), source

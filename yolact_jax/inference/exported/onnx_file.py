@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from yolact_jax.config import Config
-from yolact_jax.inference.engine import alike_neighbors
 from yolact_jax.inference.exported.about import KEY, About, parse_about
+from yolact_jax.inference.neighbors import alike_neighbors
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found
 from yolact_jax.structures import Detections, PackedMasks
