@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.runs import tiny_config
+from yolact_jax.build import freezes_bn
 from yolact_jax.config import Config
 from yolact_jax.run.best import Evaluations
 from yolact_jax.training import length, memory
@@ -97,6 +98,24 @@ def test_the_batch_fills_the_memory_but_not_all(monkeypatch, device, batch):
     # 8 images on each of 4 devices need 800 + 8 * 400 = 4000 = 0.8 * 5000.
     memory_of(monkeypatch, 800, 400, device)
     assert memory.largest_batch(Config(), 3) == batch
+
+
+@pytest.mark.parametrize(
+    ("device", "batch"),
+    # Of 0.8 times that, an image that trains batch normalization needs 400 on each of 4
+    # devices, others 100; batches below 6 train none.
+    [(5000, 32), (3000, 16), (2000, 8), (1900, 4), (1200, 4), (10, 4)],
+)
+def test_the_batch_is_measured_with_the_normalization_it_trains(
+    monkeypatch, device, batch
+):
+    def step_bytes(config, num_classes, size, layout):
+        return 800 + (100 if freezes_bn(config) else 400) * size // 4
+
+    monkeypatch.setattr(memory, "step_bytes", step_bytes)
+    monkeypatch.setattr(memory, "device_bytes", lambda: device)
+    config = Config().replace({"train.batch_size": 0, "train.init_weights": "a.pth"})
+    assert memory.largest_batch(config, 3) == batch
 
 
 @pytest.mark.slow

@@ -49,7 +49,10 @@ class Plan:
 
     @property
     def largest_batch(self) -> int:
-        """Estimated largest batch over all devices; 0 if not even one image fits."""
+        """Estimated largest batch over all devices; 0 if not even one image fits.
+
+        With batch normalization trained or frozen as in `batch_size`.
+        """
         images = self.batch_size / self.num_devices
         fixed = self.step_bytes - images * self.image_bytes
         per_device = max(self.device_bytes - fixed, 0) // max(self.image_bytes, 1)

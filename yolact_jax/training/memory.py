@@ -1,7 +1,9 @@
 """What a training step needs of the memory of a device, according to the compiler."""
 
+import itertools
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
@@ -23,7 +25,8 @@ _USABLE = 0.8  # Of the memory; the rest is for fragments and the libraries.
 def largest_batch(config: Config, num_classes: int) -> int:
     """Finds a batch that the memory of all devices holds, a power of two per device.
 
-    Compiles the step for two sizes, whose difference is what an image needs.
+    Compiles the step for two sizes, whose difference is what an image needs; for two
+    more if only batches fit in which "auto" freezes batch normalization.
 
     Raises:
       ValueError: if several processes train, whose devices may differ.
@@ -33,23 +36,45 @@ def largest_batch(config: Config, num_classes: int) -> int:
             "config.train.batch_size is 0, which is for one process; it must be "
             "greater with several."
         )
-    layout = make_layout()
     unit = jax.device_count() * config.train.accumulate_steps
-    sizes = _PROBED_IMAGES * unit, 2 * _PROBED_IMAGES * unit
-    small, large = (step_bytes(config, num_classes, size, layout) for size in sizes)
+    sizes = [unit << n for n in range(max(_LARGEST_BATCH // unit, 1).bit_length())]
+    candidates = [config.replace({"train.batch_size": size}) for size in sizes]
+    for freeze_bn, alike in itertools.groupby(reversed(candidates), freeze_bn_of):
+        sizes = [candidate.train.batch_size for candidate in alike]
+        found = _largest_fitting(
+            config.replace({"model.freeze_bn": freeze_bn}), num_classes, sizes, unit
+        )
+        if found:
+            return found
+    _LOGGER.warning(
+        "Batches of %d, the least, although a step needs more than the %.2f GiB of a "
+        "device.",
+        unit,
+        _USABLE * device_bytes() / 2**30,
+    )
+    return unit
+
+
+def _largest_fitting(
+    config: Config, num_classes: int, sizes: Sequence[int], unit: int
+) -> int | None:
+    """Returns the first of the sizes, multiples of `unit`, that the memory holds."""
+    layout = make_layout()
+    probes = _PROBED_IMAGES * unit, 2 * _PROBED_IMAGES * unit
+    small, large = (step_bytes(config, num_classes, size, layout) for size in probes)
     per_unit = max(large - small, 1) / _PROBED_IMAGES
     fixed = small - _PROBED_IMAGES * per_unit
     fitting = (_USABLE * device_bytes() - fixed) / per_unit
-    units = 1
-    while 2 * units <= fitting and 2 * units * unit <= _LARGEST_BATCH:
-        units *= 2
-    _LOGGER.info(
-        "Batches of %d: a step needs %.2f GiB of the %.2f GiB of a device.",
-        units * unit,
-        (fixed + units * per_unit) / 2**30,
-        device_bytes() / 2**30,
-    )
-    return units * unit
+    for size in sizes:
+        if size // unit <= fitting:
+            _LOGGER.info(
+                "Batches of %d: a step needs %.2f GiB of the %.2f GiB of a device.",
+                size,
+                (fixed + size // unit * per_unit) / 2**30,
+                device_bytes() / 2**30,
+            )
+            return size
+    return None
 
 
 def device_bytes() -> int:
@@ -82,7 +107,10 @@ def step_bytes(
 def _lower(
     config: Config, num_classes: int, batch_size: int, layout: Layout
 ) -> jax.stages.Lowered:
-    """Traces the step for another batch size, with everything else equal."""
+    """Traces the step for another batch size, with everything else equal.
+
+    The batch size of the config decides what "auto" freezes.
+    """
     config = config.replace(
         {"model.freeze_bn": freeze_bn_of(config), "train.batch_size": batch_size}
     )
