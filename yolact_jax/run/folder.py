@@ -82,11 +82,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def is_run(workdir: str | Path) -> bool:
-    """Whether a run was started in a folder."""
-    return (Path(workdir) / _CONFIG_FILE).is_file()
-
-
 def load_run(workdir: str | Path) -> Run:
     """Reads what `save_run` wrote.
 

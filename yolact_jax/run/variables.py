@@ -126,6 +126,11 @@ def _nested(arrays: Mapping[str, Any]) -> dict:
     return tree
 
 
+def has_checkpoint(workdir: str | Path) -> bool:
+    """Whether a training in a folder continues from a checkpoint, or starts anew."""
+    return any(True for _ in _steps(Path(workdir) / CHECKPOINTS))
+
+
 def choose_step(workdir: str | Path, step: int | str | None = None) -> int:
     """Finds the checkpoint that is meant.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from yolact_jax.config import Config
-from yolact_jax.run.folder import is_run, load_run
+from yolact_jax.run.folder import load_run
+from yolact_jax.run.variables import has_checkpoint
 from yolact_jax.training import memory
 from yolact_jax.training.optimizer import BASE_BATCH_SIZE, scale_steps
 
@@ -61,7 +62,7 @@ def default_epochs(num_images: int) -> float:
 def _batch_size(config: Config, num_classes: int, workdir: str | Path) -> int:
     if config.train.batch_size:
         return config.train.batch_size
-    if is_run(workdir):
+    if has_checkpoint(workdir):
         return load_run(workdir).config.train.batch_size
     return memory.largest_batch(config, num_classes)
 

@@ -16,7 +16,8 @@ from yolact_jax.config import Config
 from yolact_jax.data.pixels import RGB
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.run import checkpoint
-from yolact_jax.run.folder import Run, is_run, load_run
+from yolact_jax.run.folder import Run, load_run
+from yolact_jax.run.variables import has_checkpoint
 from yolact_jax.training import freezing, length
 from yolact_jax.training.multihost import processes
 from yolact_jax.training.multihost.mesh import Layout, make_layout
@@ -128,7 +129,7 @@ def _with_pixels_of_run(config: Config, workdir: Path) -> Config:
         changes += ["data.window_low", "data.window_high", "data.window_percentiles"]
     if data.channels != RGB.channels and not data.channel_mean:
         changes += ["data.channel_mean", "data.channel_std"]
-    if not changes or not is_run(workdir):
+    if not changes or not has_checkpoint(workdir):
         return config
     old = load_run(workdir).config.flat()
     _LOGGER.info("%s keeps what it measured: %s.", workdir, ", ".join(changes))
