@@ -1,5 +1,7 @@
 """Only a folder with a checkpoint decides what a config leaves open."""
 
+import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -56,3 +58,47 @@ def test_an_attempt_that_died_before_a_checkpoint_decides_no_window(
     save(tmp_path, old, session.dataset, checkpoint=checkpoint)
     found = make_session(config, tmp_path).config.data
     assert found == (old if checkpoint else session.config).data
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "refused"),
+    [
+        ([1.0, 99.0], (1.0, 99.0), False),
+        ([1.0, 99.0], (), False),
+        ([1.0, 99.0], (5.0, 95.0), True),
+        ([], (5.0, 95.0), True),
+        (None, (5.0, 95.0), False),  # Of a run that recorded none.
+    ],
+)
+def test_a_window_by_other_percentiles_is_refused(
+    tmp_path, measured, recorded, asked, refused
+):
+    config, session = measured
+    save(tmp_path, session.config, session.dataset)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    assert content["window_percentiles"] == [1.0, 99.0]
+    content["window_percentiles"] = recorded
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    base = config if asked else session.config
+    config = base.replace({"data.window_percentiles": asked})
+    if refused:
+        words = r"window_percentiles is \(5.0, 95.0\); it must be \("
+        with pytest.raises(ValueError, match=words):
+            make_session(config, tmp_path)
+        return
+    continued = make_session(config, tmp_path)
+    assert continued.config == session.config
+    # The record outlives that nothing is measured again.
+    run_folder.save_run(tmp_path, continued.config, continued.dataset)
+    after = json.loads((tmp_path / "dataset.json").read_text())
+    assert after["window_percentiles"] == recorded
+
+
+def test_a_run_without_a_window_gets_none_later(tmp_path, measured):
+    config, session = measured
+    windowless = {f"data.window_{name}": () for name in ("low", "high", "percentiles")}
+    old = session.config.replace(windowless)
+    pixels = dataclasses.replace(session.dataset.pixels, percentiles=())
+    save(tmp_path, old, dataclasses.replace(session.dataset, pixels=pixels))
+    with pytest.raises(ValueError, match=r"\(1.0, 99.0\); it must be \(\) as in"):
+        make_session(config, tmp_path)

@@ -32,8 +32,9 @@ def pixels_of(data: Data, dataset: Dataset) -> Pixels:
     pixels = Pixels.of(closed)
     if data.window_percentiles:
         counts = _counts(dataset, pixels, lambda example: example.values)
-        low, high = _windows(counts, data.window_percentiles)
-        pixels = dataclasses.replace(pixels, low=low, high=high)
+        asked = data.window_percentiles
+        low, high = _windows(counts, asked)
+        pixels = dataclasses.replace(pixels, low=low, high=high, percentiles=asked)
     if pixels.channels != 3 and not pixels.mean:
         counts = _counts(dataset, pixels, lambda example: example.image)
         mean, std = _moments(counts)

@@ -30,6 +30,7 @@ class Pixels:
       high: [N], the number that becomes 255.
       mean: [N], of each channel after that, 0..255; () for what `view.MEAN_RGB` has.
       std: [N], its standard deviation.
+      percentiles: by which the window was measured; () if it was not, or before.
     """
 
     channels: int
@@ -37,6 +38,7 @@ class Pixels:
     high: tuple[float, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    percentiles: tuple[float, ...] = dataclasses.field(default=(), compare=False)
 
     @classmethod
     def of(cls, data: Data) -> "Pixels":

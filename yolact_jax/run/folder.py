@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.pixels import PIXEL_FIELDS
 from yolact_jax.files import VERSIONS_FILE, read_json, write_json
+from yolact_jax.run.variables import has_checkpoint
 
 if TYPE_CHECKING:  # TFDS takes a second to import.
     from yolact_jax.data.records.dataset import Dataset
@@ -52,22 +53,29 @@ class Run:
       config: the resolved config.
       class_names: name of each label.
       category_ids: id of each label in the annotation files.
+      window_percentiles: by which the window was measured; () if it was not, None if
+        the folder does not say.
     """
 
     config: Config
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    window_percentiles: tuple[float, ...] | None = None
 
 
 def save_run(workdir: str | Path, config: Config, dataset: "Dataset") -> None:
     """Writes config, classes and versions of a run into its folder, also a new one."""
     folder = Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
+    measured_by = dataset.pixels.percentiles
+    if has_checkpoint(folder):  # What continues measures nothing.
+        measured_by = _read_classes(folder / _DATASET_FILE).get("window_percentiles")
     write_json(folder / _CONFIG_FILE, dataclasses.asdict(config), indent=2)
     classes = {
         "class_names": list(dataset.class_names),
         "category_ids": list(dataset.category_ids),
         "fingerprint": dataset.fingerprint,
+        "window_percentiles": measured_by,
     }
     write_json(folder / _DATASET_FILE, classes, indent=2)
     write_json(folder / VERSIONS_FILE, versions(), indent=2)
@@ -107,7 +115,13 @@ def load_run(workdir: str | Path) -> Run:
         except ValueError as error:
             raise ValueError(f"{folder / _CONFIG_FILE}: {error}") from None
         classes = _read_classes(folder / _DATASET_FILE)
-    return Run(config, tuple(classes["class_names"]), tuple(classes["category_ids"]))
+    measured_by = classes.get("window_percentiles")
+    return Run(
+        config,
+        tuple(classes["class_names"]),
+        tuple(classes["category_ids"]),
+        measured_by if measured_by is None else tuple(measured_by),
+    )
 
 
 @contextlib.contextmanager
@@ -135,6 +149,8 @@ def _read_classes(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: each class must have one name and id.")
     if not isinstance(content.get("fingerprint"), str):
         raise ValueError(f"{path} is damaged: its fingerprint must be a string.")
+    if not isinstance(content.get("window_percentiles") or [], list):
+        raise ValueError(f"{path} is damaged: its window_percentiles must be a list.")
     return content
 
 

@@ -122,7 +122,11 @@ def _keys(seed: int, layout: Layout) -> tuple[jax.Array, jax.Array]:
 
 
 def _with_pixels_of_run(config: Config, workdir: Path) -> Config:
-    """Takes what the config leaves open from the run that it continues, if any."""
+    """Takes what the config leaves open from the run that it continues, if any.
+
+    Raises:
+      ValueError: if that measured its window by other percentiles, or not at all.
+    """
     data = config.data
     changes = []
     if data.window_percentiles:
@@ -131,9 +135,22 @@ def _with_pixels_of_run(config: Config, workdir: Path) -> Config:
         changes += ["data.channel_mean", "data.channel_std"]
     if not changes or not has_checkpoint(workdir):
         return config
-    old = load_run(workdir).config.flat()
+    run = load_run(workdir)
+    _check_percentiles(data.window_percentiles, run, workdir)
+    old = run.config.flat()
     _LOGGER.info("%s keeps what it measured: %s.", workdir, ", ".join(changes))
     return config.replace({field: old[field] for field in changes})
+
+
+def _check_percentiles(asked: tuple[float, ...], run: Run, workdir: Path) -> None:
+    if run.window_percentiles is None and run.config.data.window_low:
+        return  # It is measured, but from before this was recorded.
+    measured_by = run.window_percentiles or ()
+    if asked and asked != measured_by:
+        raise ValueError(
+            f"config.data.window_percentiles is {asked}; it must be {measured_by} as "
+            f"in the run that {workdir} holds, or the workdir another."
+        )
 
 
 def with_init_weights(
