@@ -97,3 +97,18 @@ def test_what_was_never_seen_is_one_sentence(loaded, tmp_path, capsys, words, sa
     save_run(tmp_path / "run", config, dataset)
     assert main(["show", f"--workdir={tmp_path / 'run'}", *words]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_an_open_batch_leaves_the_step_open_but_no_pixel(loaded):
+    config, dataset, _ = loaded
+    source = dataset.source("train")
+    left_open = config.replace(
+        {"train.batch_size": 0, "optimizer.scale_with_batch": True}
+    )
+    found = seen(left_open, source, 7, 2)
+    assert (found.step, found.row) == (0, 0)
+    for name, value in seen(config, source, 7, 2).sample.items():
+        np.testing.assert_array_equal(found.sample[name], value)
+    several = left_open.replace({"train.multi_scale": (64, 96)})
+    with pytest.raises(ValueError, match=r"train.batch_size is 0; it must be that of"):
+        seen(several, source, 7, 2)

@@ -21,7 +21,7 @@ class Seen:
 
     Attributes:
       sample: see `data.augment.sample.training_sample`.
-      step: whose batch it is in, from 1.
+      step: whose batch it is in, from 1; 0 if ``train.batch_size`` is open.
       row: in that batch, from 0.
     """
 
@@ -40,10 +40,18 @@ def seen(config: Config, source: RecordSource, index: int, epoch: int) -> Seen:
       epoch: from 1.
 
     Raises:
-      ValueError: if the picture is not trained on, or the run ends before.
+      ValueError: if the picture is not trained on, the run ends before, or what it
+        sees depends on a batch size that is open.
     """
+    batch_size = config.train.batch_size
+    if config.train.multi_scale and not batch_size:
+        raise ValueError(
+            "config.train.batch_size is 0; it must be that of the run with "
+            "config.train.multi_scale, of which each batch draws a size."
+        )
     place, sample = build.seen_sample(config, source, index, epoch)
-    batch_size = config.train.batch_size or 1
+    if not batch_size:
+        return Seen(sample, 0, 0)
     found = Seen(sample, place // batch_size + 1, place % batch_size)
     num_steps = schedule_of(config)[1] if config.train.num_steps else found.step
     if found.step > num_steps:

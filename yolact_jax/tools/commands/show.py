@@ -68,7 +68,7 @@ def run(values: Any) -> None:
     found = seen(config, source, index, values.epoch)
     write_picture(path, picture_of(found.sample, source.class_names))
     example = source[index]
-    where = f"step {found.step}, row {found.row}" if config.train.batch_size else "-"
+    where = f"step {found.step}, row {found.row}" if found.step else "-"
     print(f"image {example.image_id} ({example.file_name}): {where}; {path}")
 
 
