@@ -7,13 +7,20 @@ import numpy as np
 from yolact_jax.data.records.dataset import Dataset
 from yolact_jax.run import folder as run_folder
 from yolact_jax.run.best import Evaluations
+from yolact_jax.run.changes import note_changes
 from yolact_jax.run.lock import sole_training
 from yolact_jax.run.metrics import append_row, keep_rows, read_rows
 from yolact_jax.run.variables import choose_step, load_variables, write_arrays
 from yolact_jax.zoo.specs import spec
 
 NEEDED = ("config.json", "dataset.json")
-INFORMATIVE = ("evaluations.json", "metrics.jsonl", "versions.json", "run.lock")
+INFORMATIVE = (
+    "changes.json",
+    "evaluations.json",
+    "metrics.jsonl",
+    "run.lock",
+    "versions.json",
+)
 DATASET = Dataset(pathlib.Path("records"), ("a", "b"), (1, 7), "f00d", (), ("train",))
 ARRAYS = {
     "params/a/kernel": np.arange(24, dtype=np.float32).reshape(4, 6),
@@ -39,6 +46,7 @@ def resume(folder: pathlib.Path) -> None:
         evaluations = Evaluations(folder)
         run_folder.check_same_run(folder, spec("shapes"), DATASET)
         evaluations.forget_after(3)
+        note_changes(folder, spec("shapes"), 3)
         run_folder.save_run(folder, spec("shapes"), DATASET)
         keep_rows(folder, 3, evaluated=3 in evaluations)
         append_row(folder, 4, {"train/loss": 1.0})

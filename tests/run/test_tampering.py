@@ -60,6 +60,7 @@ def test_what_only_informs_is_ignored_with_a_warning(run, name, content, caplog)
         "run.lock": True,
         "metrics.jsonl": b"\n" not in content,
         "versions.json": content is CONTENTS["odd values"],
+        "changes.json": content is CONTENTS["odd values"],
     }
     told = any(str(run / name) in message for message in caplog.messages)
     assert told != is_usual.get(name, False)

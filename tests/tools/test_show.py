@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.runs import tiny_config
 from yolact_jax import build
+from yolact_jax.run.changes import note_changes
 from yolact_jax.run.folder import save_run
 from yolact_jax.tools.commands.main import main
 from yolact_jax.tools.show import seen
@@ -97,6 +98,22 @@ def test_what_was_never_seen_is_one_sentence(loaded, tmp_path, capsys, words, sa
     save_run(tmp_path / "run", config, dataset)
     assert main(["show", f"--workdir={tmp_path / 'run'}", *words]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_what_was_seen_before_a_change_is_not_shown(loaded, tmp_path, capsys):
+    config, dataset, _ = loaded
+    workdir = tmp_path / "run"
+    save_run(workdir, config.replace({"train.seed": 7}), dataset)
+    note_changes(workdir, config, 4)
+    save_run(workdir, config, dataset)
+    for index in range(12):
+        found = seen(config, dataset.source("train"), index, 2)
+        output = tmp_path / f"{index}.png"
+        words = [f"--workdir={workdir}", f"--index={index}", f"--output={output}"]
+        assert main(["show", *words, "--epoch=2"]) == (found.step <= 4)
+        assert output.exists() == (found.step > 4)
+        refused = f"Step {found.step} of {workdir} cannot be made again, as config.tr"
+        assert (refused in capsys.readouterr().err) == (found.step <= 4)
 
 
 def test_an_open_batch_leaves_the_step_open_but_no_pixel(loaded):

@@ -1,6 +1,7 @@
 """Stopping, going on, falling back, refusing: the loop around the steps."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,8 @@ import pytest
 from tests.helpers.runs import rows, tiny_config
 from tests.run.test_checkpoint import contents, flip_a_bit, steps_in
 from yolact_jax import build
+from yolact_jax.run.changes import note_changes, require_unchanged
+from yolact_jax.run.folder import load_run
 from yolact_jax.run.lock import WorkdirInUseError
 from yolact_jax.run.metrics import append_row
 from yolact_jax.run.variables import choose_step
@@ -226,6 +229,22 @@ def test_damaged_checkpoint_costs_only_time(train, whole, tmp_path, caplog):
     assert_equal(train(workdir), workdir, whole)
     assert "Checkpoint 6 in" in caplog.text
     assert (workdir / "bad_checkpoints" / "6").is_dir()
+
+
+@pytest.mark.slow
+def test_steps_before_a_change_are_not_made_again(train, whole, tmp_path):
+    workdir = tmp_path / "whole"
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    train(workdir, seed=3)
+    assert json.loads((workdir / "changes.json").read_text()) == {"train.seed": 4}
+    assert np.isfinite(replay.replay(workdir, 6)[0]["train/loss"])
+    with pytest.raises(ValueError, match=r"Step 3 .* config.train.seed was changed af"):
+        replay.replay(workdir, 4)  # From checkpoint 2.
+    # Back to a checkpoint before the change, all that follows has the new values.
+    note_changes(workdir, load_run(workdir).config, 2)
+    require_unchanged(workdir, 3, ("train.",))
+    with pytest.raises(ValueError, match=r"Step 2 "):
+        require_unchanged(workdir, 2, ("train.",))
 
 
 @pytest.mark.slow

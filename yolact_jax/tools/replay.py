@@ -12,6 +12,7 @@ from jax import numpy as jnp
 
 from yolact_jax import build
 from yolact_jax.run import checkpoint
+from yolact_jax.run.changes import SAMPLE_FIELDS, require_unchanged
 from yolact_jax.run.folder import load_run
 from yolact_jax.training.monitor.bad_batches import load_bad_batch, saved_steps
 from yolact_jax.training.multihost.mesh import to_devices
@@ -23,6 +24,8 @@ from yolact_jax.training.session import (
 from yolact_jax.training.step import TrainState, values_of
 
 _LOGGER = logging.getLogger(__name__)
+_FIELDS = (*SAMPLE_FIELDS, "loss.", "model.", "optimizer.", "train.accumulate_steps")
+"""Fields, or sections, that say what a step does to the state."""
 _SUSPICIOUS = 1e6
 """No parameter or statistic of a network that trains well comes near this."""
 
@@ -71,6 +74,10 @@ def _state_before(session: Session, step: int, nearest: bool) -> TrainState:
     """Recreates the state that the run had before a step."""
     state = _newest_state(session, step - 1, nearest)
     done = int(state.step)
+    fields = _FIELDS
+    if session.config.optimizer.schedule == "cosine":
+        fields = (*fields, "train.num_steps")
+    require_unchanged(session.workdir, step if nearest else done + 1, fields)
     if nearest or done == step - 1:
         return state
     _LOGGER.info("Repeating steps %d to %d.", done + 1, step - 1)

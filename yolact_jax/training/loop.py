@@ -13,6 +13,7 @@ from yolact_jax.config import Config, check_batch
 from yolact_jax.run import checkpoint
 from yolact_jax.run import folder as run_folder
 from yolact_jax.run.best import Evaluations
+from yolact_jax.run.changes import note_changes
 from yolact_jax.run.checkpoint import CheckpointManager
 from yolact_jax.run.disk_errors import explaining_full_disk
 from yolact_jax.run.lock import sole_training
@@ -120,6 +121,7 @@ def _tidy_folder(
     config, workdir = session.config, session.workdir
     for name in checkpoint.remove_unfinished(manager):
         _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
+    note_changes(workdir, config, step)
     run_folder.save_run(workdir, config, session.dataset)
     num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
     if num_rows:

@@ -20,6 +20,7 @@ from yolact_jax.cli import Command
 from yolact_jax.config import to_config_dict
 from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.results.draw import write_picture
+from yolact_jax.run.changes import SAMPLE_FIELDS, require_unchanged
 from yolact_jax.run.folder import check_same_run, load_run
 from yolact_jax.tools.commands import data_flag
 from yolact_jax.tools.show import picture_of, seen
@@ -66,6 +67,8 @@ def run(values: Any) -> None:
     if path.exists():
         raise ValueError(f"--output {path} exists; give the path of a new file.")
     found = seen(config, source, index, values.epoch)
+    if values.workdir is not None:
+        require_unchanged(values.workdir, found.step, SAMPLE_FIELDS)
     write_picture(path, picture_of(found.sample, source.class_names))
     example = source[index]
     where = f"step {found.step}, row {found.row}" if found.step else "-"
