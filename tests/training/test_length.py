@@ -6,8 +6,9 @@ from tests.helpers.runs import tiny_config
 from yolact_jax.build import freezes_bn
 from yolact_jax.config import Config
 from yolact_jax.run.best import Evaluations
-from yolact_jax.training import length, memory
+from yolact_jax.training import length, memory, parts
 from yolact_jax.training.monitor import progress
+from yolact_jax.zoo.specs import spec
 
 OPEN = {
     "train.num_steps": 0,
@@ -59,6 +60,48 @@ def test_the_default_length_follows_the_number_of_images(
 
 def test_a_config_with_a_length_stays_as_it_is(tmp_path):
     assert length.resolve(Config(), 100, 3, tmp_path) == Config()
+
+
+@pytest.mark.parametrize(
+    ("changes", "num_images", "before", "warmup"),
+    [
+        # 13 steps of 8 images; the rate falls after half of them.
+        ({"train.epochs": 1.0}, 100, 6, 2),
+        # 2000 steps of 8 images are 250 of 64.
+        ({"train.batch_size": 64}, 100, 125, 41),
+        ({}, 100, 1000, 333),
+        ({}, 400, 2500, 500),
+        ({"optimizer.schedule": "cosine"}, 100, 2000, 500),
+        ({"optimizer.schedule": "cosine", "train.epochs": 40.0}, 100, 500, 166),
+    ],
+)
+def test_the_warmup_of_a_run_in_epochs_ends_in_time(
+    tmp_path, changes, num_images, before, warmup
+):
+    found = resolved(tmp_path, changes, num_images)
+    assert found.optimizer.warmup_steps == warmup
+    assert length.resolve(found, num_images, 3, tmp_path) == found
+    schedule, _ = parts.schedule_of(found)
+    rates = [float(schedule(step)) for step in range(before)]
+    assert max(rates) == pytest.approx(1e-3 * found.train.batch_size / 8)
+
+
+@pytest.mark.parametrize(("name", "warmup"), [("custom", 200), ("modern", 500)])
+def test_the_warmup_of_a_config_at_its_own_length_stays(tmp_path, name, warmup):
+    found = length.resolve(spec(name), 8, 3, tmp_path)
+    assert found.optimizer.warmup_steps == warmup
+
+
+def test_a_warmup_longer_than_a_given_length_is_told(tmp_path, caplog):
+    config = Config().replace({"train.num_steps": 500})
+    assert length.resolve(config, 100, 3, tmp_path) == config
+    assert "the warm-up has 500 steps, and the run decays or ends after 500" in (
+        caplog.text
+    )
+    caplog.clear()
+    config = config.replace({"train.num_steps": 501})
+    assert length.resolve(config, 100, 3, tmp_path) == config
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from typing import Any
 from yolact_jax.config import Config
 from yolact_jax.run.folder import load_run
 from yolact_jax.run.variables import has_checkpoint
-from yolact_jax.training import memory
+from yolact_jax.training import memory, parts
 from yolact_jax.training.optimizer import BASE_BATCH_SIZE, scale_steps
 
 _LOGGER = logging.getLogger(__name__)
 # The default length: a hundred looks at each image of a small set, between what a new
 # head needs and what takes a day; at images of a large set at least COCO's dozen.
 _EPOCHS, _LEAST_STEPS, _MOST_STEPS, _LEAST_EPOCHS = 100, 2_000, 20_000, 12
+_WARMUP_PARTS = 3  # Of the time before the first decay; a warm-up may take one.
 
 
 def resolve(
@@ -24,6 +25,7 @@ def resolve(
 
     These are ``train.batch_size`` 0, ``train.num_steps`` 0 and
     ``optimizer.decay_fractions``.  A run that continues keeps its batch size.
+    A warm-up may be shortened where ``train.num_steps`` was 0.
 
     Args:
       config: the whole config.
@@ -37,7 +39,8 @@ def resolve(
     config = config.replace(
         {"train.batch_size": _batch_size(config, num_classes, workdir)}
     )
-    if not config.train.num_steps:
+    is_open = not config.train.num_steps
+    if is_open:
         config = config.replace(_length(config, num_images))
     fractions = config.optimizer.decay_fractions
     if fractions:
@@ -45,7 +48,7 @@ def resolve(
         config = config.replace(
             {"optimizer.decay_steps": steps, "optimizer.decay_fractions": ()}
         )
-    return config
+    return _with_timely_warmup(config, may_shorten=is_open)
 
 
 def default_epochs(num_images: int) -> float:
@@ -65,6 +68,28 @@ def _batch_size(config: Config, num_classes: int, workdir: str | Path) -> int:
     if has_checkpoint(workdir):
         return load_run(workdir).config.train.batch_size
     return memory.largest_batch(config, num_classes)
+
+
+def _with_timely_warmup(config: Config, *, may_shorten: bool) -> Config:
+    """Shortens a warm-up that takes most of the time before the first decay or the end.
+
+    Who chooses epochs does not think of it; other lengths stay as they are.
+    """
+    options, num_steps = parts.scaled_to_batch(config)
+    decays = options.decay_steps if options.schedule == "steps" else ()
+    before, warmup = min((num_steps, *decays)), options.warmup_steps
+    if may_shorten and warmup > before // _WARMUP_PARTS:
+        shorter = before // _WARMUP_PARTS
+        _LOGGER.info("The warm-up has %d steps instead of %d.", shorter, warmup)
+        return config.replace({"optimizer.warmup_steps": shorter})
+    if warmup >= before:
+        _LOGGER.warning(
+            "The rate never reaches config.optimizer.learning_rate: the warm-up has %d "
+            "steps, and the run decays or ends after %d.",
+            warmup,
+            before,
+        )
+    return config
 
 
 def _length(config: Config, num_images: int) -> dict[str, Any]:

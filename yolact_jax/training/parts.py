@@ -8,7 +8,7 @@ import optax
 from jax.sharding import Sharding
 
 from yolact_jax import build
-from yolact_jax.config import Config, at_size, training_sizes
+from yolact_jax.config import Config, Optimizer, at_size, training_sizes
 from yolact_jax.structures import Batch
 from yolact_jax.training.multihost.mesh import Layout
 from yolact_jax.training.optimizer import (
@@ -22,12 +22,18 @@ from yolact_jax.training.optimizer import (
 from yolact_jax.training.step import TrainState, create_state, make_train_step
 
 
-def schedule_of(config: Config) -> tuple[Schedule, int]:
-    """Returns the learning-rate schedule of a config, and the steps of its run."""
+def scaled_to_batch(config: Config) -> tuple[Optimizer, int]:
+    """Returns the options of the optimizer, and the steps of the run, in updates."""
     options, num_steps = config.optimizer, config.train.num_steps
     if options.scale_with_batch:
         options = scale_to_batch(options, config.train.batch_size)
         num_steps = scale_steps(num_steps, config.train.batch_size)
+    return options, num_steps
+
+
+def schedule_of(config: Config) -> tuple[Schedule, int]:
+    """Returns the learning-rate schedule of a config, and the steps of its run."""
+    options, num_steps = scaled_to_batch(config)
     if options.schedule == "cosine":
         return make_cosine_schedule(options, num_steps), num_steps
     return make_schedule(options), num_steps
