@@ -7,6 +7,7 @@ from yolact_jax.build import freezes_bn
 from yolact_jax.config import Config
 from yolact_jax.run.best import Evaluations
 from yolact_jax.training import length, memory, parts
+from yolact_jax.training.loop import train
 from yolact_jax.training.monitor import progress
 from yolact_jax.zoo.specs import spec
 
@@ -102,6 +103,42 @@ def test_a_warmup_longer_than_a_given_length_is_told(tmp_path, caplog):
     config = config.replace({"train.num_steps": 501})
     assert length.resolve(config, 100, 3, tmp_path) == config
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"train.num_steps": 7, "train.batch_size": 64},
+            "num_steps is 7, .* config.train.batch_size 64; it must be at least 8",
+        ),
+        ({"train.num_steps": 8, "train.batch_size": 64}, ""),
+        # Without a gain after the first of them, four evaluations end a run.
+        (
+            {"train.num_steps": 400, "train.patience": 3},
+            "patience is 3 with config.train.eval_every_steps 100, .* after 400 steps "
+            ".* than the 400 of the run",
+        ),
+        ({"train.num_steps": 401, "train.patience": 3}, ""),
+        (
+            {"train.num_steps": 401, "train.patience": 3, "train.batch_size": 16},
+            "than the 200 of the run",
+        ),
+    ],
+)
+def test_lengths_that_do_nothing_are_refused(changes, words):
+    config = Config().replace({"train.eval_every_steps": 100, **changes})
+    if not words:
+        return length.check(config)
+    with pytest.raises(ValueError, match=words):
+        length.check(config)
+
+
+def test_a_run_that_patience_cannot_end_does_not_start(tmp_path):
+    changes = {"train.eval_every_steps": 1, "train.patience": 3}
+    with pytest.raises(ValueError, match="fewer than the 4 of the run"):
+        train(tiny_config(tmp_path).replace(changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

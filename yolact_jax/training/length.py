@@ -51,6 +51,34 @@ def resolve(
     return _with_timely_warmup(config, may_shorten=is_open)
 
 
+def check(config: Config) -> None:
+    """Refuses a run of no step, and patience that cannot end it.
+
+    Args:
+      config: of which nothing is open.
+
+    Raises:
+      ValueError: naming the fields, what they are and what is allowed.
+    """
+    train, num_steps = config.train, parts.scaled_to_batch(config)[1]
+    if not num_steps:
+        raise ValueError(
+            f"config.train.num_steps is {train.num_steps}, for batches of "
+            f"{BASE_BATCH_SIZE}, which is no step with config.train.batch_size "
+            f"{train.batch_size}; it must be at least "
+            f"{math.ceil(train.batch_size / BASE_BATCH_SIZE)}."
+        )
+    # The first evaluation has nothing to fall behind.
+    earliest = (train.patience + 1) * train.eval_every_steps
+    if train.patience and earliest >= num_steps:
+        raise ValueError(
+            f"config.train.patience is {train.patience} with "
+            f"config.train.eval_every_steps {train.eval_every_steps}, so that it could "
+            f"end the run after {earliest} steps at the earliest; these must be fewer "
+            f"than the {num_steps} of the run, or patience 0."
+        )
+
+
 def default_epochs(num_images: int) -> float:
     """Chooses how often each image is seen.
 

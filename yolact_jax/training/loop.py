@@ -18,6 +18,7 @@ from yolact_jax.run.checkpoint import CheckpointManager
 from yolact_jax.run.disk_errors import explaining_full_disk
 from yolact_jax.run.lock import sole_training
 from yolact_jax.run.metrics import keep_rows, step_of
+from yolact_jax.training import length
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
 from yolact_jax.training.monitor.curves import write_curves
@@ -65,6 +66,7 @@ def train(config: Config, workdir: str | Path) -> TrainState:
     check_batch(config.train, jax.device_count())
     session = make_session(config, Path(workdir))
     config = session.config
+    length.check(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))
         # One process writes, so one holds the folder for all of this run.
