@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -119,6 +120,47 @@ def test_error_keeps_what_is_done(sources, tmp_path):
     found = json.loads((tmp_path / "out" / "detections.json").read_text())
     assert [entry["file_name"] for entry in found["images"]] == ["a.jpg"]
     assert sorted(contents(tmp_path / "out")) == ["detections.json"]
+
+
+def get_nowhere(folder, sources):
+    """Ends while the first image is written, over earlier results."""
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        results_folder(folder, sources, CATEGORIES, overwrite=True) as results,
+    ):
+        results.pictures[sources[0]].write_text("half of a drawing")
+        raise KeyboardInterrupt
+
+
+def test_a_call_that_gets_nowhere_leaves_earlier_results(sources, tmp_path):
+    out = tmp_path / "out"
+    run(out, sources[1:])
+    before = contents(out)
+    with results_folder(out, sources, CATEGORIES, overwrite=True):
+        pass
+    assert contents(out) == before
+    get_nowhere(out, sources)
+    assert contents(out) == before
+    run(out, sources, overwrite=True)
+    assert (out / "a.png").read_text() == "drawing of a.jpg"
+
+
+def test_a_call_that_gets_nowhere_leaves_what_a_killed_one_found(sources, tmp_path):
+    out, line = tmp_path / "out", '{"image": {"id": 1, "file_name": "b.png"}}\n'
+    out.mkdir()
+    info = {"description": "Predictions of yolact_jax", "pictures": ["a.png", "b.png"]}
+    head = json.dumps({"info": info, "categories": []}) + "\n"
+    partial = out / "detections.partial.jsonl"
+    partial.write_text(head + line + line[:20])
+    (out / "b.png").write_text("drawing")
+    get_nowhere(out, sources)
+    assert sorted(contents(out)) == ["a.png", "b.png", "detections.json"]
+    found = json.loads((out / "detections.json").read_text())
+    assert found["images"] == [{"id": 1, "file_name": "b.png"}]
+    assert found["annotations"] == []
+    partial.write_text(head)  # Of a call that was killed before its first image.
+    get_nowhere(out, sources)
+    assert json.loads((out / "detections.json").read_text()) == found
 
 
 def test_killed_process_leaves_a_line_for_every_image(sources, tmp_path):

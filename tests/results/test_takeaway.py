@@ -118,6 +118,16 @@ def test_earlier_files_go_on_request_only(photos, tmp_path):
     assert "a/1.png" not in names(folders["crops"])
 
 
+def test_earlier_files_stay_if_no_image_can_be_read(photos, tmp_path):
+    folders = {name: tmp_path / name for name in ("labelme", "masks", "crops")}
+    before = predict(photos, tmp_path, **folders)
+    files = {folder: names(folder) for folder in folders.values()}
+    for photo in photos.iterdir():
+        photo.write_bytes(b"")
+    assert predict(photos, tmp_path, overwrite=True, **folders) == before
+    assert {folder: names(folder) for folder in files} == files
+
+
 @pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
 def test_other_files_are_left_alone(photos, tmp_path, name):
     before = {path: path.read_bytes() for path in photos.iterdir()}

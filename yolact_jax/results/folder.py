@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolact_jax.results.record import Results, collect
+from yolact_jax.results.record import Results, collect, has_results
 
 DETECTIONS_FILE = "detections.json"
 PARTIAL_FILE = "detections.partial.jsonl"
@@ -34,7 +34,7 @@ def results_folder(
     Every image or frame that is added becomes a line of ``detections.partial.jsonl`` at
     once, which a killed process leaves behind.  At the end, also after an error,
     ``detections.json`` replaces it, unless nothing was added: then there is no file to
-    be in the way of the next call, and an earlier one stays.
+    be in the way of the next call, and an earlier one stays, also as lines.
 
     Args:
       folder: created if missing.
@@ -63,21 +63,27 @@ def results_folder(
         info = {"description": _DESCRIPTION, "pictures": own}
         head = {"info": info, "categories": list(categories)}
         folder.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
+        _finish(folder)  # Lines of a killed call outlive this one if it finds nothing.
         with partial.open("x", encoding="utf-8") as stream:
-            results = Results(pictures, names or {}, head, stream)
             try:
-                yield results
+                yield Results(pictures, names or {}, head, stream)
             finally:
                 stream.close()
-                is_empty = results.is_empty and not any(
-                    map(Path.exists, pictures.values())
-                )
-                if not is_empty:
-                    collect(partial, folder / DETECTIONS_FILE, bool(videos))
-                partial.unlink()
+                if not _finish(folder):
+                    for name in set(own) - _written_before(folder, overwrite=True):
+                        (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"`output` {folder} cannot be written: {error}.") from error
+
+
+def _finish(folder: Path) -> bool:
+    """Makes the json of the lines of a call; returns whether it found anything."""
+    partial = folder / PARTIAL_FILE
+    found = partial.exists() and has_results(partial)
+    if found:
+        collect(partial, folder / DETECTIONS_FILE)
+    partial.unlink(missing_ok=True)
+    return found
 
 
 def _written_before(folder: Path, overwrite: bool) -> set[str]:

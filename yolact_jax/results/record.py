@@ -14,7 +14,6 @@ class Results:
 
     Attributes:
       pictures: source -> the file for its picture or video.
-      is_empty: whether no image or video was added.
     """
 
     def __init__(
@@ -30,7 +29,6 @@ class Results:
         )
         self._partial = partial
         self._append(head)
-        self.is_empty = True
 
     def add(
         self, source: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]]
@@ -97,21 +95,25 @@ class Results:
     def _append(self, line: dict[str, Any]) -> None:
         self._partial.write(json.dumps(line, allow_nan=False) + "\n")
         self._partial.flush()
-        self.is_empty = False
 
 
-def collect(partial: Path, target: Path, with_videos: bool) -> None:
+def has_results(partial: Path) -> bool:
+    """Whether an image or video was added to what `Results` wrote."""
+    return any(line.keys() & {"image", "video"} for line in _lines(partial))
+
+
+def collect(partial: Path, target: Path) -> None:
     """Makes one json of all lines, in memory one at a time.
 
     Args:
-      partial: what `Results` wrote; a last line that is cut off is left out.
-      target: the file, which appears complete or not at all.
-      with_videos: whether it has a list of videos.
+      partial: what `Results` wrote; nothing after a spoiled line.
+      target: the file, which appears complete or not at all; with a list of videos if
+        there is one.
     """
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         head = next(_lines(partial))
         out.write(f'{{"info": {json.dumps(head["info"])}')
-        if with_videos:
+        if any(True for _ in _entries(partial, "video")):
             _write_list(out, "videos", _entries(partial, "video"))
         _write_list(out, "images", _entries(partial, "image"))
         _write_list(out, "annotations", _entries(partial, "annotations"))
@@ -126,12 +128,14 @@ def _entries(partial: Path, key: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(partial: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines up to one that a full disk has cut off."""
+    """Yields the lines up to one that a full disk or a power failure has spoiled."""
     with partial.open(encoding="utf-8") as stream:
         for line in stream:
-            if not line.endswith("\n"):
+            try:
+                content = json.loads(line)
+            except ValueError:
                 return
-            yield json.loads(line)
+            yield content
 
 
 def _write_list(out: TextIO, key: str, entries: Iterator[dict[str, Any]]) -> None:

@@ -96,24 +96,26 @@ class TakeAway:
 
     @contextlib.contextmanager
     def open_folders(self) -> Iterator[_Write]:
-        """Empties the folders, after `check_folders`.
+        """Opens the folders, after `check_folders`.
 
         Yields:
           A function of the image file, the name for its files, and what `refined`
-          gives.  It writes no file that exists.
+          gives.  The first call empties the folders, so that a prediction that finds no
+          image takes nothing away.  It writes no file that exists.
 
         Raises:
           OSError: if a folder cannot be written.
         """
+        for path in self.folders.values():
+            path.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            folders = {
-                name: stack.enter_context(_open_folder(path))
-                for name, path in self.folders.items()
-            }
+            opened: dict[str, Callable[[str], Any]] = {}
 
             def write(source: Path, name: str, instances: Instances) -> None:
-                for kind, new_file in folders.items():
-                    _WRITERS[kind](self, new_file, source, name, instances)
+                for kind, path in self.folders.items():
+                    if kind not in opened:
+                        opened[kind] = stack.enter_context(_open_folder(path))
+                    _WRITERS[kind](self, opened[kind], source, name, instances)
 
             yield write
 
@@ -176,7 +178,6 @@ def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
     """Opens a folder, without its files, for new ones of which a list is kept."""
     for path in _files(folder):
         path.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
     listing = (folder / _LIST_FILE).open(
         "x", encoding="utf-8", errors="surrogateescape"
     )
