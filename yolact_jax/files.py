@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ FROM_FOLDERS = "from_folders"
 """In the folder of records, where folders of labels were converted."""
 
 _LONGEST_NAME = 200  # bytes, of the 255 that file systems allow
+_TEMPORARY = re.compile(r"(\..+\.)\d+\.tmp", re.DOTALL)
 
 
 def is_output(folder: Path) -> bool:
@@ -49,6 +51,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             raise
         with contextlib.suppress(OSError):  # Some systems cannot flush folders.
             _flush(path.parent, os.O_RDONLY)
+
+
+def left_overs(files: Iterable[Path], targets: Iterable[Path]) -> set[Path]:
+    """Finds temporary files of writers of `targets` that were killed.
+
+    Args:
+      files: what there is.
+      targets: paths that were given to `replacing`.
+    """
+    starts = {_temporary_start(target) for target in targets}
+    named = ((file, _TEMPORARY.fullmatch(file.name)) for file in files)
+    return {file for file, m in named if m and file.with_name(m[1]) in starts}
 
 
 def write_json(
@@ -127,11 +141,16 @@ def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
     return content
 
 
+def _temporary_start(path: Path) -> Path:
+    """Gives the path of the temporary files of a path, up to their number."""
+    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])}.")
+
+
 def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
     """Creates a file that a lock protects from other writers while it is open."""
-    start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+    start = _temporary_start(path).name
     for number in itertools.count():
-        temporary = path.with_name(f".{start}.{number}.tmp")
+        temporary = path.with_name(f"{start}{number}.tmp")
         _remove_left_over(temporary)
         # A file or link that is still there is never written to.
         with contextlib.suppress(FileExistsError):

@@ -1,6 +1,12 @@
 """Labels, masks and cut-outs of predictions: read back, and never over other files."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.commands import ROOT
 from yolact_jax.data import importers
 from yolact_jax.data.pixels import RGB
 from yolact_jax.results.files import predict_files
@@ -126,6 +133,53 @@ def test_earlier_files_stay_if_no_image_can_be_read(photos, tmp_path):
         photo.write_bytes(b"")
     assert predict(photos, tmp_path, overwrite=True, **folders) == before
     assert {folder: names(folder) for folder in files} == files
+
+
+@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
+def test_what_a_killed_prediction_left_is_replaced_too(photos, tmp_path, name):
+    long = "ä" * 120  # Which the name of a temporary file has not room for.
+    (photos / "a.png").rename(photos / f"{long}.png")
+    code = f"""
+    import os, pathlib, signal
+    from tests.results.test_takeaway import SIZE, TakeAway, np, squares
+    pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    found = squares((4, 5, 20))
+    found.image = np.zeros((*SIZE, 3), np.uint8)
+    options = TakeAway({name}=pathlib.Path({str(tmp_path / name)!r}))
+    with options.open_folders() as write:
+        write(pathlib.Path("photo"), {long!r}, found)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
+    (left,) = (tmp_path / name).rglob("*.tmp")
+    predict(photos, tmp_path, overwrite=True, **{name: tmp_path / name})
+    assert not left.exists()
+    left.with_name(".mine.0.tmp").write_text("")
+    with pytest.raises(ValueError, match=r"no prediction wrote, such as \.mine\.0"):
+        predict(photos, tmp_path, overwrite=True, **{name: tmp_path / name})
+
+
+@pytest.mark.parametrize("num_removed", range(7))
+def test_a_folder_that_is_half_emptied_can_be_replaced(photos, tmp_path, num_removed):
+    predict(photos, tmp_path, masks=tmp_path / "masks", crops=tmp_path / "crops")
+    remove, removed = Path.unlink, []
+
+    def remove_some(path):
+        if len(removed) == num_removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        remove(path)
+
+    options = TakeAway(masks=tmp_path / "masks", crops=tmp_path / "crops")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.suppress(KeyboardInterrupt),
+        options.open_folders() as write,
+    ):
+        patch.setattr(Path, "unlink", remove_some)
+        write(photos / "a.png", "a", squares((4, 5, 20)))
+    assert len(removed) == num_removed
+    options.check_folders(tmp_path / "out", overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["labelme", "masks", "crops"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from yolact_jax.files import replacing
+from yolact_jax.files import left_overs, replacing
 from yolact_jax.results.formats import check_segmentation, usable
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.outlines import check_tolerance
@@ -149,8 +149,9 @@ def _png(pixels) -> bytes:
 def _check_folder(name: str, folder: Path, overwrite: bool) -> None:
     """Refuses files that must stay, see `TakeAway.check_folders`."""
     files = _files(folder)
-    listed = set(_read_lines(folder / _LIST_FILE)) | {_LIST_FILE}
-    others = [p for p in files if p.relative_to(folder).as_posix() not in listed]
+    listed = [folder / line for line in (*_read_lines(folder / _LIST_FILE), _LIST_FILE)]
+    others = set(files) - set(listed)
+    others -= left_overs(others, listed)
     if others:
         raise ValueError(
             f"`{name}` {folder} has files that no prediction wrote, such as "
@@ -176,7 +177,8 @@ def _read_lines(path: Path) -> list[str]:
 @contextlib.contextmanager
 def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
     """Opens a folder, without its files, for new ones of which a list is kept."""
-    for path in _files(folder):
+    # The list goes last, so that after a kill it is still known whose the others are.
+    for path in sorted(_files(folder), key=lambda path: path.name == _LIST_FILE):
         path.unlink()
     listing = (folder / _LIST_FILE).open(
         "x", encoding="utf-8", errors="surrogateescape"
