@@ -182,6 +182,12 @@ def test_a_folder_that_is_half_emptied_can_be_replaced(photos, tmp_path, num_rem
     options.check_folders(tmp_path / "out", overwrite=True)
 
 
+def test_a_name_may_have_what_some_readers_take_for_the_end_of_a_line(photos, tmp_path):
+    (photos / "a.png").rename(photos / "a\u2028\x85\r\x0c.png")
+    predict(photos, tmp_path, masks=tmp_path / "masks")
+    predict(photos, tmp_path, overwrite=True, masks=tmp_path / "masks")
+
+
 @pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
 def test_other_files_are_left_alone(photos, tmp_path, name):
     before = {path: path.read_bytes() for path in photos.iterdir()}

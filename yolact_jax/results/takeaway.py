@@ -171,7 +171,7 @@ def _files(folder: Path) -> list[Path]:
 def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
-    return path.read_text("utf-8", "surrogateescape").splitlines()
+    return path.read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
     for path in sorted(_files(folder), key=lambda path: path.name == _LIST_FILE):
         path.unlink()
     listing = (folder / _LIST_FILE).open(
-        "x", encoding="utf-8", errors="surrogateescape"
+        "x", encoding="utf-8", errors="surrogateescape", newline="\n"
     )
     with listing:
 
