@@ -34,7 +34,7 @@ def test_a_folder_with_its_folders(folder):
     assert names(found.videos) == ["c.mp4", "e.MOV"]
     assert names(found.skipped) == ["notes.txt"]
     assert found.names[folder / "sub" / "d.jpg"] == "sub/d.jpg"
-    without = find_inputs(folder, recursive=True, outside=folder / "sub")
+    without = find_inputs(folder, recursive=True, outside=[folder / "sub"])
     assert names(without.images) == ["a.PNG", "b.jpg"]
 
 

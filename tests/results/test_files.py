@@ -10,6 +10,7 @@ import pytest
 from yolact_jax.data.pixels import RGB
 from yolact_jax.results.files import predict_files
 from yolact_jax.results.instances import Instances
+from yolact_jax.results.takeaway import TakeAway
 
 
 class OneObject:
@@ -127,3 +128,52 @@ def test_photo_is_seen_upright(tmp_path):
 def test_larger_images_are_allowed_on_request(folder, tmp_path):
     assert len(predict(folder, tmp_path / "small", max_pixels=767)) == 2
     assert predict(folder, tmp_path / "enough", max_pixels=768) == []
+
+
+def test_a_second_call_has_the_sources_of_the_first(tmp_path):
+    """Results are no sources, wherever they are and however the sources are named."""
+    ways = {
+        "same folder": (".", ".", False),
+        "same folder, with its folders": (".", ".", True),
+        "pattern of the same folder": ("*.*", ".", False),
+        "folders of the folder": (".", "out", True),
+        "pattern of folders": ("**/*.*", "out", False),
+    }
+    for way, (source, output, recursive) in ways.items():
+        folder = tmp_path / way
+        (folder / "sub").mkdir(parents=True)
+        for name in ("a.jpg", "sub/b.jpg"):
+            cv2.imwrite(str(folder / name), np.zeros((24, 32, 3), np.uint8))
+        take_away = TakeAway(masks=folder / "masks", crops=folder / "crops")
+        options = {"take_away": take_away, "recursive": recursive}
+        assert predict(f"{folder}/{source}", folder / output, **options) == [], way
+        files = {path: path.stat().st_size for path in folder.rglob("*")}
+        for _ in range(2):
+            again = predict(
+                f"{folder}/{source}", folder / output, overwrite=True, **options
+            )
+            assert again == [], way
+        assert {path: path.stat().st_size for path in folder.rglob("*")} == files, way
+
+
+def test_a_result_that_is_named_as_a_source_is_not_replaced(folder, tmp_path):
+    take_away = TakeAway(crops=tmp_path / "crops")
+    predict(folder, tmp_path / "out", take_away=take_away)
+    cut_out = tmp_path / "crops" / "other" / "1.png"
+    before = cut_out.read_bytes()
+    sources = {cut_out: "is the result of", cut_out.parent: "has no image"}
+    for source, message in sources.items():
+        with pytest.raises(ValueError, match=message):
+            predict(source, tmp_path / "new", take_away=take_away, overwrite=True)
+        assert cut_out.read_bytes() == before
+
+
+def test_a_picture_that_was_never_written_is_no_earlier_result(folder):
+    (folder / "photo.png").rename(folder / "photo.jpg")
+    (folder / "bad.jpg").write_bytes(b"")
+    assert len(predict(folder, folder)) == 1
+    own = cv2.imencode(".png", np.zeros((24, 32, 3), np.uint8))[1].tobytes()
+    (folder / "bad.png").write_bytes(own)
+    (folder / "bad.jpg").write_bytes(own)
+    predict(folder, folder, overwrite=True)
+    assert (folder / "bad.png").read_bytes() == own

@@ -4,7 +4,7 @@ import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,8 @@ class Inputs:
       images: files, in order.
       videos: files, addresses of streams and numbers of cameras, in order.
       names: of files that were found in a folder, by their path from there.
-      skipped: what lies in the folders and is neither.
+      skipped: what lies in the folders or matches a pattern, and is neither or was
+        written earlier.
     """
 
     images: list[Path] = dataclasses.field(default_factory=list)
@@ -40,7 +41,8 @@ def find_inputs(
     sources: Source | Sequence[Source],
     *,
     recursive: bool = False,
-    outside: str | os.PathLike | None = None,
+    outside: Iterable[str | os.PathLike] = (),
+    written: Iterable[Path] = (),
 ) -> Inputs:
     """Finds the images and videos that sources name.
 
@@ -49,16 +51,19 @@ def find_inputs(
         ``photos/*.jpg``, where ``**`` is any folders; the number of a camera, also as
         text; the address of a stream such as ``rtsp://...``.
       recursive: whether to look into the folders of a folder.
-      outside: a folder that is left out, as the output of an earlier call.
+      outside: folders that are left out when the folders of a folder are searched.
+      written: files that are left out, as earlier results that may be replaced.
 
     Raises:
-      ValueError: if a source does not exist or has no image or video.
+      ValueError: if a source does not exist, has no image or video, or is a file of
+        `written`.
     """
     one = isinstance(sources, str | os.PathLike | int)
     found = Inputs()
-    apart = None if outside is None else Path(outside).resolve()
+    folders = {Path(folder).resolve() for folder in outside}
+    search = _Search(recursive, folders, {_place(path) for path in written})
     for source in [sources] if one else sources:
-        _add(found, source, recursive, apart)
+        _add(found, source, search)
     images, videos = (list(dict.fromkeys(x)) for x in (found.images, found.videos))
     return dataclasses.replace(found, images=images, videos=videos)
 
@@ -112,19 +117,41 @@ def _read_each(
         yield read_image(image, pixels=pixels), Path(image) if is_path else None
 
 
-def _add(found: Inputs, source: Source, recursive: bool, outside: Path | None) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """See `find_inputs`; all paths are absolute."""
+
+    recursive: bool
+    outside: Collection[Path]
+    written: Collection[Path]
+
+    def is_written(self, path: Path) -> bool:
+        return bool(self.written) and _place(path) in self.written
+
+
+def _place(path: Path) -> Path:
+    """Makes a path absolute; what a link leads to may be an image of the user."""
+    return path.parent.resolve() / path.name
+
+
+def _add(found: Inputs, source: Source, search: _Search) -> None:
     text = os.fspath(source) if not isinstance(source, int) else str(source)
     path = Path(text)
     if path.is_file():
+        if search.is_written(path):
+            raise ValueError(
+                f"`source` {path} is the result of an earlier prediction, which this "
+                "one would replace; choose another folder for the results."
+            )
         _add_file(found, path)
     elif path.is_dir():
-        _add_folder(found, path, recursive, outside)
+        _add_folder(found, path, search)
     elif text.isascii() and text.isdigit():
         found.videos.append(int(text))
     elif is_address(text):
         found.videos.append(text)
     elif glob.has_magic(text):
-        _add_pattern(found, text)
+        _add_pattern(found, text, search)
     else:
         raise ValueError(
             f"`source` {path} is no image, video or folder, or does not exist."
@@ -137,38 +164,39 @@ def _add_file(found: Inputs, path: Path) -> None:
     (found.videos if is_video else found.images).append(path)
 
 
-def _add_folder(found, folder: Path, recursive: bool, outside: Path | None) -> None:
-    before = len(found.images) + len(found.videos)
-    for path in _listed(folder, recursive, outside):
-        if path.suffix.lower() not in _SUFFIXES:
+def _add_usable(found: Inputs, paths: Iterable[Path], search: _Search) -> list[Path]:
+    """Adds the images and videos of a folder or pattern, and returns them."""
+    usable = []
+    for path in paths:
+        if path.suffix.lower() not in _SUFFIXES or search.is_written(path):
             found.skipped.append(path)
-            continue
-        _add_file(found, path)
-        found.names[path] = path.relative_to(folder).as_posix()
-    if before == len(found.images) + len(found.videos):
+        else:
+            _add_file(found, path)
+            usable.append(path)
+    return usable
+
+
+def _add_folder(found: Inputs, folder: Path, search: _Search) -> None:
+    usable = _add_usable(found, _listed(folder, search), search)
+    found.names.update((path, path.relative_to(folder).as_posix()) for path in usable)
+    if not usable:
         raise ValueError(
             f"`source` {folder} has no image or video; looked for "
             f"{', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
         )
 
 
-def _listed(folder: Path, recursive: bool, outside: Path | None) -> Iterator[Path]:
+def _listed(folder: Path, search: _Search) -> Iterator[Path]:
     """Yields what lies in a folder, in order of name; links to folders are not read."""
     for path in sorted(folder.iterdir()):
         is_folder = path.is_dir() and path.suffix.lower() not in _SUFFIXES
-        if not (recursive and is_folder):
+        if not (search.recursive and is_folder):
             yield path
-        elif path.resolve() != outside and not path.is_symlink():
-            yield from _listed(path, recursive, outside)
+        elif path.resolve() not in search.outside and not path.is_symlink():
+            yield from _listed(path, search)
 
 
-def _add_pattern(found: Inputs, pattern: str) -> None:
+def _add_pattern(found: Inputs, pattern: str, search: _Search) -> None:
     paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
-    files = [path for path in paths if path.is_file()]
-    for path in files:
-        if path.suffix.lower() in _SUFFIXES:
-            _add_file(found, path)
-        else:
-            found.skipped.append(path)
-    if not any(path.suffix.lower() in _SUFFIXES for path in files):
+    if not _add_usable(found, [path for path in paths if path.is_file()], search):
         raise ValueError(f"`source` {pattern} matches no image or video.")

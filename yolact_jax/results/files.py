@@ -12,7 +12,7 @@ from yolact_jax.data.inputs import Source, find_inputs, stem_of
 from yolact_jax.data.video import VideoError, import_av
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
-from yolact_jax.results.folder import Results, results_folder
+from yolact_jax.results.folder import Results, earlier_pictures, results_folder
 from yolact_jax.results.instances import Instances
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.results.takeaway import TakeAway
@@ -62,12 +62,18 @@ def predict_files(
         that would be replaced, it cannot be written, a package is missing, or an
         option is out of range; before anything is written.
     """
-    found = find_inputs(source, recursive=recursive, outside=output)
+    take_away = take_away or TakeAway()
+    take_away.check_folders(Path(output), overwrite=overwrite)
+    found = find_inputs(
+        source,
+        recursive=recursive,
+        outside=[output, *take_away.folders.values()],
+        written=earlier_pictures(output, overwrite) | {*take_away.earlier_files()},
+    )
     if found.skipped:
         _LOGGER.info("%s", _said(found.skipped, recursive))
     if with_tracks and not found.videos:
         raise ValueError("`track` is for videos, and the source has none.")
-    take_away = take_away or TakeAway()
     if take_away.folders and found.videos:
         raise ValueError(
             f"`{next(iter(take_away.folders))}` is for images, and the source has the "
@@ -91,7 +97,6 @@ def predict_files(
         overwrite=overwrite,
     )
     opened = open_screen() if show else contextlib.nullcontext()
-    take_away.check_folders(Path(output), overwrite=overwrite)
     others = take_away.open_folders()
     with opened as screen, folder as results, others as write_others:
         work = _Work(predictor, results, screen, options, take_away, write_others)
@@ -170,7 +175,7 @@ def _said(skipped: Sequence[Path], recursive: bool) -> str:
     more = len(skipped) - _MOST_NAMES
     some_folder = not recursive and any(path.is_dir() for path in skipped)
     return (
-        f"not used, as they are no images or videos: {names}"
+        f"not used, as they are no images or videos, or earlier results: {names}"
         f"{f' and {more} more' * (more > 0)}"
         f"{' (folders are read with recursive)' * some_folder}"
     )

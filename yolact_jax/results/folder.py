@@ -54,7 +54,7 @@ def results_folder(
     """
     folder = Path(folder)
     partial = folder / PARTIAL_FILE
-    try:
+    with _one_sentence(folder):
         named = picture_names([*sources, *videos], videos)
         pictures = {path: folder / name for path, name in named.items()}
         written = _written_before(folder, overwrite)
@@ -72,6 +72,22 @@ def results_folder(
                 if not _finish(folder):
                     for name in set(own) - _written_before(folder, overwrite=True):
                         (folder / name).unlink(missing_ok=True)
+
+
+def earlier_pictures(folder: str | os.PathLike, overwrite: bool) -> set[Path]:
+    """Lists the pictures that earlier calls of `results_folder` wrote.
+
+    Raises:
+      ValueError: as `results_folder`.
+    """
+    with _one_sentence(Path(folder)):
+        return {Path(folder, name) for name in _written_before(Path(folder), overwrite)}
+
+
+@contextlib.contextmanager
+def _one_sentence(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ValueError(f"`output` {folder} cannot be written: {error}.") from error
 

@@ -112,7 +112,10 @@ def collect(partial: Path, target: Path) -> None:
     """
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         head = next(_lines(partial))
-        out.write(f'{{"info": {json.dumps(head["info"])}')
+        planned = head["info"]["pictures"]
+        written = [name for name in planned if (target.parent / name).exists()]
+        info = head["info"] | {"pictures": written}
+        out.write(f'{{"info": {json.dumps(info)}')
         if any(True for _ in _entries(partial, "video")):
             _write_list(out, "videos", _entries(partial, "video"))
         _write_list(out, "images", _entries(partial, "image"))

@@ -64,6 +64,11 @@ class TakeAway:
         named = {"labelme": self.labelme, "masks": self.masks, "crops": self.crops}
         return {name: Path(path) for name, path in named.items() if path is not None}
 
+    def earlier_files(self) -> Iterator[Path]:
+        """Yields what earlier predictions wrote into the folders."""
+        for folder in self.folders.values():
+            yield from (folder / line for line in _read_lines(folder / _LIST_FILE))
+
     def refined(self, instances: Instances) -> Instances:
         """Changes the masks, and leaves out objects that have none or no box."""
         if self.connected:
