@@ -130,6 +130,23 @@ def test_larger_images_are_allowed_on_request(folder, tmp_path):
     assert predict(folder, tmp_path / "enough", max_pixels=768) == []
 
 
+def test_file_names_lead_to_the_images(tmp_path, monkeypatch):
+    """From the folder that has all sources, however they are named."""
+    sizes = {"a/x.jpg": (24, 32), "b/x.jpg": (40, 60), "b/c/y.jpg": (16, 20)}
+    for name, size in sizes.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "in" / name), np.zeros((*size, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    parts = ["in/a", "in/b/x.jpg", "in/a/x.jpg", "./in/b/c/*.jpg", tmp_path / "in/b"]
+    patterns = ["in/**/*.jpg", "in/../in/**/[xy].jpg", f"{tmp_path}/in/*/**/*"]
+    for number, source in enumerate(["in", *patterns, parts]):
+        predict(source, f"out{number}", recursive=True)
+        found = json.loads((tmp_path / f"out{number}" / "detections.json").read_text())
+        listed = {i["file_name"]: (i["height"], i["width"]) for i in found["images"]}
+        assert listed == sizes, source
+        assert len(found["images"]) == 3, source
+
+
 def test_a_second_call_has_the_sources_of_the_first(tmp_path):
     """Results are no sources, wherever they are and however the sources are named."""
     ways = {

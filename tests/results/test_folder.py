@@ -8,10 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from yolact_jax.results.folder import picture_names, results_folder
+from yolact_jax.results.folder import results_folder
 
 CATEGORIES = [{"id": 7, "name": "dog"}]
 
@@ -203,32 +201,3 @@ def test_full_disk_is_one_sentence(sources, tmp_path):
         open("/dev/full", "w") as file,
     ):
         file.write("x")
-
-
-def test_names_of_the_usual_case():
-    paths = [Path("d") / name for name in ("a.jpg", "a.png", "b.png", "c.tiff")]
-    assert list(picture_names(paths).values()) == [
-        "a.jpg.png",
-        "a.png.png",
-        "b.png",
-        "c.png",
-    ]
-
-
-@given(
-    st.lists(
-        st.builds(
-            str.__add__,
-            st.sampled_from(["a", "A", "a.jpg", "é", "e\u0301", "ß", "SS", "x" * 251]),
-            st.sampled_from([".jpg", ".JPG", ".png", ".png.png", " (2).png", ""]),
-        ),
-        unique=True,
-    )
-)
-def test_names_differ_also_without_case(file_names):
-    names = picture_names([Path("folder") / name for name in file_names])
-    assert len(names) == len(file_names)
-    assert len({name.casefold() for name in names.values()}) == len(file_names)
-    for name in names.values():
-        assert name.endswith(".png")
-        assert len(os.fsencode(name)) <= 255

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,7 +27,8 @@ class Inputs:
     Attributes:
       images: files, in order.
       videos: files, addresses of streams and numbers of cameras, in order.
-      names: of files that were found in a folder, by their path from there.
+      names: of all files, by their path from the folder that has all sources: the
+        source itself if it is one folder, or the fixed part of one pattern.
       skipped: what lies in the folders or matches a pattern, and is neither or was
         written earlier.
     """
@@ -60,12 +62,13 @@ def find_inputs(
     """
     one = isinstance(sources, str | os.PathLike | int)
     found = Inputs()
-    folders = {Path(folder).resolve() for folder in outside}
-    search = _Search(recursive, folders, {_place(path) for path in written})
-    for source in [sources] if one else sources:
-        _add(found, source, search)
-    images, videos = (list(dict.fromkeys(x)) for x in (found.images, found.videos))
-    return dataclasses.replace(found, images=images, videos=videos)
+    apart = {Path(folder).resolve() for folder in outside}
+    search = _Search(recursive, apart, {_place(path) for path in written})
+    listed = [sources] if one else sources
+    folders = [_add(found, source, search) for source in listed]
+    images, videos = _once(found.images), _once(found.videos)
+    names = _names([*images, *videos], [f for f in folders if f is not None])
+    return Inputs(images, videos, names, found.skipped)
 
 
 def read_inputs(
@@ -134,7 +137,26 @@ def _place(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _add(found: Inputs, source: Source, search: _Search) -> None:
+def _once(sources: Iterable[Any]) -> list[Any]:
+    """Drops what was named before, also by a relative instead of an absolute path."""
+    first: dict[Any, Any] = {}
+    for source in sources:
+        place = source.absolute() if isinstance(source, Path) else source
+        first.setdefault(place, source)
+    return list(first.values())
+
+
+def _names(sources: Iterable[Any], folders: Sequence[Path]) -> dict[Path, str]:
+    """Names all files by their path from the folder that has `folders`."""
+    files = [source for source in sources if isinstance(source, Path)]
+    if not files:
+        return {}
+    top = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    return {file: Path(os.path.relpath(file, top)).as_posix() for file in files}
+
+
+def _add(found: Inputs, source: Source, search: _Search) -> Path | None:
+    """Adds what a source names, and returns the folder in which it is, if any."""
     text = os.fspath(source) if not isinstance(source, int) else str(source)
     path = Path(text)
     if path.is_file():
@@ -144,18 +166,21 @@ def _add(found: Inputs, source: Source, search: _Search) -> None:
                 "one would replace; choose another folder for the results."
             )
         _add_file(found, path)
-    elif path.is_dir():
+        return path.parent
+    if path.is_dir():
         _add_folder(found, path, search)
-    elif text.isascii() and text.isdigit():
+        return path
+    if text.isascii() and text.isdigit():
         found.videos.append(int(text))
     elif is_address(text):
         found.videos.append(text)
     elif glob.has_magic(text):
-        _add_pattern(found, text, search)
+        return _add_pattern(found, text, search)
     else:
         raise ValueError(
             f"`source` {path} is no image, video or folder, or does not exist."
         )
+    return None
 
 
 def _add_file(found: Inputs, path: Path) -> None:
@@ -164,22 +189,20 @@ def _add_file(found: Inputs, path: Path) -> None:
     (found.videos if is_video else found.images).append(path)
 
 
-def _add_usable(found: Inputs, paths: Iterable[Path], search: _Search) -> list[Path]:
-    """Adds the images and videos of a folder or pattern, and returns them."""
-    usable = []
+def _add_usable(found: Inputs, paths: Iterable[Path], search: _Search) -> bool:
+    """Adds the images and videos of a folder or pattern; returns whether it has any."""
+    is_any = False
     for path in paths:
         if path.suffix.lower() not in _SUFFIXES or search.is_written(path):
             found.skipped.append(path)
         else:
             _add_file(found, path)
-            usable.append(path)
-    return usable
+            is_any = True
+    return is_any
 
 
 def _add_folder(found: Inputs, folder: Path, search: _Search) -> None:
-    usable = _add_usable(found, _listed(folder, search), search)
-    found.names.update((path, path.relative_to(folder).as_posix()) for path in usable)
-    if not usable:
+    if not _add_usable(found, _listed(folder, search), search):
         raise ValueError(
             f"`source` {folder} has no image or video; looked for "
             f"{', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
@@ -196,7 +219,10 @@ def _listed(folder: Path, search: _Search) -> Iterator[Path]:
             yield from _listed(path, search)
 
 
-def _add_pattern(found: Inputs, pattern: str, search: _Search) -> None:
+def _add_pattern(found: Inputs, pattern: str, search: _Search) -> Path:
+    """Adds what matches; returns the path before the first part that is no name."""
     paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
     if not _add_usable(found, [path for path in paths if path.is_file()], search):
         raise ValueError(f"`source` {pattern} matches no image or video.")
+    parts = Path(pattern).parts
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from yolact_jax.data.images import MAX_PIXELS, read_values
-from yolact_jax.data.inputs import Source, find_inputs, stem_of
+from yolact_jax.data.inputs import Source, find_inputs
 from yolact_jax.data.video import VideoError, import_av
 from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
 from yolact_jax.results.folder import Results, earlier_pictures, results_folder
 from yolact_jax.results.instances import Instances
+from yolact_jax.results.names import video_keys
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.results.video.clip import predict_video
@@ -79,7 +80,7 @@ def predict_files(
             f"`{next(iter(take_away.folders))}` is for images, and the source has the "
             f"video {found.videos[0]}."
         )
-    keys = {Path(_file_name(video)): video for video in found.videos}
+    keys = video_keys(found)
     if found.videos:
         import_av()
     categories = [
@@ -163,10 +164,6 @@ class _Work:
     def _report(self, problem: str) -> None:
         _LOGGER.error("%s", problem)
         self.problems.append(problem)
-
-
-def _file_name(video: Path | str | int) -> str | Path:
-    return video if isinstance(video, Path) else stem_of(video)
 
 
 def _said(skipped: Sequence[Path], recursive: bool) -> str:

@@ -1,22 +1,18 @@
 """A folder of pictures and one json that replaces no other file."""
 
 import contextlib
-import itertools
 import json
 import os
-import unicodedata
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolact_jax.results.names import VIDEO_SUFFIX, frame_folders, picture_names
 from yolact_jax.results.record import Results, collect, has_results
 
 DETECTIONS_FILE = "detections.json"
 PARTIAL_FILE = "detections.partial.jsonl"
 _DESCRIPTION = "Predictions of yolact_jax"
-_VIDEO_SUFFIX = ".mp4"
-_LONGEST_NAME = 255  # bytes, on all usual file systems
 
 
 @contextlib.contextmanager
@@ -55,8 +51,10 @@ def results_folder(
     folder = Path(folder)
     partial = folder / PARTIAL_FILE
     with _one_sentence(folder):
-        named = picture_names([*sources, *videos], videos)
-        pictures = {path: folder / name for path, name in named.items()}
+        drawn = picture_names([*sources, *videos], videos)
+        pictures = {path: folder / name for path, name in drawn.items()}
+        names = {path: path.name for path in drawn} | dict(names or {})
+        frames = frame_folders(names, videos)
         written = _written_before(folder, overwrite)
         _check_free(pictures.values(), [*sources, *videos], written)
         own = sorted(written | {picture.name for picture in pictures.values()})
@@ -66,7 +64,7 @@ def results_folder(
         _finish(folder)  # Lines of a killed call outlive this one if it finds nothing.
         with partial.open("x", encoding="utf-8") as stream:
             try:
-                yield Results(pictures, names or {}, head, stream)
+                yield Results(pictures, names, frames, head, stream)
             finally:
                 stream.close()
                 if not _finish(folder):
@@ -144,7 +142,7 @@ def _check_free(pictures, sources: Sequence[Path], written: set[str]) -> None:
     ]
     if taken:
         is_source = _identity(taken[0]) in originals
-        kind = "a video" if taken[0].suffix == _VIDEO_SUFFIX else "an image"
+        kind = "a video" if taken[0].suffix == VIDEO_SUFFIX else "an image"
         what = f"is {kind} of the source" if is_source else "is no earlier prediction"
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         raise ValueError(
@@ -160,41 +158,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def picture_names(
-    sources: Sequence[Path], videos: Collection[Path] = ()
-) -> dict[Path, str]:
-    """Names the picture of each source; names differ even where case is ignored.
-
-    Returns:
-      ``name.png``; ``name.jpg.png`` where sources differ in suffix or case only; with a
-      number where that is taken; for `videos` the same with ``.mp4``.  At most 255
-      bytes, so long names are cut.
-    """
-    stems = Counter(_folded(path.stem) for path in sources)
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in sources:
-        base = path.stem if stems[_folded(path.stem)] == 1 else path.name
-        suffix = _VIDEO_SUFFIX if path in videos else ".png"
-        numbered = (f" ({n}){suffix}" for n in itertools.count(2))
-        endings = itertools.chain([suffix], numbered)
-        candidates = (_cut(base, _LONGEST_NAME - len(end)) + end for end in endings)
-        names[path] = next(n for n in candidates if _folded(n) not in taken)
-        taken.add(_folded(names[path]))
-    return names
-
-
-def _folded(name: str) -> str:
-    """Maps names that some file system treats as one to the same text."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _cut(name: str, num_bytes: int) -> str:
-    """Shortens a name without breaking a character."""
-    data = os.fsencode(name)
-    while len(data) > num_bytes:
-        name = name[:-1]
-        data = os.fsencode(name)
-    return name

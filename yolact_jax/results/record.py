@@ -20,10 +20,11 @@ class Results:
         self,
         pictures: Mapping[Path, Path],
         names: Mapping[Path, str],
+        frames: Mapping[Path, str],
         head: dict[str, Any],
         partial: TextIO,
     ):
-        self.pictures, self._names = pictures, names
+        self.pictures, self._names, self._frames = pictures, names, frames
         self._videos, self._images, self._annotations = (
             itertools.count(1) for _ in range(3)
         )
@@ -41,7 +42,7 @@ class Results:
           annotations: COCO annotations; `id` and `image_id` are set here.
         """
         more = {"picture": self.pictures[source].name}
-        self._add_image(self._name(source), size, more, annotations)
+        self._add_image(self._names[source], size, more, annotations)
 
     def add_video(
         self, source: Path, size: tuple[int, int], frame_rate: float
@@ -49,8 +50,8 @@ class Results:
         """Adds a video; returns its entry, for `add_frame`."""
         video = {
             "id": next(self._videos),
-            "name": Path(self._name(source)).with_suffix("").as_posix(),
-            "file_name": self._name(source),
+            "name": self._frames[source],
+            "file_name": self._names[source],
             "height": size[0],
             "width": size[1],
             "frame_rate": frame_rate,
@@ -88,9 +89,6 @@ class Results:
             for annotation in annotations
         ]
         self._append({"image": image, "annotations": annotations})
-
-    def _name(self, source: Path) -> str:
-        return self._names.get(source, source.name)
 
     def _append(self, line: dict[str, Any]) -> None:
         self._partial.write(json.dumps(line, allow_nan=False) + "\n")

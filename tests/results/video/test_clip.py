@@ -107,6 +107,30 @@ def test_json_numbers_videos_frames_and_objects(tmp_path):
     assert [a["id"] for a in found["annotations"]] == list(range(1, 9))
 
 
+def test_frames_of_videos_that_differ_in_suffix_have_names_of_their_own(tmp_path):
+    (tmp_path / "in" / "clip").mkdir(parents=True)
+    write_clip(tmp_path / "in" / "clip.mp4", corner_frames(2))
+    write_clip(tmp_path / "in" / "clip.mkv", corner_frames(2))
+    still = np.zeros((24, 32, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "in" / "clip" / "000000.jpg"), still)
+    assert predict(tmp_path / "in", tmp_path / "out", recursive=True) == []
+    found = [image["file_name"] for image in detections(tmp_path / "out")["images"]]
+    assert sorted(found) == [
+        "clip.mkv/000000.jpg",
+        "clip.mkv/000001.jpg",
+        "clip.mp4/000000.jpg",
+        "clip.mp4/000001.jpg",
+        "clip/000000.jpg",
+    ]
+
+
+def test_each_of_two_streams_of_one_path_is_opened(tmp_path):
+    streams = [f"rtsp://127.0.0.1:9/cam?channel={n}" for n in (1, 2)]
+    problems = predict(streams, tmp_path / "out")
+    assert len(problems) == 2
+    assert all(map(str.__contains__, problems, streams))
+
+
 def test_a_truncated_video_is_named_its_start_kept_and_the_next_done(tmp_path):
     source = tmp_path / "in"
     source.mkdir()
