@@ -8,7 +8,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.helpers.runs import tiny_config
-from yolact_jax.training import freezing
+from yolact_jax import build
+from yolact_jax.tools.flops import count_flops
+from yolact_jax.training import freezing, memory, parts
 from yolact_jax.training.loop import train
 from yolact_jax.training.parts import initial_state_fn
 from yolact_jax.zoo.pretrained import abstract_variables
@@ -48,6 +50,30 @@ def test_the_report_counts_parameters():
 def test_other_names_are_refused(names, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         freezing.report(PARAMS, names)
+
+
+def test_frozen_modules_cost_no_backward_pass(tmp_path):
+    config = tiny_config(tmp_path).replace({"model.freeze_bn": "yes"})
+    config = config.replace({"model.winograd": "no"})
+    backbone = build.make_model(config, 3).backbone
+    batch = memory.abstract_batch(config, 4, None)
+    images = jax.ShapeDtypeStruct(batch.images.shape, "float32")
+
+    def flops(frozen):
+        frozen_config = config.replace({"train.freeze": frozen})
+        step = parts.train_step_fn(frozen_config, 3)
+        state = parts.abstract_state(frozen_config, 3, None)
+        return count_flops(step, state, batch, jax.random.key(0))
+
+    variables = abstract_variables(config, 3)
+    own = {name: tree["backbone"] for name, tree in variables.items()}
+    forward = count_flops(
+        lambda v, x: backbone.apply(v, x, use_running_average=True), own, images
+    )
+    # The gradients of its kernels cost what the forward pass costs, and so do those of
+    # its maps, except for the images, which need none.
+    saved = flops(()) - flops(("backbone",))
+    assert forward < saved < 2 * forward
 
 
 @pytest.mark.slow

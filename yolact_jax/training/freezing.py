@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import jax
 from flax.traverse_util import flatten_dict, path_aware_map
 
 from yolact_jax.config import suggestion
@@ -26,6 +27,24 @@ def labels(params: dict, modules: Collection[str], *, freeze_bn: bool) -> dict:
         return FREEZE if is_bn or _is_inside(path, modules) else TRAIN
 
     return dict(path_aware_map(label, params))
+
+
+def as_constants(params: dict, modules: Collection[str]) -> dict:
+    """Makes the parameters of frozen modules constants, whose gradient is 0.
+
+    So no backward pass is computed for them.  Frozen batch normalization has no
+    gradient in any case, see `models.batch_norm.FrozenBatchNorm`.
+
+    Args:
+      params: of a `Yolact`.
+      modules: as for `labels`.
+    """
+
+    def constant(path: Any, value: Any) -> Any:
+        is_frozen = _is_inside(path, modules)
+        return jax.lax.stop_gradient(value) if is_frozen else value
+
+    return dict(path_aware_map(constant, params))
 
 
 def report(params: dict, modules: Sequence[str]) -> str:

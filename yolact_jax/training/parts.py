@@ -82,6 +82,7 @@ def train_step_fn(config: Config, num_classes: int) -> Callable[..., Any]:
             key=key,
             accumulate_steps=config.train.accumulate_steps,
             average_decay=config.train.ema_decay,
+            frozen=config.train.freeze,
         )
         return step(state, batch, **options)
 

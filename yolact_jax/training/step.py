@@ -1,7 +1,7 @@
 """The training step: one pure function that runs under jit, pmap and shard_map."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import flax.struct
@@ -15,6 +15,7 @@ from yolact_jax.losses.yolact import Losses, yolact_losses
 from yolact_jax.models.normalize import normalize_images
 from yolact_jax.models.yolact import mask_iou_fn_of
 from yolact_jax.structures import Array, Batch
+from yolact_jax.training import freezing
 from yolact_jax.training.accumulation import Part, accumulate, split
 from yolact_jax.training.optimizer import update_average
 
@@ -101,6 +102,7 @@ def make_train_step(
     key: jax.Array,
     accumulate_steps: int,
     average_decay: float,
+    frozen: Collection[str] = (),
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Binds the constant parts of training to a pure step function.
 
@@ -113,6 +115,8 @@ def make_train_step(
       accumulate_steps: parts that a batch is computed in, see `accumulation`; they
         must divide the images of every device.
       average_decay: of the moving average, if the state has one.
+      frozen: modules that `optimizer` leaves alone, whose gradients are then 0 and
+        cost nothing.
 
     Returns:
       ``train_step(state, batch, *, axis_name=None) -> (state, metrics)``.
@@ -123,6 +127,7 @@ def make_train_step(
     ) -> tuple[TrainState, StepMetrics]:
         def part_gradients(batch_stats, part):
             def loss_fn(params):
+                params = freezing.as_constants(params, frozen)
                 variables = {"params": params, "batch_stats": batch_stats}
                 losses, stats = _forward(
                     model, variables, part, anchors_cxcywh, options, axis_name
