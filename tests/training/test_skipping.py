@@ -5,12 +5,15 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from yolact_jax.config import Loss, Optimizer
 from yolact_jax.losses.yolact import Losses
 from yolact_jax.training import step as lib
 from yolact_jax.training.optimizer import make_optimizer, make_schedule
+
+NAN = float("nan")
 
 
 @pytest.fixture
@@ -50,6 +53,32 @@ def toy_run(monkeypatch):
         return moves, norms, state
 
     return run
+
+
+def test_after_a_skipped_update_the_rate_is_that_of_the_step(toy_run):
+    options = Optimizer(
+        learning_rate=1.0,
+        warmup_steps=0,
+        decay_steps=(2, 4),
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+    moves, _, _ = toy_run([NAN, 1.0, 1.0, NAN, 1.0, 1.0], options)
+    np.testing.assert_allclose(moves, [0, 1, 0.1, 0, 0.01, 0.01], rtol=1e-4)
+
+
+def test_skipped_updates_do_not_count_for_the_averages_of_adamw(toy_run):
+    options = Optimizer(
+        name="adamw",
+        learning_rate=1.0,
+        warmup_steps=0,
+        decay_steps=(2,),
+        weight_decay=0.0,
+    )
+    # Corrected for their start at 0, the averages of equal gradients g are g and g^2.
+    moves, _, state = toy_run([NAN, 3.0, NAN, 3.0], options)
+    np.testing.assert_allclose(moves, [0, 1, 0, 0.1], rtol=1e-4)
+    assert optax.tree.get(state.opt_state, "mu")["w"]["kernel"] == pytest.approx(0.57)
 
 
 def test_the_gradient_of_a_frozen_module_skips_nothing(toy_run):

@@ -58,7 +58,12 @@ def test_non_finite_loss_leaves_the_state_alone(setup):
     assert metrics.skipped == 1
     assert_trees_close(after.params, state.params, rtol=0)
     assert_trees_close(after.batch_stats, state.batch_stats, rtol=0)
-    assert_trees_close(after.opt_state, state.opt_state, rtol=0)
+    for changed, old in zip(
+        *map(jax.tree.leaves, (after.opt_state, state.opt_state)), strict=True
+    ):
+        # The only integer is the count that the learning rate follows.
+        counts = jnp.issubdtype(old.dtype, jnp.integer)
+        np.testing.assert_array_equal(changed, 1 if counts else old)
     assert int(after.step) == 1
 
 

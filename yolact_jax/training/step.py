@@ -205,7 +205,10 @@ def _update(
     losses: Losses,
     average_decay: float,
 ) -> tuple[TrainState, StepMetrics]:
-    """Applies a gradient, unless it or the loss is not finite."""
+    """Applies a gradient, unless it or the loss is not finite.
+
+    Skipped or not, the next learning rate is that of the next step.
+    """
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(losses.total) & jnp.isfinite(grad_norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -222,8 +225,23 @@ def _update(
         new = dataclasses.replace(new, average=average)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     skipped = 1.0 - finite.astype(jnp.float32)
-    new = dataclasses.replace(new, step=state.step + 1)
+    step = state.step + 1
+    opt_state = _with_schedule_at(step, new.opt_state)
+    new = dataclasses.replace(new, step=step, opt_state=opt_state)
     return new, StepMetrics(losses, grad_norm, skipped)
+
+
+def _with_schedule_at(step: jax.Array, opt_state: optax.OptState) -> optax.OptState:
+    """Sets the counts that learning rates follow; those of Adam's averages stay."""
+
+    def is_schedule(node) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda node: node._replace(count=step) if is_schedule(node) else node,
+        opt_state,
+        is_leaf=is_schedule,
+    )
 
 
 def values_of(metrics: StepMetrics) -> dict[str, float]:
