@@ -133,6 +133,16 @@ def test_adamw_needs_a_momentum_that_forgets():
         Config().replace({"optimizer.name": "adamw", "optimizer.momentum": 1.0})
 
 
+@pytest.mark.parametrize("frozen", ["backbone", "backbone/layer1_0"])
+def test_frozen_weights_keep_the_statistics_of_batch_norm(frozen):
+    config = Config().replace({"train.freeze": ("fpn", frozen)})
+    assert build.freezes_bn(config)
+    with pytest.raises(ValueError, match=rf"freeze_bn is 'no'; .*freeze .*'{frozen}'"):
+        config.replace({"model.freeze_bn": "no"})
+    learning = Config().replace({"train.freeze": ("fpn",), "model.freeze_bn": "no"})
+    assert not build.freezes_bn(learning)
+
+
 def test_unknown_fields_are_named_with_what_was_meant():
     with pytest.raises(ValueError, match=r"config\.train\.batchsize: did you mean ba"):
         Config().replace({"train.batchsize": 4})

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
-from yolact_jax.config import Config, at_size, negative_share
+from yolact_jax.config import Config, at_size, freezes_backbone, negative_share
 from yolact_jax.data.opening import make_dataset as make_dataset
 from yolact_jax.data.pixels import Pixels
 from yolact_jax.inference import traced
@@ -117,7 +117,7 @@ def freezes_bn(config: Config) -> bool:
     are pretrained statistics to keep.  Always, if parts of the backbone are frozen.
     """
     # Only the backbone normalizes; frozen weights keep the statistics they need.
-    if any(name.split("/")[0] == "backbone" for name in config.train.freeze):
+    if freezes_backbone(config.train):
         return True
     if config.model.freeze_bn == "auto":
         small = config.train.batch_size < _MIN_BATCH_FOR_BN

@@ -31,10 +31,22 @@ def test_a_module_is_frozen_with_all_inside():
     }
 
 
-def test_the_report_counts_parameters():
-    assert freezing.report(PARAMS, ["backbone", "head/box"]) == (
-        "Frozen parameters: backbone (8), head/box (3); 4 of 15 learn."
-    )
+@pytest.mark.parametrize(
+    ("names", "freeze_bn", "words"),
+    [
+        (["backbone", "head/box"], True, "backbone (8), head/box (3); 4 of 15 learn."),
+        (["head"], False, "head (7); 8 of 15 learn."),
+        (["head"], True, "head (7), batch normalization elsewhere (2); 6 of 15 learn."),
+        (
+            ["backbone/conv"],
+            True,
+            "backbone/conv (6), batch normalization elsewhere (2); 7 of 15 learn.",
+        ),
+    ],
+)
+def test_the_report_counts_parameters(names, freeze_bn, words):
+    found = freezing.report(PARAMS, names, freeze_bn=freeze_bn)
+    assert found == f"Frozen parameters: {words}"
 
 
 @pytest.mark.parametrize(
@@ -44,12 +56,13 @@ def test_the_report_counts_parameters():
         (["head/bax"], "no module 'head/bax'; did you mean head/box?"),
         (["zzz"], "no module 'zzz'; there are backbone, head."),
         (["head/box/kernel"], "no module 'head/box/kernel'; did you mean head/box"),
-        (["backbone", "head"], "which is every parameter"),
+        (["backbone", "head"], "with which no parameter learns; leave one"),
+        (["backbone/conv", "head"], "with which no parameter learns; leave one"),
     ],
 )
 def test_other_names_are_refused(names, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        freezing.report(PARAMS, names)
+        freezing.report(PARAMS, names, freeze_bn=True)
 
 
 def test_frozen_modules_cost_no_backward_pass(tmp_path):
@@ -101,4 +114,5 @@ def test_a_run_leaves_frozen_modules_and_their_statistics(tmp_path, caplog):
 def test_the_modules_of_a_real_network_have_their_names(tmp_path):
     params = abstract_variables(tiny_config(tmp_path), 3)["params"]
     names = ["backbone", "fpn", "protonet", "head/mask", "semantic"]
-    assert all(name in freezing.report(params, names) for name in names)
+    report = freezing.report(params, names, freeze_bn=True)
+    assert all(name in report for name in names)

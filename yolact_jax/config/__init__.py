@@ -1,6 +1,6 @@
 """The typed config: sections of checked fields, and the way in and out of it."""
 
-from yolact_jax.config.checks import check_batch, negative_share
+from yolact_jax.config.checks import check_batch, freezes_backbone, negative_share
 from yolact_jax.config.data import Augment, Data
 from yolact_jax.config.describe import describe
 from yolact_jax.config.fields import Section
@@ -33,6 +33,7 @@ __all__ = [
     "at_size",
     "check_batch",
     "describe",
+    "freezes_backbone",
     "from_config_dict",
     "negative_share",
     "sides_of",

@@ -227,6 +227,25 @@ def check_negatives(loss: Loss, train: Train) -> None:
         )
 
 
+def check_freezing(model: Model, train: Train) -> None:
+    """Refuses to train batch normalization between frozen weights.
+
+    Raises:
+      ValueError: as for `check_model`.
+    """
+    if model.freeze_bn == "no" and freezes_backbone(train):
+        raise ValueError(
+            f"config.model.freeze_bn is 'no'; it must be 'auto' or 'yes' with "
+            f"config.train.freeze {train.freeze}, as frozen weights keep the "
+            f"statistics they need."
+        )
+
+
+def freezes_backbone(train: Train) -> bool:
+    """Whether the backbone, or a part of it, does not learn."""
+    return any(name.split("/")[0] == "backbone" for name in train.freeze)
+
+
 def check_batch(train: Train, num_devices: int) -> None:
     """Refuses a batch that the devices, or its parts, cannot share equally.
 

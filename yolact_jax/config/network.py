@@ -45,7 +45,8 @@ class Model(Section):
     freeze_bn: str = field(
         "auto",
         "Keep the statistics of batch normalization while training; auto: with "
-        "pretrained weights and batches smaller than 6.",
+        "pretrained weights and batches smaller than 6, or a frozen part of the "
+        "backbone, which excludes no.",
         choices=_SWITCH,
     )
     compute_dtype: str = field(

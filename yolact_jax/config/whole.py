@@ -45,6 +45,7 @@ class Config:
         checks.check_optimizer(self.optimizer)
         checks.check_length(self.optimizer, self.train)
         checks.check_negatives(self.loss, self.train)
+        checks.check_freezing(self.model, self.train)
         checks.check_batch(self.train, num_devices=1)
 
     def replace(self, changes: Mapping[str, Any]) -> "Config":

@@ -47,12 +47,13 @@ def as_constants(params: dict, modules: Collection[str]) -> dict:
     return dict(path_aware_map(constant, params))
 
 
-def report(params: dict, modules: Sequence[str]) -> str:
-    """Says how many parameters the frozen modules have.
+def report(params: dict, modules: Sequence[str], *, freeze_bn: bool) -> str:
+    """Says how many parameters do not learn, and how many do.
 
     Args:
       params: of a `Yolact`; abstract ones will do.
       modules: as for `labels`.
+      freeze_bn: as for `labels`.
 
     Raises:
       ValueError: if the network has no such module, or nothing is left to train.
@@ -70,12 +71,20 @@ def report(params: dict, modules: Sequence[str]) -> str:
         name: sum(n for path, n in sizes.items() if _is_inside(path, [name]))
         for name in modules
     }
-    left = sum(n for path, n in sizes.items() if not _is_inside(path, modules))
+    found = flatten_dict(labels(params, modules, freeze_bn=freeze_bn))
+    left = sum(n for path, n in sizes.items() if found[path] == TRAIN)
     if not left:
         raise ValueError(
-            f"config.train.freeze is {tuple(modules)}, which is every parameter; leave "
-            f"one module to train."
+            f"config.train.freeze is {tuple(modules)}, with which no parameter learns; "
+            f"leave one module to train."
         )
+    norms = sum(
+        n
+        for path, n in sizes.items()
+        if found[path] == FREEZE and not _is_inside(path, modules)
+    )
+    if norms:
+        frozen["batch normalization elsewhere"] = norms
     listed = ", ".join(f"{name} ({count:,})" for name, count in frozen.items())
     return f"Frozen parameters: {listed}; {left:,} of {sum(sizes.values()):,} learn."
 

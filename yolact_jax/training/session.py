@@ -99,7 +99,9 @@ def make_session(config: Config, workdir: Path) -> Session:
     )
     if config.train.freeze:
         params = abstract_variables(config, num_classes)["params"]
-        _LOGGER.info("%s", freezing.report(params, config.train.freeze))
+        freeze_bn = build.freezes_bn(config)
+        frozen = freezing.report(params, config.train.freeze, freeze_bn=freeze_bn)
+        _LOGGER.info("%s", frozen)
 
     return Session(
         config=config,
