@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolact_jax import build
 from yolact_jax.config import Config, from_config_dict
 from yolact_jax.data.pixels import PIXEL_FIELDS
 from yolact_jax.files import VERSIONS_FILE, read_json, write_json
@@ -36,13 +37,16 @@ _LIBRARIES = (
 # Fields that the arrays of a checkpoint, the optimizer's included, may depend on, or
 # what its input means.
 _MODEL_FIELDS = ("model.", "anchors.", "train.freeze", *PIXEL_FIELDS)
-# Fields that neither the arrays of a checkpoint nor their meaning depend on.
+# Fields that neither the arrays of a checkpoint nor their meaning depend on; on
+# freeze_bn they do only where it changes what learns.
 _FREE_FIELDS = {
     "model.compute_dtype",
     "model.freeze_bn",
     "model.remat",
     "model.winograd",
 }
+# Fields that `build.freezes_bn` heeds, beside "train.freeze".
+_BN_FIELDS = ("model.freeze_bn", "train.batch_size", "train.init_weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,21 +167,48 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
       dataset: the dataset to continue with.
 
     Raises:
-      ValueError: if the folder is not that of a run, the model differs, or the
-        annotations do.
+      ValueError: if the folder is not that of a run, the arrays of the model or of its
+        optimizer differ, or the annotations do.
     """
-    folder, new = Path(workdir), config.flat()
-    old = load_run(workdir).config.flat()
-    for field in (f for f in new if old[f] != new[f]):
-        change = f"config.{field} was {old[field]!r} and is {new[field]!r}"
+    folder, old = Path(workdir), load_run(workdir).config
+    before, after = old.flat(), config.flat()
+    changes = {
+        field: f"config.{field} was {before[field]!r} and is {after[field]!r}"
+        for field in after
+        if before[field] != after[field]
+    }
+    for field, change in changes.items():
         if field.startswith(_MODEL_FIELDS) and field not in _FREE_FIELDS:
             raise ValueError(
                 f"{folder} holds the run of another model: {change}; use another "
                 f"workdir, or the config that it was started with."
             )
-        _LOGGER.info("The run continues with a change: %s.", change)
+    _check_same_optimizer(folder, old, config, changes)
     _check_same_data(folder, dataset)
+    for change in changes.values():
+        _LOGGER.info("The run continues with a change: %s.", change)
     _log_changed_versions(folder)
+
+
+def _check_same_optimizer(
+    folder: Path, old: Config, new: Config, changes: dict[str, str]
+) -> None:
+    """Refuses what gives the optimizer other arrays, or the average a beginning."""
+    cure = "the config that it was started with"
+    fields = []
+    if old.optimizer.name != new.optimizer.name:
+        fields = ["optimizer.name"]
+    elif (old.train.ema_decay > 0) != (new.train.ema_decay > 0):
+        fields = ["train.ema_decay"]
+    elif build.freezes_bn(old) != build.freezes_bn(new):
+        fields = [field for field in _BN_FIELDS if field in changes]
+        cure = f"config.model.freeze_bn {'yes' if build.freezes_bn(old) else 'no'!r}"
+    if fields:
+        raise ValueError(
+            f"{folder} holds a run with another state of the optimizer: "
+            f"{' and '.join(changes[field] for field in fields)}; use another workdir, "
+            f"or {cure}."
+        )
 
 
 def _check_same_data(folder: Path, dataset: "Dataset") -> None:
