@@ -75,6 +75,12 @@ def test_an_evaluation_adds_a_panel(tmp_path):
     assert len(where(both[alone.shape[0] :], VERMILION)[0])
 
 
+def test_a_step_that_is_evaluated_again_changes_nothing(tmp_path):
+    rows = [(step, {"eval/box_AP": 0.1 * step}) for step in (1, 2, 3, 4)]
+    once = draw(tmp_path, rows)
+    np.testing.assert_array_equal(draw(tmp_path, rows[1:2]), once)
+
+
 def test_a_failed_picture_leaves_the_one_before(tmp_path, monkeypatch):
     before = draw(tmp_path, losses([1.0]))
 

@@ -64,12 +64,15 @@ def curves_png(workdir: str | Path) -> bytes:
 
 
 def _lines(rows: Sequence[dict], names: dict[str, str], factor: float = 1) -> dict:
-    """(steps, values) by name, for each that the rows have."""
+    """(steps, values) by name, for each that the rows have, in order of the steps.
+
+    Of rows of one step, as from evaluating it again, the last counts.
+    """
     lines = {}
     for name, key in names.items():
-        known = [(row["step"], row[key]) for row in rows if key in row]
+        known = {row["step"]: row[key] for row in rows if key in row}
         if known:
-            steps, values = np.array(known, float).T
+            steps, values = np.array(sorted(known.items()), float).T
             lines[name] = steps, factor * values
     return lines
 
