@@ -27,6 +27,7 @@ from yolact_jax.training.monitor.bad_batches import (
     load_bad_batch,
     saved_steps,
 )
+from yolact_jax.training.report import Evaluation
 from yolact_jax.training.session import load_state
 
 NUM_STEPS = 6
@@ -144,6 +145,44 @@ def test_a_run_ends_without_progress_and_keeps_its_best_state(
         np.testing.assert_array_equal(a, b)
     # Started again, it has nothing to do.
     assert int(train(tmp_path, patience=2, **every).step) == 4
+
+
+@pytest.mark.long
+def test_a_run_that_ends_early_leaves_the_report_of_its_best_state(
+    train, session, tmp_path, monkeypatch
+):
+    precisions, states, calls = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.3}, {}, []
+    report = tmp_path / "report" / "index.html"
+
+    def evaluate(config, dataset, state, workdir):
+        step = int(state.step)
+        calls.append((step, config.eval.report))
+        variables = jax.device_get(state.inference_variables)
+        for pair in zip(
+            *map(jax.tree.leaves, (states.setdefault(step, variables), variables)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(*pair)
+        Evaluation(step, "validation", [], {}).write(workdir)
+        if config.eval.report:
+            if len(calls) == 5:
+                send(signal.SIGTERM)()
+            report.parent.mkdir()
+            report.touch()
+        return append_row(workdir, step, {"eval/mask_AP": precisions[step]})
+
+    monkeypatch.setattr(loop, "evaluate_and_report", evaluate)
+    config = session.config.replace(
+        {"train.eval_every_steps": 1, "train.patience": 2, "eval.report": True}
+    )
+    with pytest.raises(Interrupted, match="after step 4, which is saved"):
+        loop.train(config, tmp_path)
+    # Stopped meanwhile, it goes on with the report, and then has nothing to do.
+    for _ in range(2):
+        assert int(loop.train(config, tmp_path).step) == 4
+        assert report.exists()
+    evaluated = [(step, False) for step in precisions]
+    assert calls == [*evaluated, (2, True), (2, True)]
 
 
 @pytest.mark.long

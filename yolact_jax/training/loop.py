@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from yolact_jax import build
 from yolact_jax.config import Config, check_batch
@@ -18,6 +19,7 @@ from yolact_jax.run.checkpoint import CheckpointManager
 from yolact_jax.run.disk_errors import explaining_full_disk
 from yolact_jax.run.lock import sole_training
 from yolact_jax.run.metrics import keep_rows, step_of
+from yolact_jax.run.variables import load_variables
 from yolact_jax.training import length
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
@@ -26,6 +28,7 @@ from yolact_jax.training.monitor.profiler import Profiler
 from yolact_jax.training.monitor.recorder import Recorder
 from yolact_jax.training.multihost import processes
 from yolact_jax.training.multihost.mesh import to_devices
+from yolact_jax.training.report import has_report
 from yolact_jax.training.session import (
     Session,
     make_session,
@@ -144,6 +147,8 @@ def _run(session: Session, state: TrainState, keeper: _Keeper) -> TrainState:
         for step in range(start_step, session.num_steps):
             _save_and_evaluate_if_due(session, state, keeper, step, interruption)
             if _gains_no_more(config.train.patience, keeper.evaluations):
+                with interruption.at_once(step, may_raise=processes.acts_alone):
+                    _report_best(session, keeper)
                 return state
             try:
                 arrays = keeper.recorder.next_of(batches)
@@ -227,6 +232,21 @@ def _evaluate(session: Session, state: TrainState, keeper: _Keeper) -> None:
         config = config.replace({"eval.report": False})
     row = evaluate_and_report(config, session.dataset, state, session.workdir)
     processes.on_all_processes(_keep_evaluation, session.workdir, keeper, row)
+
+
+def _report_best(session: Session, keeper: _Keeper) -> None:
+    """Evaluates the best checkpoint once more, for the report of a run that ends early.
+
+    Does nothing if that is done, or no report is wanted.
+    """
+    config, workdir = session.config, session.workdir
+    best = keeper.evaluations.best(among=keeper.manager.all_steps())
+    if best is None or not config.eval.report:
+        return
+    if not processes.largest_of_all(has_report(workdir, best)):
+        variables = load_variables(workdir, best)
+        state = TrainState(jnp.int32(best), **variables, opt_state=())
+        evaluate_and_report(config, session.dataset, state, workdir)
 
 
 def _keep_evaluation(

@@ -15,7 +15,7 @@ from yolact_jax.results.errors.assembly import ImageParts
 from yolact_jax.results.errors.measure import image_parts, measure_masks
 from yolact_jax.results.errors.scenes import label_of_category
 from yolact_jax.results.report.numbers import Evaluated
-from yolact_jax.results.report.write import REPORT_FOLDER, write_report
+from yolact_jax.results.report.write import PAGE_FILE, REPORT_FOLDER, write_report
 from yolact_jax.run.folder import versions
 from yolact_jax.run.metrics import METRICS_FILE
 from yolact_jax.training.monitor.curves import curves_png
@@ -111,6 +111,17 @@ def report_evaluation(
         own=own,
         curves_png=curves_png(workdir) if rows and workdir is not None else None,
     )
+
+
+def has_report(folder: Path, step: int) -> bool:
+    """Whether a folder has the report of a step, evaluated on the validation split."""
+    if not (folder / REPORT_FOLDER / PAGE_FILE).is_file():
+        return False
+    try:
+        evaluation = Evaluation.read(folder)
+    except ValueError:
+        return False
+    return (evaluation.step, evaluation.split) == (step, "validation")
 
 
 def _parts(
