@@ -45,8 +45,7 @@ def results_folder(
 
     Raises:
       ValueError: before anything is written, if the folder has results already or a
-      file
-        that would be replaced; or if it cannot be written.
+        file that would be replaced; or if it cannot be written.
     """
     folder = Path(folder)
     partial = folder / PARTIAL_FILE
