@@ -69,6 +69,18 @@ def test_masks_are_read_pixel_by_pixel(folders):
     assert annotation["bbox"] == [13, 27, 14, 7]
 
 
+def test_a_size_in_fractions_is_one_of_integers(folders):
+    folders.image("a.jpg")
+    parts = shape("cat", SQUARE), mask_shape("cat", (0, 0), np.full((9, 9), 255))
+    size = {"imageHeight": float(HEIGHT), "imageWidth": float(WIDTH)}
+    folders.labelme("a.json", *parts, **size)
+    content = folders.convert("labelme")[0]
+    assert json.dumps(content["images"][0]["height"]) == str(HEIGHT)
+    assert json.dumps(content["annotations"][1]["segmentation"]["size"][0]) == str(
+        HEIGHT
+    )
+
+
 def test_mask_and_outline_of_one_group_are_united(folders):
     mask = np.full((10, 10), 255, np.uint8)
     folders.image("a.jpg")

@@ -62,7 +62,9 @@ def spoil(value, rng):
 
 def any_labelme(folders, name, rng):
     shapes = [any_shape(rng) for _ in range(rng.randrange(4))]
-    content = {"shapes": shapes, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    kind = rng.choice([int, float])  # Scripts write 60.0 as well.
+    size = {"imageHeight": kind(HEIGHT), "imageWidth": kind(WIDTH)}
+    content = {"shapes": shapes, **size}
     if rng.random() < 0.1:
         spoil(content, rng)
     folders.text(f"{name}.json", json.dumps(content))

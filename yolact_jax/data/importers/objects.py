@@ -48,12 +48,13 @@ class Photo:
         Raises:
           ValueError: with what the annotations "have".
         """
-        if stated not in (self.size, self.stored_size):
+        found = next((s for s in (self.size, self.stored_size) if s == stated), None)
+        if found is None:
             raise ValueError(
                 f"has {shown(stated[0])} x {shown(stated[1])} pixels (height x width),"
                 f" but the image has {self.size[0]} x {self.size[1]}"
             )
-        return stated
+        return found  # Of integers, also where 640.0 is stated.
 
     def entry(self, size: Size) -> dict[str, Any]:
         """Makes the COCO entry of the image for annotations that refer to `size`.
