@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
-from yolact_jax.config import from_config_dict
+from yolact_jax.config import from_config_dict, grown_scales
 
 FORESEEN = (
     ValueError,
@@ -202,10 +201,7 @@ def _scale_anchors(
     if size == size_before or is_given:
         return
     scales = from_config_dict(config).anchors.scales_px
-    factor = math.sqrt(math.prod(size) / math.prod(size_before))
-    grown = tuple(
-        tuple(float(f"{scale * factor:.4g}") for scale in level) for level in scales
-    )
+    grown = grown_scales(scales, size_before, size)
     with config.unlocked():
         anchors = cast("ConfigDict", config.get("anchors", ConfigDict()))
         config.anchors = {**anchors, "scales_px": grown}

@@ -6,7 +6,7 @@ from yolact_jax.config.describe import describe
 from yolact_jax.config.fields import Section
 from yolact_jax.config.frame import PADDING_RGB, InputFrame, Size, sides_of
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
-from yolact_jax.config.sizes import at_size, training_sizes
+from yolact_jax.config.sizes import at_size, grown_scales, training_sizes
 from yolact_jax.config.training import Eval, Optimizer, Train
 from yolact_jax.config.whole import (
     Config,
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "freezes_backbone",
     "from_config_dict",
+    "grown_scales",
     "negative_share",
     "sides_of",
     "suggestion",

@@ -1,4 +1,6 @@
-"""Input sizes that a training goes through."""
+"""Input sizes that a training goes through, and the anchors for another one."""
+
+import math
 
 from yolact_jax.config.whole import Config
 
@@ -20,3 +22,21 @@ def at_size(config: Config, longer_side: int) -> Config:
         "train.multi_scale": (),
     }
     return config.replace(changes)
+
+
+def grown_scales(
+    scales_px: tuple[tuple[float, ...], ...],
+    before: tuple[int, int],
+    after: tuple[int, int],
+) -> tuple[tuple[float, ...], ...]:
+    """Lets the areas of anchors grow with that of the network input.
+
+    Args:
+      scales_px: sides of the anchors by level, pixels.
+      before: height and width of the input that they are for.
+      after: of that to come.
+    """
+    factor = math.sqrt(math.prod(after) / math.prod(before))
+    return tuple(
+        tuple(float(f"{scale * factor:.4g}") for scale in level) for level in scales_px
+    )

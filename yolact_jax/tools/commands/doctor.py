@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from yolact_jax.cli import Command
+from yolact_jax.config import Data, grown_scales
 from yolact_jax.tools.commands import data_flag
 from yolact_jax.tools.doctor.examine import diagnose, report
 from yolact_jax.zoo.specs import load_config
@@ -72,8 +73,14 @@ def run(values: Any) -> int:
             raise ValueError("--data and --annotations both name data; give one.")
         changes = _only_given_data(values) | changes
     config = data_flag.config_of(values)
+    if values.input_size is not None and "config.anchors.scales_px" not in values:
+        sizes = config.data.frame.size, (values.input_size, values.input_size)
+        grown = grown_scales(config.anchors.scales_px, *sizes)
+        changes["anchors.scales_px"] = grown  # As with --config.data.input_size.
     with tempfile.TemporaryDirectory() as temporary:
-        changes = {"data.records_dir": temporary, "data.skip_bad": True} | changes
+        if config.data.records_dir == Data().records_dir:  # It leaves nothing behind.
+            config = config.replace({"data.records_dir": temporary})
+        changes = {"data.skip_bad": True} | changes
         found = diagnose(
             config.replace(changes), sheet=values.sheet, samples=values.samples
         )
