@@ -12,6 +12,8 @@ from tests.helpers.commands import run_command
 from yolact_jax.config import Config
 from yolact_jax.data.sources.coco_builder import prepare_coco
 from yolact_jax.tools.anchor_fit import overlaps
+from yolact_jax.tools.commands import doctor
+from yolact_jax.tools.commands.main import main
 from yolact_jax.tools.doctor.examine import examine, report
 from yolact_jax.tools.doctor.findings import Finding
 
@@ -69,7 +71,7 @@ class MadeUp:
             "validation_images": self.root / "val",
         }
 
-    def findings(self, sizes=None):
+    def findings(self, changes=None):
         self.write()
         arguments = {
             name if name.startswith("validation") else f"train_{name}": value
@@ -78,7 +80,7 @@ class MadeUp:
         dataset = prepare_coco(
             data_dir=self.root / "records", skip_bad=True, **arguments
         )
-        changes = {"data.input_size": 64, **(sizes or {})}
+        changes = {"data.input_size": 64, **(changes or {})}
         return list(examine(dataset, Config().replace(changes)))
 
 
@@ -234,6 +236,15 @@ def test_object_that_no_anchor_can_match(made_up):
     made_up.content["train"]["annotations"][1] = annotation
     text = only(made_up.findings(), "warning", "unmatched")
     assert "annotations 2 of image 2" in text
+
+
+def test_object_that_atss_leaves_out(made_up):
+    """Centers are in rows 28 and 36 on P3, 24 and 40 on P4, 32 on P6."""
+    annotation = made_up.annotation(2, 2, [4, 29, 50, 2])
+    made_up.content["train"]["annotations"][1] = annotation
+    text = only(made_up.findings({"loss.assignment": "atss"}), "warning", "unmatched")
+    assert "annotations 2 of image 2" in text
+    assert "hold no center of an anchor" in text
 
 
 def test_object_dropped_for_its_box(made_up):
@@ -471,3 +482,35 @@ def test_impossible_config_is_told_without_a_traceback(config_file):
     assert done.returncode == 1
     assert "config.anchors.scales_px" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("scales", [None, ((9.0,),) * 5])
+def test_both_flags_for_the_input_size_mean_the_same(monkeypatch, scales):
+    configs = []
+
+    def keep(config, **_):
+        configs.append(config.replace({"data.records_dir": ""}))
+        return []
+
+    monkeypatch.setattr(doctor, "diagnose", keep)
+    given = [f"--config.anchors.scales_px={scales}"] if scales else []
+    for flag in ("--input_size=1100", "--config.data.input_size=1100"):
+        assert main(["doctor", "--config=coco", flag, *given]) == 0
+    assert configs[0] == configs[1]
+    least = 9.0 if scales else 48.0
+    assert configs[0].anchors.scales_px[0] == (least,)
+
+
+def test_records_go_where_the_config_says(monkeypatch):
+    found = []
+
+    def keep(config, **_):
+        found.append(config.data.records_dir)
+        return []
+
+    monkeypatch.setattr(doctor, "diagnose", keep)
+    main(["doctor", "--config=coco"])
+    main(["doctor", "--config=coco", "--config.data.records_dir=mine"])
+    main(["doctor", "--config=coco", "--records_dir=mine"])
+    assert found[0] != Config().data.records_dir
+    assert found[1:] == ["mine", "mine"]

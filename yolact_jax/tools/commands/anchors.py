@@ -4,10 +4,10 @@
     yolact-jax anchors --config configs/nuclei.py --config.data.input_size=512
 
 Prints which share of the objects of the train split some anchor can match, by object
-size and level, for the anchors of the config and for proposed ones; then the flags that
-train with those.  Says as well which share holds no center of an anchor of P3, most of
-which ATSS leaves out.  With another input size, the anchors of the config grow in
-proportion.  Pretrained heads expect the anchors that they were trained with.
+size and level, for the anchors of the config and for better ones, if there are; then
+the flags that train with those.  For ATSS it is the share that holds the center of an
+anchor.  With another input size, the anchors of the config grow in proportion.
+Pretrained heads expect the anchors that they were trained with.
 """
 
 import math
@@ -32,21 +32,36 @@ def run(values: Any) -> None:
     """Prints both fits, and the flags."""
     config = data_flag.config_of(values)
     source = build.make_dataset(config, ("train",)).source("train")
-    frame = config.data.frame
-    extents = anchor_fit.object_extents(source, frame)
-    if not len(extents):
+    frame, loss = config.data.frame, config.loss
+    boxes = anchor_fit.object_boxes(source, frame)
+    if not len(boxes):
         raise DatasetError(f"{source!r} has no objects to fit anchors to.")
-    proposed = anchor_fit.propose(extents, config.anchors)
-    print(f"{len(extents)} objects at {frame.height} x {frame.width} pixels")
+    positive_iou = None if loss.assignment == "atss" else loss.positive_iou
+    proposed = anchor_fit.propose(boxes, config.anchors, frame, positive_iou)
+    print(f"{len(boxes)} objects at {frame.height} x {frame.width} pixels")
+    extents = anchor_fit.extents_of(boxes)
     between = anchor_fit.share_between_centers(extents, frame)
     print(
         f"{between:.1%} of them, placed at random, hold no center of an anchor of P3; "
         "ATSS leaves most of these out"
     )
-    for title, anchors in (("config", config.anchors), ("proposed", proposed)):
-        fit = anchor_fit.measure(extents, anchors, config.loss.positive_iou)
+    what = (
+        "hold the center of an anchor, as ATSS needs"
+        if positive_iou is None
+        else f"overlap at least {positive_iou} with an anchor"
+    )
+    print(f"recall: share of the objects that {what}")
+    is_new = proposed != config.anchors
+    titles = {"config": config.anchors} | ({"proposed": proposed} if is_new else {})
+    for title, anchors in titles.items():
+        fit = anchor_fit.measure(boxes, anchors, frame, positive_iou)
         print(_table(title, anchors, fit))
-    print(f"\nTo train with the proposed anchors:\n  {_flags(proposed, config.data)}")
+    if is_new:
+        print(
+            f"\nTo train with the proposed anchors:\n  {_flags(proposed, config.data)}"
+        )
+    else:
+        print("\nNo better anchors were found.")
 
 
 def _table(title: str, anchors: Anchors, fit: anchor_fit.Fit) -> str:

@@ -49,14 +49,21 @@ def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
     dropped = np.setdiff1d(np.flatnonzero(~annotations.crowd), kept)
     sizes = frame.size, (build.prototype_size(config),)
     (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sizes)
-    boxes = whole.boxes(annotations.boxes_px[kept])
-    shapes = anchor_fit.anchor_shapes(config.anchors)[0] / frame.size[::-1]
-    overlaps = anchor_fit.overlaps(boxes[:, 2:] - boxes[:, :2], shapes).max(axis=1)
+    boxes = whole.boxes(annotations.boxes_px[kept]) * np.tile(frame.size[::-1], 2)
     return {
         "dropped": annotations.ids[dropped],
         "invisible": annotations.ids[kept[~masks.any(axis=(1, 2))]],
-        "unmatched": annotations.ids[kept[overlaps < config.loss.positive_iou]],
+        "unmatched": annotations.ids[kept[~_can_match(boxes, config)]],
     }
+
+
+def _can_match(boxes: np.ndarray, config: Config) -> np.ndarray:
+    """Whether [n, 4] boxes in pixels of the network input can have an anchor, [n]."""
+    if config.loss.assignment == "atss":
+        return anchor_fit.hold_center(boxes, config.data.frame)
+    shapes = anchor_fit.anchor_shapes(config.anchors)[0]
+    overlaps = anchor_fit.overlaps(anchor_fit.extents_of(boxes), shapes)
+    return overlaps.max(axis=1) >= config.loss.positive_iou
 
 
 def _too_many(split: str, example: Example, max_objects: int) -> Iterator[Finding]:
@@ -74,11 +81,14 @@ def _too_many(split: str, example: Example, max_objects: int) -> Iterator[Findin
 def _lost_text(split: str, kind: str, ids: list[str], config: Config) -> str:
     """Describes annotations that are lost."""
     size, masks = config.data.frame.size, build.prototype_size(config)
+    least, is_atss = config.loss.positive_iou, config.loss.assignment == "atss"
+    unmatched = f"overlap less than {least} with any anchor, wherever it may be,"
+    if is_atss:
+        unmatched = "hold no center of an anchor, without which ATSS leaves them out,"
     reason = {
         "dropped": "have no box with area in the image and are not trained on",
         "invisible": f"cover no pixel of the {masks[0]} x {masks[1]} mask",
-        "unmatched": f"overlap less than {config.loss.positive_iou} with any anchor,"
-        f" wherever it may be, at {size[0]} x {size[1]} pixels",
+        "unmatched": f"{unmatched} at {size[0]} x {size[1]} pixels",
     }[kind]
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
     listed = ", ".join(ids[:_LISTED])
