@@ -161,7 +161,7 @@ def test_images_without_annotations_give_result_files(run, tmp_path, with_catego
                 assert tuple(entry[field]["size"]) == sizes[entry["image_id"]]
 
 
-def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path):
+def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path, capsys):
     _, workdir, _ = run
     whole, other = tmp_path / "run", tmp_path / "other"
     for folder in (whole, other):
@@ -183,6 +183,12 @@ def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path):
     assert main(["report", "--workdir", str(whole), "--compare", str(other)]) == 0
     table = (whole / "report" / "comparison.csv").read_text().splitlines()
     assert all(line.split(",")[4] in ("0.0", "") for line in table[1:])
+    # Other pictures under the same ids.
+    changes = ["--config.data.shapes_seed=1", "--config.eval.sample_images=0"]
+    assert main(["evaluate", "--workdir", str(other), *changes]) == 0
+    for words in ([str(other)], [str(whole), "--compare", str(other)]):
+        assert main(["report", "--workdir", *words]) == 1
+        assert "the fingerprint of the annotations" in capsys.readouterr().err
     (other / "mask_detections.json").unlink()
     assert main(["report", "--workdir", str(other)]) == 1
 

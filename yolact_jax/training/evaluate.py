@@ -15,7 +15,7 @@ from yolact_jax.data.records.dataset import (
 from yolact_jax.results.coco_ap import format_table, write_results
 from yolact_jax.results.draw import image_grid, write_picture
 from yolact_jax.results.predictor import Predictor
-from yolact_jax.results.report.numbers import Evaluated, plain
+from yolact_jax.results.report.numbers import Evaluated
 from yolact_jax.results.splits import Detected, detect_images, evaluate_detected
 from yolact_jax.run.metrics import append_row
 from yolact_jax.training.multihost import exchange, processes
@@ -84,17 +84,15 @@ def evaluate_and_report(
         if config.eval.sample_images:
             grid = draw_samples(predictor, source, config.eval.sample_images)
             write_picture(output / SAMPLES_FILE, grid)
-        evaluation = Evaluation(
-            step, split, [i for part in parts for i in part.image_ids], plain(metrics)
+        evaluated = Evaluated(
+            truth,
+            {"box": boxes, "mask": masks},
+            [i for part in parts for i in part.image_ids],
+            config.eval.max_detections,
         )
+        evaluation = Evaluation.of(step, split, evaluated, metrics)
         evaluation.write(output)
         if config.eval.report:
-            evaluated = Evaluated(
-                truth,
-                {"box": boxes, "mask": masks},
-                evaluation.image_ids,
-                config.eval.max_detections,
-            )
             variables = None
             if isinstance(model, TrainState):
                 variables = jax.device_get(model.inference_variables)

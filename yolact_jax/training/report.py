@@ -14,7 +14,7 @@ from yolact_jax.files import read_json, write_json
 from yolact_jax.results.errors.assembly import ImageParts
 from yolact_jax.results.errors.measure import image_parts, measure_masks
 from yolact_jax.results.errors.scenes import label_of_category
-from yolact_jax.results.report.numbers import Evaluated
+from yolact_jax.results.report.numbers import Evaluated, plain
 from yolact_jax.results.report.write import PAGE_FILE, REPORT_FOLDER, write_report
 from yolact_jax.run.folder import versions
 from yolact_jax.run.metrics import METRICS_FILE
@@ -32,12 +32,37 @@ class Evaluation:
       split: "validation" or "train".
       image_ids: of the images that were evaluated.
       metrics: of `evaluate_coco`; None where nan.
+      class_names: of the data; empty where an earlier version wrote the file, as are
+        the fields below.
+      category_ids: of the classes.
+      fingerprint: of the split, see `Evaluated`.
+      max_detections: see `Evaluated`.
     """
 
     step: int
     split: str
     image_ids: Sequence[int]
     metrics: Mapping[str, float | None]
+    class_names: Sequence[str] = ()
+    category_ids: Sequence[int] = ()
+    fingerprint: str = ""
+    max_detections: int = 0
+
+    @classmethod
+    def of(
+        cls, step: int, split: str, evaluated: Evaluated, metrics: Mapping[str, float]
+    ) -> "Evaluation":
+        """Describes an evaluation."""
+        return cls(
+            step,
+            split,
+            evaluated.image_ids,
+            plain(dict(metrics)),
+            class_names=list(evaluated.classes.values()),
+            category_ids=list(evaluated.classes),
+            fingerprint=evaluated.fingerprint,
+            max_detections=evaluated.max_detections,
+        )
 
     def write(self, folder: Path) -> None:
         """Writes the file."""

@@ -225,3 +225,38 @@ def test_comparison_has_each_class_and_marks_sure_differences(tmp_path):
     half = dict(truth, images=truth["images"][:10])
     with pytest.raises(ValueError, match=r"different images \(20 and 10\)"):
         compare.compare(first, evaluation(half, [], []))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bbox": [0, 0, 5, 5]}, "different annotations"),
+        ({"category_id": 9}, "different annotations"),
+        ({"iscrowd": 1}, "different annotations"),
+        ({"id": 77}, None),
+    ],
+)
+def test_only_evaluations_of_equal_objects_are_compared(change, words):
+    truth, boxes, masks = random_dataset(5)
+    first = truth["annotations"][0] | {"category_id": 7, "iscrowd": 0}
+    rest = truth["annotations"][1:]
+    pair = [
+        evaluation(truth | {"annotations": [entry, *rest]}, boxes, masks)
+        for entry in (first, first | change)
+    ]
+    if words is None:
+        assert compare.compare(*pair)
+    else:
+        with pytest.raises(ValueError, match=words):
+            compare.compare(*pair)
+
+
+def test_only_evaluations_of_equal_category_ids_are_compared():
+    truth, boxes, masks = random_dataset(5)
+    others = [{"id": i + 10, "name": name} for i, name in CATEGORIES]
+    pair = [
+        evaluation(truth | {"categories": c}, boxes, masks)
+        for c in (truth["categories"], others)
+    ]
+    with pytest.raises(ValueError, match="different classes"):
+        compare.compare(*pair)

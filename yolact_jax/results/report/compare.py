@@ -23,17 +23,19 @@ def compare(first: Evaluated, second: Evaluated) -> list[dict[str, Any]]:
       images; None where a class has no objects.
 
     Raises:
-      ValueError: if classes or images differ.
+      ValueError: if classes, images or objects differ.
     """
     for what, values in (
-        ("classes", (first.names, second.names)),
-        ("images", (sorted(first.image_ids), sorted(second.image_ids))),
+        ("classes", [e.classes for e in (first, second)]),
+        ("images", [sorted(e.image_ids) for e in (first, second)]),
+        ("annotations", [e.fingerprint for e in (first, second)]),
     ):
         if values[0] != values[1]:
+            shown = [v if isinstance(v, str) else len(v) for v in values]
             raise ValueError(
-                f"the two runs were evaluated on different {what} "
-                f"({len(values[0])} and {len(values[1])}), so that their AP cannot be "
-                f"compared; evaluate both on the same data."
+                f"the two runs were evaluated on different {what} ({shown[0]} and "
+                f"{shown[1]}), so that their AP cannot be compared; evaluate both on "
+                f"the same data."
             )
     return [row for kind in KINDS for row in _of_kind(kind, first, second)]
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,13 +13,30 @@ import numpy as np
 from yolact_jax.results.errors import images, precision, tide
 from yolact_jax.results.errors.confusion import confusion_matrix
 from yolact_jax.results.errors.matches import SIZES, THRESHOLDS, Matches, match
-from yolact_jax.results.errors.scenes import Kind, Scene, class_names, make_scenes
+from yolact_jax.results.errors.scenes import (
+    Kind,
+    Scene,
+    class_names,
+    label_of_category,
+    make_scenes,
+)
 from yolact_jax.results.errors.scores import best_thresholds, calibration
 
 KINDS: tuple[Kind, ...] = ("box", "mask")
 CONFUSION_SCORE = 0.3
 ALL_CLASSES = "all classes"
 _RECALL_LIMITS = (1, 10, 100)
+_TRUTH_FIELDS = {
+    "images": ("id", "height", "width"),
+    "annotations": (
+        "image_id",
+        "category_id",
+        "bbox",
+        "area",
+        "iscrowd",
+        "segmentation",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +59,21 @@ class Evaluated:
     def names(self) -> list[str]:
         """Name of each class."""
         return class_names(self.truth)
+
+    @functools.cached_property
+    def classes(self) -> dict[int, str]:
+        """Name of each category id."""
+        return dict(zip(label_of_category(self.truth), self.names, strict=True))
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever the ids or sizes of the images or their objects do."""
+        digest = hashlib.sha256()
+        for kind, fields in _TRUTH_FIELDS.items():
+            for entry in self.truth[kind]:
+                values = [entry.get(field) for field in fields]
+                digest.update(json.dumps(values, default=str).encode())
+        return digest.hexdigest()[:16]
 
     @functools.cached_property
     def scenes(self) -> dict[Kind, list[Scene]]:

@@ -20,7 +20,7 @@ from yolact_jax.cli import Command
 from yolact_jax.data.records.dataset import RecordSource, coco_ground_truth
 from yolact_jax.results.coco_entries import read_results
 from yolact_jax.results.report.compare import write_comparison
-from yolact_jax.results.report.numbers import Evaluated
+from yolact_jax.results.report.numbers import KINDS, Evaluated
 from yolact_jax.results.report.write import REPORT_FOLDER
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
@@ -47,7 +47,8 @@ def run(values: Any) -> None:
     evaluation = Evaluation.read(folder)
     source = _source(run, evaluation)
     truth = coco_ground_truth(source)
-    evaluated = _evaluated(folder, run, evaluation, truth)
+    data = f"the {evaluation.split} data of {folder}"
+    evaluated = _evaluated(folder, run, evaluation, truth, data)
     if values.compare is None:
         keep_compiled_programs()
         page = report_evaluation(
@@ -55,13 +56,19 @@ def run(values: Any) -> None:
             evaluation,
             evaluated,
             source,
-            run.config,
+            run.config.replace({"eval.max_detections": evaluated.max_detections}),
             _variables(folder, evaluation.step),
             workdir=folder,
         )
     else:
         other = Path(values.compare)
-        second = _evaluated(other, load_run(other), Evaluation.read(other), truth)
+        found = Evaluation.read(other)
+        if found.split != evaluation.split:
+            raise ValueError(
+                f"{other} was evaluated on the split {found.split}, and {folder} on "
+                f"{evaluation.split}; evaluate both on the same."
+            )
+        second = _evaluated(other, load_run(other), found, truth, data)
         names = (str(folder), str(other))
         page = write_comparison(folder / REPORT_FOLDER, (evaluated, second), names)
     print(page)
@@ -72,18 +79,53 @@ def _source(run: Run, evaluation: Evaluation) -> RecordSource:
     return dataset.source(evaluation.split)
 
 
-def _evaluated(folder: Path, run: Run, evaluation: Evaluation, truth: dict):
-    """What a folder says of the images of a ground truth."""
-    known = {image["id"] for image in truth["images"]}
-    strange = [i for i in evaluation.image_ids if i not in known]
-    if strange:
+def _evaluated(
+    folder: Path, run: Run, evaluation: Evaluation, truth: dict, data: str
+) -> Evaluated:
+    """What a folder says of a ground truth, which has a name.
+
+    Raises:
+      ValueError: if the evaluation was on other data.
+    """
+    evaluated = Evaluated(
+        truth,
+        read_results(folder),
+        evaluation.image_ids,
+        evaluation.max_detections or run.config.eval.max_detections,
+    )
+    difference = _difference(evaluated, evaluation, run)
+    if difference:
         raise ValueError(
-            f"{folder} was evaluated on image {strange[0]}, which the data do not have "
-            f"any more; evaluate again."
+            f"{folder} was not evaluated on {data}, as they are now: {difference}; "
+            f"evaluate again on these data."
         )
-    results = read_results(folder)
-    most = run.config.eval.max_detections
-    return Evaluated(truth, results, evaluation.image_ids, most)
+    return evaluated
+
+
+def _difference(evaluated: Evaluated, evaluation: Evaluation, run: Run) -> str:
+    """The first difference between the data and those of an evaluation, if any."""
+    names = evaluation.class_names or run.class_names
+    ids = evaluation.category_ids or run.category_ids
+    before, now = dict(zip(ids, names, strict=False)), evaluated.classes
+    for i in sorted(before.keys() | now.keys()):
+        if before.get(i) != now.get(i):
+            return f"category id {i} was {before.get(i)!r} and is {now.get(i)!r}"
+    images = {image["id"] for image in evaluated.truth["images"]}
+    found = (e["category_id"] for kind in KINDS for e in evaluated.results[kind])
+    for what, wanted, known in (
+        ("image", evaluation.image_ids, images),
+        ("category id", found, now),
+    ):
+        missing = next((i for i in wanted if i not in known), None)
+        if missing is not None:
+            return f"they have no {what} {missing}"
+    # Earlier versions wrote none.
+    if evaluation.fingerprint not in ("", evaluated.fingerprint):
+        return (
+            f"the fingerprint of the annotations was {evaluation.fingerprint} and is "
+            f"{evaluated.fingerprint}"
+        )
+    return ""
 
 
 def _variables(folder: Path, step: int) -> dict | None:
