@@ -171,6 +171,31 @@ def test_texts_are_escaped(tmp_path):
     assert rows_of(tmp_path / "classes.csv")[1]["class"] == "'=1+1"
 
 
+HEADS = {
+    "metrics": "kind,metric,value",
+    "classes": "class,objects,detections,box_AP,box_AP50,mask_AP,mask_AP50,threshold,"
+    "f1,precision,recall",
+    "sizes": "kind,size,class,objects,AP,AP50,AR",
+    "images": "image_id,file_name,objects,detections,hit,ignored,classification,"
+    "localization,both,duplicate,background,missed",
+    "detections": "image_id,class,score,error,overlap",
+    "errors": "kind,error,count,alone,in_turn",
+    "precision_recall": "kind,curve,recall,precision",
+    "confusion": "kind,true,detected,count",
+}
+
+
+@pytest.mark.parametrize(
+    ("num_images", "empty"),
+    [(1, {"detections", "confusion"}), (0, {"images", "detections", "confusion"})],
+)
+def test_tables_without_rows_have_columns(tmp_path, num_images, empty):
+    report_of(tmp_path, make_truth([], num_images=num_images), [], [])
+    texts = {path.stem: path.read_text() for path in tmp_path.glob("*.csv")}
+    assert {name: text.split("\n")[0] for name, text in texts.items()} == HEADS
+    assert {name for name, text in texts.items() if text.count("\n") == 1} == empty
+
+
 MANY = [(x, y, x + 6, y + 6) for x in range(0, 150, 7) for y in range(0, 160, 7)][:500]
 
 

@@ -116,3 +116,10 @@ def test_flipped_objects_are_where_their_pixels_are(sideways, upside_down):
 def test_nothing_to_inspect_gives_a_page(tmp_path):
     path = write_pages(tmp_path, [], lambda place: None, Names([], []))
     assert "Nothing to show" in path.read_text()
+    heads = [(tmp_path / f"losses_{k}.csv").read_text() for k in ("objects", "images")]
+    assert heads == [
+        "image_id,annotation_id,class,loss,box,classification,mask,background,"
+        "contradicted,likely_class\n",
+        "image_id,objects,mean_loss,worst_loss,unlabeled,likely_class,x,y,width,"
+        "height\n",
+    ]

@@ -12,6 +12,7 @@ from yolact_jax.results.report.tables import write_csv
 from yolact_jax.results.report.write import write_page
 
 COMPARISON_PAGE, COMPARISON_TABLE = "comparison.html", "comparison.csv"
+_COLUMNS = ("kind", "class", "first", "second", "difference", "low", "high")
 
 
 def compare(first: Evaluated, second: Evaluated) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ def write_comparison(
     """
     folder = Path(folder)
     rows = compare(*evaluated)
-    write_csv(folder / COMPARISON_TABLE, rows)
+    write_csv(folder / COMPARISON_TABLE, _COLUMNS, rows)
     sections = [html.paragraph(f"First: {names[0]}. Second: {names[1]}.")]
     for kind in KINDS:
         shown = [_shown(row) for row in rows if row["kind"] == kind]

@@ -2,31 +2,29 @@
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolact_jax.files import replacing
+from yolact_jax.results.errors.scores import BestThreshold
 from yolact_jax.results.errors.tide import HIT, IGNORED, KINDS, Errors
 from yolact_jax.results.report.numbers import Evaluated
 
 Row = Mapping[str, Any]
 
 
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Writes rows with the same keys; a file without rows is empty."""
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Writes these columns of rows, below their names also without any row."""
     with (
         replacing(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
-        writer = None
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow({k: _cell(v) for k, v in row.items()})
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row[name]) for name in columns] for row in rows)
 
 
 def _cell(value: Any) -> Any:
@@ -132,22 +130,44 @@ class Table:
 
     Attributes:
       name: of the file.
+      columns: their names, which every row has.
       rows: its content.
     """
 
     name: str
+    columns: Sequence[str]
     rows: Iterable[Row]
 
 
 def all_tables(evaluated: Evaluated, numbers: Mapping[str, Any]) -> list[Table]:
     """Every table that a report leaves beside its page."""
-    return [
-        Table("metrics.csv", metric_rows(numbers)),
-        Table("classes.csv", numbers["classes"]),
-        Table("sizes.csv", numbers["sizes"]),
-        Table("images.csv", image_rows(evaluated)),
-        Table("detections.csv", detection_rows(evaluated)),
-        Table("errors.csv", error_rows(numbers)),
-        Table("precision_recall.csv", curve_rows(numbers)),
-        Table("confusion.csv", confusion_rows(numbers)),
-    ]
+    contents = {
+        "metrics.csv": metric_rows(numbers),
+        "classes.csv": numbers["classes"],
+        "sizes.csv": numbers["sizes"],
+        "images.csv": image_rows(evaluated),
+        "detections.csv": detection_rows(evaluated),
+        "errors.csv": error_rows(numbers),
+        "precision_recall.csv": curve_rows(numbers),
+        "confusion.csv": confusion_rows(numbers),
+    }
+    return [Table(name, _COLUMNS[name], rows) for name, rows in contents.items()]
+
+
+_COLUMNS = {
+    "metrics.csv": ("kind", "metric", "value"),
+    "classes.csv": (
+        *("class", "objects", "detections"),
+        *("box_AP", "box_AP50", "mask_AP", "mask_AP50"),
+        *(field.name for field in dataclasses.fields(BestThreshold)),
+    ),
+    "sizes.csv": ("kind", "size", "class", "objects", "AP", "AP50", "AR"),
+    "images.csv": (
+        *("image_id", "file_name", "objects", "detections", HIT, IGNORED),
+        *KINDS,
+    ),
+    "detections.csv": ("image_id", "class", "score", "error", "overlap"),
+    "errors.csv": ("kind", "error", "count", "alone", "in_turn"),
+    "precision_recall.csv": ("kind", "curve", "recall", "precision"),
+    "confusion.csv": ("kind", "true", "detected", "count"),
+}

@@ -61,7 +61,7 @@ def write_report(
         ]
     )
     for table in all_tables(evaluated, numbers):
-        write_csv(folder / table.name, table.rows)
+        write_csv(folder / table.name, table.columns, table.rows)
     write_json(folder / NUMBERS_FILE, numbers, indent=1)
     write_page(folder / PAGE_FILE, html.page(title, body))
     _LOGGER.info("Report: %s", folder / PAGE_FILE)

@@ -113,11 +113,8 @@ def write_pages(
       The path of the page, which shows the `SHOWN` worst of each kind.
     """
     rows = object_rows(losses, read, names)
-    write_csv(
-        folder / "losses_objects.csv",
-        [{k: v for k, v in row.items() if k not in _HIDDEN} for row in rows],
-    )
-    write_csv(folder / "losses_images.csv", image_rows(losses, names))
+    write_csv(folder / "losses_objects.csv", _OBJECT_COLUMNS, rows)
+    write_csv(folder / "losses_images.csv", _IMAGE_COLUMNS, image_rows(losses, names))
     galleries = [
         _gallery(title, note, sorted(rows, key=lambda row: -worst(row)), read, names)
         for title, note, worst in _RANKINGS
@@ -128,7 +125,14 @@ def write_pages(
     return path
 
 
-_HIDDEN = ("place", "index")
+_OBJECT_COLUMNS = (
+    *("image_id", "annotation_id", "class", "loss", *_TERMS),
+    *("background", "contradicted", "likely_class"),
+)
+_IMAGE_COLUMNS = (
+    *("image_id", "objects", "mean_loss", "worst_loss"),
+    *("unlabeled", "likely_class", "x", "y", "width", "height"),
+)
 _RANKINGS: list[tuple[str, str, Callable[[dict[str, Any]], float]]] = [
     (
         "Wrong class",
