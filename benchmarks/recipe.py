@@ -12,6 +12,7 @@ interruption.  One process at a time writes to a file; several on one device, ea
 
 import argparse
 import csv
+import dataclasses
 import itertools
 import statistics
 import sys
@@ -36,6 +37,9 @@ from yolact_jax.training.multihost.mesh import to_devices
 from yolact_jax.training.session import Session, make_session
 from yolact_jax.training.step import TrainState
 from yolact_jax.zoo.specs import spec
+
+LAST_WEIGHTS = "last weights"
+"""The weights after the last step, where the result is their moving average."""
 
 _MEASURES = {"ap": "mask_AP", "ap50": "mask_AP50", "ap_small": "mask_APs"}
 _TIMES = ("images_per_s", "inference_ms", "train_s")
@@ -101,8 +105,9 @@ def run(
       timed: whether to measure times; else they are empty.
 
     Returns:
-      "", with mask AP on the validation split in percent, and times; and the name of
-      each way to detect, with the same for it, without times.
+      "", with mask AP on the validation split in percent, and times; and without times
+      the same for each way to detect, by name, and for "last weights" if there is an
+      average of them.
     """
     started = time.perf_counter()
     session = make_session(config, Path())
@@ -114,8 +119,11 @@ def run(
         inference_ms = _inference_ms(config, session.dataset, state)
         first = dict(zip(_TIMES, (rate, inference_ms, trained), strict=True))
     results = []
-    for name, fields in {"": {}, **detections}.items():
-        measured = evaluate(config.replace(fields), session.dataset, state)
+    ways = {name: (fields, state) for name, fields in {"": {}, **detections}.items()}
+    if state.average is not None:
+        ways[LAST_WEIGHTS] = {}, dataclasses.replace(state, average=None)
+    for name, (fields, weights) in ways.items():
+        measured = evaluate(config.replace(fields), session.dataset, weights)
         seconds = round(time.perf_counter() - started, 1)
         row = {**measured, **(times if name else first), "seconds": seconds}
         results.append((name, row))
@@ -249,7 +257,8 @@ def main() -> None:
         results = run(config, detections, timed=not options.no_times)
         # The variant's own row comes last: with it, the run counts as done.
         for name, measured in reversed(results):
-            row = key | {"variant": name or variant} | measured
+            named = f"{variant}, {name}" if name == LAST_WEIGHTS else name or variant
+            row = key | {"variant": named} | measured
             longest = max(longest, float(row["seconds"]))
             append(file, row)
             print(row, flush=True)

@@ -2,12 +2,17 @@
 
 import contextlib
 import csv
+import dataclasses
+import types
 
+import jax.numpy as jnp
 import pytest
 
 from benchmarks import recipe
 from benchmarks.divergence import append
 from tests.helpers.runs import tiny_config
+from yolact_jax.config import Config
+from yolact_jax.training.step import TrainState
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,23 @@ def test_rows_are_not_run_again_and_are_summarized(tmp_path, monkeypatch, capsys
     *_, line = (x for x in printed.splitlines() if x.startswith("cluster_diou,"))
     assert "3 seeds: ap 5.00 ± 0.00" in line
     assert "inference_ms" not in line
+
+
+def test_averaged_weights_are_measured_beside_the_last(monkeypatch):
+    weights = {"params": {}, "batch_stats": {}, "opt_state": ()}
+    state = TrainState(jnp.int32(1), **weights, average={"params": {"w": 1}})
+
+    def evaluate(config, dataset, state):
+        return {"ap": 7.0 if "w" in state.inference_variables["params"] else 3.0}
+
+    session = types.SimpleNamespace(dataset=None)
+    monkeypatch.setattr(recipe, "make_session", lambda *_: session)
+    monkeypatch.setattr(recipe, "evaluate", evaluate)
+    for kept, expected in ((state, {"": 7.0, "last weights": 3.0}), (None, {"": 3.0})):
+        found = kept or dataclasses.replace(state, average=None)
+        monkeypatch.setattr(recipe, "train", lambda _, found=found: (found, 1.0))
+        rows = recipe.run(Config(), {}, timed=False)
+        assert {name: row["ap"] for name, row in rows} == expected
 
 
 def test_unknown_variant_is_refused(capsys):
