@@ -39,6 +39,7 @@ VARIANTS = {
     # Shares of the input size.
     "multi-scale": {"train.multi_scale": (0.75, 1.0, 1.25)},
     "mask iou": {"model.mask_iou": True},
+    "mask iou of any area": {"model.mask_iou": True, "loss.min_mask_area": 0},
     "center masks": {"data.mask_target": "center"},
     "coverage masks": _COVERAGE,
     "divisor of 1 cell": _DIVISOR,
@@ -71,7 +72,7 @@ VARIANTS |= {
         "modern, published assignment",
     )
 }
-NEED_LARGE_INPUT = ("mask iou",)
+NEED_LARGE_INPUT = ("mask iou", "mask iou of any area")
 """Those that the input of shapes is too small for."""
 DETECTIONS = {
     "cluster_diou": {"eval.nms": "cluster_diou"},
