@@ -373,7 +373,7 @@ def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
     (made_up.root / "val" / "3.jpg").unlink()
     done = run(made_up.arguments(), "--input_size=64")
     assert done.returncode == 1
-    assert "problem (unusable): val.json: image 3" in done.stdout
+    assert f"problem (unusable): {made_up.root / 'val.json'}: image 3" in done.stdout
 
 
 def test_an_error_keeps_the_findings_before_it(made_up):
