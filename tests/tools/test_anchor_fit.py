@@ -134,6 +134,9 @@ def test_a_proposal_is_never_worse_on_the_grid(sides, positive_iou):
     )
     assert (after.recall, after.mean_overlap) >= (before.recall, before.mean_overlap)
     assert best[1].mean() > best[0].mean() - 0.02
+    # Cells of P4 have 16 pixels, and those of P7 128.
+    least = zip(found.scales_px[1:], (16, 32, 64, 128), strict=True)
+    assert all(min(scales) >= 1.5 * stride for scales, stride in least)
 
 
 def test_what_fits_already_stays():
