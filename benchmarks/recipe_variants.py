@@ -15,8 +15,15 @@ _COVERAGE = {"data.mask_target": "coverage"}
 _DIVISOR = {"loss.min_mask_cells": 1.0}
 _ONE_ANCHOR = {"anchors.aspect_ratios": (1.0,)}
 _FOUR_STRIDES = {"anchors.scales_px": spec("modern").anchors.scales_px}
+_ADAMW = {
+    "optimizer.name": "adamw",
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.warmup_rate": 1e-5,
+    "optimizer.weight_decay": 0.05,
+}
 _AVERAGE = {"train.ema_decay": 0.999}
 _LETTERBOX = {"data.resize": "letterbox"}
+_MASK_IOU = {"model.mask_iou": True}
 VARIANTS = {
     "faithful": {},
     "ciou": _CIOU,
@@ -27,19 +34,16 @@ VARIANTS = {
     "mask-aware atss": _MASK_AWARE,
     "mask-aware atss, one anchor": _MASK_AWARE | _ONE_ANCHOR,
     "cosine": {"optimizer.schedule": "cosine"},
-    "adamw": {
-        "optimizer.name": "adamw",
-        "optimizer.learning_rate": 1e-3,
-        "optimizer.warmup_rate": 1e-5,
-        "optimizer.weight_decay": 0.05,
-    },
+    "adamw": _ADAMW,
     "average": _AVERAGE,
     "letterbox": _LETTERBOX,
     "large-scale jitter": _LETTERBOX | {"augment.large_scale_jitter": True},
     # Shares of the input size.
     "multi-scale": {"train.multi_scale": (0.75, 1.0, 1.25)},
-    "mask iou": {"model.mask_iou": True},
-    "mask iou of any area": {"model.mask_iou": True, "loss.min_mask_area": 0},
+    "mask iou": _MASK_IOU,
+    "mask iou of any area": _MASK_IOU | {"loss.min_mask_area": 0},
+    # Published: 25.
+    "mask iou of weight 1": _MASK_IOU | {"loss.mask_iou_weight": 1.0},
     "center masks": {"data.mask_target": "center"},
     "coverage masks": _COVERAGE,
     "divisor of 1 cell": _DIVISOR,
@@ -56,6 +60,7 @@ VARIANTS = {
         without(MODERN, _ONE_ANCHOR) | {"loss.atss_candidates": 3}
     ),
     "modern, published assignment": without(MODERN, _ONE_ANCHOR | _MASK_AWARE),
+    "modern, adamw": MODERN | _ADAMW,
     "modern, ciou": MODERN | _CIOU,
     "modern, steps": without(MODERN, {"optimizer.schedule": "cosine"}),
     "modern, no average": without(MODERN, _AVERAGE),
@@ -72,7 +77,7 @@ VARIANTS |= {
         "modern, published assignment",
     )
 }
-NEED_LARGE_INPUT = ("mask iou", "mask iou of any area")
+NEED_LARGE_INPUT = tuple(name for name in VARIANTS if name.startswith("mask iou"))
 """Those that the input of shapes is too small for."""
 DETECTIONS = {
     "cluster_diou": {"eval.nms": "cluster_diou"},
