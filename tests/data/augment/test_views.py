@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -106,14 +108,10 @@ def test_crop_never_shows_crowds_only():
         assert view.contains(np.array([[345.0, 245.0]])).all()
 
 
-def test_crop_without_any_object_ends():
+def test_crop_of_an_image_whose_objects_it_cannot_show_ends():
     rng = np.random.default_rng(2)
-    start = view_lib.whole(HEIGHT, WIDTH)
-    assert views.random_crop(start, example([]).annotations, rng, 0.3) == start
-    assert (
-        views.random_crop(start, example([MIDDLE], [True]).annotations, rng, 0.3)
-        == start
-    )
+    start = view_lib.View(0, 0, 100, 90)
+    assert views.random_crop(start, example([MIDDLE]).annotations, rng, 0.3) == start
 
 
 def test_kept_are_those_with_their_center_inside_and_some_extent():
@@ -158,12 +156,49 @@ def test_chosen_view_always_shows_an_object():
         assert len(kept)
 
 
-def test_image_of_degenerate_boxes_falls_back_to_the_whole_image():
+@pytest.mark.parametrize(
+    "options",
+    [
+        Augment(),
+        Augment(large_scale_jitter=True),
+        Augment(expand=False, crop=False, flip_vertical=True),
+        Augment(min_object_px=1e9),
+    ],
+)
+@pytest.mark.parametrize(
+    "empty",
+    [example([]), example([MIDDLE], [True]), example([[100, 100, 100, 200]])],
+    ids=["none", "crowd", "degenerate"],
+)
+def test_images_without_objects_are_seen_in_as_many_ways_as_others(options, empty):
+    """Else a network could tell them by how they are shown."""
+    full = example([[0, 0, WIDTH, HEIGHT]])
+
+    def drawn(image):
+        rng = np.random.default_rng(3)
+        found = [views.choose_view(image, rng, options, FRAME)[0] for _ in range(200)]
+        return np.array([dataclasses.astuple(view)[:6] for view in found])
+
+    ways, others = drawn(empty), drawn(full)
+    assert len(np.unique(ways, axis=0)) > 0.9 * len(np.unique(others, axis=0))
+    scale = others.std(axis=0) + 1e-9
+    assert (np.abs(ways.mean(axis=0) - others.mean(axis=0)) / scale < 0.4).all()
+    np.testing.assert_allclose(
+        ways.std(axis=0) / scale, others.std(axis=0) / scale, atol=0.4
+    )
+
+
+def test_whole_image_is_shown_where_no_part_of_it_shows_an_object():
+    """Jitter halves its views, most of which miss an object in the corner."""
     rng = np.random.default_rng(0)
-    flat = example([[100, 100, 100, 200]])
-    view, kept = views.choose_view(flat, rng, Augment(), FRAME)
-    assert view == view_lib.whole(HEIGHT, WIDTH)
-    assert kept.shape == (0,)
+    corner = example([[0, 0, 3, 3]])
+    options = Augment(crop=False, expand=False, mirror=False, large_scale_jitter=True)
+    wholes = 0
+    for _ in range(300):
+        view, kept = views.choose_view(corner, rng, options, FRAME)
+        assert kept.tolist() == [0]
+        wholes += view == view_lib.whole(HEIGHT, WIDTH)
+    assert wholes < 30
 
 
 def test_small_objects_are_left_out_by_their_boxes_in_the_input_and_crowds_are_not():

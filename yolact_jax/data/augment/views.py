@@ -33,7 +33,7 @@ def choose_view(
     options: Augment,
     frame: InputFrame,
 ) -> tuple[View, np.ndarray]:
-    """Draws a view that shows an object.
+    """Draws a view that shows an object, or of an image without objects any view.
 
     Args:
       example: only its size and annotations matter.
@@ -43,17 +43,18 @@ def choose_view(
 
     Returns:
       The view and [m] int64, the indices of the annotations it keeps.  If several draws
-      kept no object, the view is of the whole image.
+      kept no object, but the whole image does, the view is of that.
     """
     annotations = example.annotations
     for _ in range(_VIEW_TRIALS):
         view = random_view(example, rng, options, frame.width / frame.height)
         view = view.put_on(frame)
         kept = keep(annotations, view, frame.size, options.min_object_px)
-        if not annotations.crowd[kept].all():
+        if annotations.crowd.all() or not annotations.crowd[kept].all():
             return view, kept
-    view = view_lib.whole(example.height, example.width, frame)
-    return view, keep(annotations, view, frame.size, options.min_object_px)
+    whole = view_lib.whole(example.height, example.width, frame)
+    shown = keep(annotations, whole, frame.size, options.min_object_px)
+    return (view, kept) if annotations.crowd[shown].all() else (whole, shown)
 
 
 def random_view(
@@ -115,7 +116,7 @@ def random_jitter(
 def random_crop(
     view: View, annotations: Annotations, rng: np.random.Generator, min_scale: float
 ) -> View:
-    """Cuts out a part that contains the center of an object.
+    """Cuts out a part that contains the center of an object, if there is one.
 
     SSD draws a minimum overlap of the part with an object.  In the original YOLACT
     that test never rejects anything, and the offsets are drawn between 1 and the
@@ -131,13 +132,13 @@ def random_crop(
       The part, or `view` itself with probability of about 1/6.
     """
     centers_px = annotations.centers_px[~annotations.crowd]
-    # Images without objects are not trained on, but must not hang the loop either.
-    if not view.contains(centers_px).any():
-        return view
+    is_empty = not len(centers_px)
+    if not is_empty and not view.contains(centers_px).any():
+        return view  # No part would do.
     while rng.integers(_CROP_MODES) != 0:
         for _ in range(_TRIALS_PER_MODE):
             part = _random_part(view, rng, min_scale)
-            if part is not None and part.contains(centers_px).any():
+            if part is not None and (is_empty or part.contains(centers_px).any()):
                 return part
     return view
 
@@ -178,7 +179,24 @@ def keep(
       degenerate and, except for crowds, not too small.
     """
     boxes = view.boxes(annotations.boxes_px)
+    large = large_enough(boxes, annotations.crowd, input_size, min_object_px)
+    return np.flatnonzero(view.contains(annotations.centers_px) & large)
+
+
+def large_enough(
+    boxes: np.ndarray, crowd: np.ndarray, input_size: Size, min_object_px: float = 0.0
+) -> np.ndarray:
+    """Finds the annotations whose box is large enough to learn.
+
+    Args:
+      boxes: [n, 4] float, xyxy in [0, 1].
+      crowd: [n] bool; crowds only need a box that is not degenerate.
+      input_size: height and width of the network input, pixels, or its side.
+      min_object_px: see `config.Augment`.
+
+    Returns:
+      [n] bool.
+    """
     extents_px = (boxes[:, 2:] - boxes[:, :2]) * sides_of(input_size)[::-1]
-    large_enough = (extents_px > _MIN_EXTENT_PX).all(axis=1)
-    large_enough &= annotations.crowd | (extents_px.prod(axis=1) >= min_object_px)
-    return np.flatnonzero(view.contains(annotations.centers_px) & large_enough)
+    large = (extents_px > _MIN_EXTENT_PX).all(axis=1)
+    return large & (crowd | (extents_px.prod(axis=1) >= min_object_px))
