@@ -262,6 +262,23 @@ def test_mixed_samples_have_the_fields_of_others(source, target):
         assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
+@pytest.mark.parametrize(
+    "changes", [{"copy_paste_probability": 1.0}, {"mosaic_probability": 1.0}]
+)
+def test_what_mixing_leaves_of_an_object_is_not_learned_if_it_is_too_small(
+    source, changes
+):
+    def areas(min_object_px):
+        options = Augment(min_object_px=min_object_px, **changes)
+        mixed = [sample(source, seed, options, 99) for seed in range(25)]
+        assert all(len(one["labels"]) for one in mixed)
+        boxes = np.concatenate([one["boxes"] for one in mixed])
+        return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * SIDE**2
+
+    assert areas(0).min() < 200
+    assert areas(200).min() >= 200 * (1 - 1e-5)
+
+
 def test_largest_objects_of_a_mosaic_stay_and_the_rest_is_counted(source):
     options = dataclasses.replace(NO_AUGMENTATION, mosaic_probability=1.0)
     for seed in range(5):

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from yolact_jax.config import Augment
+from yolact_jax.config import Augment, InputFrame
 from yolact_jax.data.augment import sample as sample_lib
+from yolact_jax.data.augment import views
 from yolact_jax.data.augment.copy_paste import copy_paste
 from yolact_jax.data.augment.mosaic import mosaic
 from yolact_jax.data.augment.sample import Sample
@@ -48,6 +49,7 @@ def mixed_sample(
     elif _happens(options.copy_paste_probability, rng):
         other = others[int(rng.integers(len(others)))]
         mixed = copy_paste(example, other, rng, options=options, **sizes)
+        mixed = _without_small(mixed, options, sizes["frame"])
     if mixed is not None:
         return _limited(mixed, max_objects)
     return sample_lib.training_sample(
@@ -69,9 +71,18 @@ def _mosaic_with_objects(
     """Draws a mosaic that shows an object; None if several draws show none."""
     for _ in range(_MOSAIC_TRIALS):
         mixed = mosaic(examples, rng, options=options, **sizes)
+        mixed = _without_small(mixed, options, sizes["frame"])
         if not mixed["crowd"].all():
             return mixed
     return None
+
+
+def _without_small(sample: Sample, options: Augment, frame: InputFrame) -> Sample:
+    """Leaves out objects of which mixing left too little."""
+    large = views.large_enough(
+        sample["boxes"], sample["crowd"], frame.size, options.min_object_px
+    )
+    return sample_lib.take(sample, np.flatnonzero(large))
 
 
 def _limited(sample: Sample, max_objects: int) -> Sample:
