@@ -17,17 +17,19 @@ def removed(directory: str | os.PathLike) -> Iterator[None]:
     """Removes unfinished records before a preparation, and empty folders after it.
 
     TFDS writes to `incomplete.*` and renames that at the end, so records are complete
-    or absent.  A killed process leaves its folder behind.  A running one holds a lock
-    on `directory`, the folder of the versions of a dataset, and then nothing is
-    removed.
+    or absent.  A killed process leaves its folder behind.  All that are running share a
+    lock on `directory`, the folder of the versions of a dataset, and while one does,
+    nothing is removed.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY) if fcntl else None
     try:
-        if descriptor is not None and _locked(descriptor):
-            for unfinished in directory.glob("incomplete.*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+        if descriptor is not None:
+            if _locked(descriptor):
+                for unfinished in directory.glob("incomplete.*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            _share(descriptor)
         yield
     finally:
         if descriptor is not None:
@@ -37,13 +39,19 @@ def removed(directory: str | os.PathLike) -> Iterator[None]:
 
 def _locked(descriptor: int) -> bool:
     """Locks an open folder; False if another process has, or locks do not work."""
-    if fcntl is None:
-        return False
+    assert fcntl is not None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
+
+
+def _share(descriptor: int) -> None:
+    """Locks an open folder together with others, once nobody is removing anything."""
+    assert fcntl is not None
+    with contextlib.suppress(OSError):  # Some network file systems know no locks.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def _remove_if_empty(directory: pathlib.Path) -> None:
