@@ -1,5 +1,6 @@
 """Preparations that are killed, slow, parallel or repeated."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -89,19 +90,26 @@ def test_killed_preparation_is_never_taken_for_whole(killed):
     assert unfinished(records) == []
 
 
+def writing(folder):
+    """A process that goes on writing records in a folder."""
+    code = f"""
+import sys
+from yolact_jax.data.records import leftovers
+with leftovers.removed({str(folder)!r}):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    assert process.stdout.readline() == b"locked\n"
+    return process
+
+
 def test_records_that_another_process_is_writing_are_left_alone(tmp_path):
     """Two processes may prepare the same set; neither harms the other."""
     mine = tmp_path / "set" / "incomplete.ABC_1.1.0"
-    code = f"""
-import time
-from yolact_jax.data.records import leftovers
-with leftovers.removed({str(mine.parent)!r}):
-    print("locked", flush=True)
-    time.sleep(1000)
-"""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process = writing(mine.parent)
     try:
-        assert process.stdout.readline() == b"locked\n"
         mine.mkdir()
         with leftovers.removed(mine.parent):
             assert mine.is_dir()
@@ -111,6 +119,41 @@ with leftovers.removed({str(mine.parent)!r}):
     with leftovers.removed(mine.parent):
         assert not mine.exists()
     assert not mine.parent.exists()
+
+
+def test_records_are_left_alone_when_the_first_of_their_writers_is_killed(tmp_path):
+    mine = tmp_path / "set" / "incomplete.ABC_1.1.0"
+    first, second = writing(mine.parent), writing(mine.parent)
+    try:
+        mine.mkdir()
+        first.kill()
+        first.wait()
+        with leftovers.removed(mine.parent):
+            assert mine.is_dir()
+    finally:
+        second.kill()
+        second.wait()
+    with leftovers.removed(mine.parent):
+        assert not mine.exists()
+
+
+def test_records_that_do_not_fit_on_the_disk_are_an_error_of_the_system(tmp_path):
+    resource = pytest.importorskip("resource")
+    code = f"""
+import resource
+from yolact_jax.data.sources.shapes_builder import prepare_shapes
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, {resource.RLIM_INFINITY}))
+try:
+    prepare_shapes(data_dir={str(tmp_path)!r}, num_train=40, num_validation=1,
+                   image_size=128, seed=0)
+except OSError as error:
+    print(error.strerror, error.filename.startswith({str(tmp_path)!r}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert run.stdout == f"{os.strerror(errno.EFBIG)} True\n", run.stderr
+    assert unfinished(tmp_path) == []
 
 
 def digests(directory):

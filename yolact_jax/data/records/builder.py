@@ -1,7 +1,9 @@
 """The TFDS builder that all datasets of this package derive from."""
 
 import collections
+import contextlib
 import dataclasses
+import errno
 import functools
 import itertools
 import os
@@ -48,6 +50,20 @@ class RecordsConfig(tfds.core.BuilderConfig):
     num_threads: int | None = None
 
 
+@contextlib.contextmanager
+def _system_errors(folder: pathlib.Path) -> Iterator[None]:
+    """Gives failures of the system their type; the writer of records has only words."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = {os.strerror(code): code for code in errno.errorcode}
+        found = [text for text in words if text in str(error)]
+        if not found:
+            raise
+        text = max(found, key=len)
+        raise OSError(words[text], text, str(folder)) from error
+
+
 class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Base of the builders, which write array_record files without TensorFlow.
 
@@ -73,8 +89,12 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Writes the records, unless they are there; takes TFDS's arguments.
 
         A run that was killed leaves an unfinished folder, which this removes first.
+
+        Raises:
+          DatasetError: if images are damaged.
+          OSError: if the disk is full, or another operation of the system fails.
         """
-        with leftovers.removed(self.data_path.parent):
+        with leftovers.removed(self.data_path.parent), _system_errors(self.data_path):
             super().download_and_prepare(**kwargs)
         print_warnings(self._written, self.data_path)
 
