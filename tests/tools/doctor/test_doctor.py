@@ -253,6 +253,32 @@ def test_object_dropped_for_its_box(made_up):
     assert "annotations 2 of image 2" in text
 
 
+def test_object_with_its_center_outside_of_the_image(made_up):
+    annotation = made_up.annotation(2, 2, [-30, 20, 50, 20])
+    made_up.content["train"]["annotations"][1] = annotation
+    found = made_up.findings()
+    assert not [finding for finding in found if finding.check == "dropped"]
+    (text,) = [finding.text for finding in found if finding.check == "off center"]
+    assert "annotations 2 of image 2" in text
+
+
+def test_object_of_less_than_the_least_area(made_up):
+    made_up.content["train"]["annotations"][1] = made_up.annotation(2, 2, [9, 9, 6, 6])
+    for least, checks in ((35, set()), (37, {"too small"})):
+        found = made_up.findings({"augment.min_object_px": least})
+        assert {finding.check for finding in found} & {"too small"} == checks
+
+
+@pytest.mark.parametrize("target", ["center", "coverage"])
+def test_masks_of_objects_are_those_that_training_learns(made_up, target):
+    """A strip along the borders of cells holds none of their centers."""
+    annotation = made_up.annotation(2, 2, [16, 15, 30, 2])
+    made_up.content["train"]["annotations"][1] = annotation
+    found = made_up.findings({"data.mask_target": target})
+    invisible = [finding for finding in found if finding.check == "invisible"]
+    assert len(invisible) == (target == "center")
+
+
 def test_object_without_a_mask_pixel(made_up):
     annotation = made_up.annotation(2, 2, [16, 16, 24, 24])
     annotation["segmentation"] = [[16, 16, 17, 16, 17, 17]]

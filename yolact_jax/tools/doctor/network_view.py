@@ -1,12 +1,13 @@
 """Which objects of a dataset reach the network at a given input size."""
 
+import collections
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from yolact_jax import build
 from yolact_jax.config import Config
-from yolact_jax.data.augment import sample, targets, view, views
+from yolact_jax.data.augment import sample, view, views
 from yolact_jax.data.example import Example
 from yolact_jax.tools import anchor_fit
 from yolact_jax.tools.doctor.findings import Finding
@@ -19,7 +20,7 @@ def network_findings(
     split: str, examples: Iterable[Example], config: Config
 ) -> Iterator[Finding]:
     """Counts objects of a split that do not reach the network, without augmentation."""
-    lost: dict[str, list[str]] = {"dropped": [], "invisible": [], "unmatched": []}
+    lost: dict[str, list[str]] = collections.defaultdict(list)
     num_objects, most = 0, (-1, 0)
     for example in examples:
         num_objects += int((~example.annotations.crowd).sum())
@@ -41,19 +42,29 @@ def network_findings(
 
 def _lost_ids(example: Example, config: Config) -> dict[str, np.ndarray]:
     """Finds the annotations of an image that get lost: kind of loss -> ids."""
-    annotations = example.annotations
-    frame = config.data.frame
+    annotations, frame = example.annotations, config.data.frame
     whole = view.whole(example.height, example.width, frame)
-    kept = views.keep(annotations, whole, frame.size)
-    kept = kept[~annotations.crowd[kept]]
-    dropped = np.setdiff1d(np.flatnonzero(~annotations.crowd), kept)
-    sizes = frame.size, (build.prototype_size(config),)
-    (masks,) = targets.original_masks(annotations.segmentations, kept, whole, *sizes)
-    boxes = whole.boxes(annotations.boxes_px[kept]) * np.tile(frame.size[::-1], 2)
+    boxes, crowd = whole.boxes(annotations.boxes_px), annotations.crowd
+    has_area = views.large_enough(boxes, crowd, frame.size)
+    least = config.augment.min_object_px
+    large = has_area & views.large_enough(boxes, crowd, frame.size, least)
+    centered = whole.contains(annotations.centers_px)
+    kept = np.flatnonzero(~crowd & large & centered)
+    masks = sample.ground_truth(
+        example,
+        whole,
+        kept,
+        input_size=frame.size,
+        mask_size=build.prototype_size(config),
+        mask_target=config.data.mask_target,
+    )["masks"]
+    boxes_px = boxes[kept] * np.tile(frame.size[::-1], 2)
     return {
-        "dropped": annotations.ids[dropped],
+        "dropped": annotations.ids[~crowd & ~has_area],
+        "too small": annotations.ids[~crowd & has_area & ~large],
+        "off center": annotations.ids[~crowd & large & ~centered],
         "invisible": annotations.ids[kept[~masks.any(axis=(1, 2))]],
-        "unmatched": annotations.ids[kept[~_can_match(boxes, config)]],
+        "unmatched": annotations.ids[kept[~_can_match(boxes_px, config)]],
     }
 
 
@@ -81,13 +92,18 @@ def _too_many(split: str, example: Example, max_objects: int) -> Iterator[Findin
 def _lost_text(split: str, kind: str, ids: list[str], config: Config) -> str:
     """Describes annotations that are lost."""
     size, masks = config.data.frame.size, build.prototype_size(config)
+    area = config.augment.min_object_px
     least, is_atss = config.loss.positive_iou, config.loss.assignment == "atss"
     unmatched = f"overlap less than {least} with any anchor, wherever it may be,"
     if is_atss:
         unmatched = "hold no center of an anchor, without which ATSS leaves them out,"
     reason = {
         "dropped": "have no box with area in the image and are not trained on",
-        "invisible": f"cover no pixel of the {masks[0]} x {masks[1]} mask",
+        "too small": f"have less than the {area:g} square pixels of config.augment."
+        "min_object_px",
+        "off center": "have the center of their box outside of the image, and are only "
+        "trained on in views that reach there",
+        "invisible": f"cover nothing of the {masks[0]} x {masks[1]} mask",
         "unmatched": f"{unmatched} at {size[0]} x {size[1]} pixels",
     }[kind]
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
