@@ -11,6 +11,7 @@ The exit status is 1 if there are problems, with --strict also for warnings, els
 """
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -63,6 +64,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def run(values: Any) -> int:
     """Examines, prints the report, and returns its status."""
+    if values.sheet is not None and Path(values.sheet).exists():
+        raise ValueError(f"--sheet {values.sheet} exists; give the path of a new file.")
     changes = {
         field: values[flag].value
         for flag, field in _FIELDS.items()
@@ -93,6 +96,8 @@ def _only_given_data(values: Any) -> dict[str, Any]:
     """Returns fields that replace data of the config by those of the flags."""
     if values.images is None:
         raise ValueError("--images is missing: the folder of images of --annotations.")
+    if values.validation_images is not None and values.validation_annotations is None:
+        raise ValueError("--validation_images needs --validation_annotations too.")
     validation = values.images if values.validation_annotations else ""
     return {
         "data.dataset": "coco",
