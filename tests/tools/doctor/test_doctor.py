@@ -231,6 +231,21 @@ def test_same_image_twice_in_a_split(made_up):
     assert "train 1 (1.jpg), train 2 (2.jpg)" in text
 
 
+@pytest.mark.parametrize(
+    ("ring", "is_flat"),
+    [
+        ([10, 10, 50, 50, 50, 10, 10, 50], False),  # An eight.
+        ([10, 10, 50, 50, 30, 30], True),
+        ([10, 10, 50, 10, 50, 40, 50, 10], True),  # There and back.
+        ([10, 10, 10, 10, 10, 10], True),
+    ],
+)
+def test_outlines_without_area(made_up, ring, is_flat):
+    made_up.content["train"]["annotations"][1]["segmentation"] = [ring]
+    found = [f for f in made_up.findings() if f.check == "degenerate outline"]
+    assert len(found) == is_flat
+
+
 def test_object_that_no_anchor_can_match(made_up):
     annotation = made_up.annotation(2, 2, [4, 30, 50, 6])
     made_up.content["train"]["annotations"][1] = annotation
@@ -400,6 +415,24 @@ def test_command_draws_a_sheet_and_tells_by_its_exit_status(made_up):
     done = run(made_up.arguments(), "--input_size=64")
     assert done.returncode == 1
     assert f"problem (unusable): {made_up.root / 'val.json'}: image 3" in done.stdout
+
+
+def test_sheet_replaces_no_file(made_up, capsys):
+    made_up.write()
+    picture = made_up.root / "train" / "1.jpg"
+    before = picture.read_bytes()
+    flags = [f"--{name}={value}" for name, value in made_up.arguments().items()]
+    assert main(["doctor", *flags, f"--sheet={picture}"]) == 1
+    assert f"--sheet {picture} exists" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+def test_images_of_a_split_without_annotations_are_refused(made_up, capsys):
+    made_up.write()
+    arguments = made_up.arguments()
+    del arguments["validation_annotations"]
+    assert main(["doctor", *(f"--{n}={v}" for n, v in arguments.items())]) == 1
+    assert "--validation_images needs --validation_ann" in capsys.readouterr().err
 
 
 def test_an_error_keeps_the_findings_before_it(made_up):

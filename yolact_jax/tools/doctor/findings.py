@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from yolact_jax.data import consistency
+from yolact_jax.data.augment.rasterize import fill_rings
 from yolact_jax.data.example import Annotations, Example, Segmentations
 from yolact_jax.data.records.dataset import RecordSource
 from yolact_jax.data.rle import counts_from_string
@@ -16,6 +17,7 @@ from yolact_jax.data.rle import counts_from_string
 _OVERSHOOT_PX = 1.0
 _RARE_FRACTION = 0.01
 _MOST_NAMED = 20
+_FINE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ def annotation_findings(split: str, examples: Iterable[Example]) -> Iterator[Fin
         annotations = example.annotations
         tally.add(annotations)
         where = f"{split}: image {example.image_id} ({example.file_name}), annotation"
-        for index in np.flatnonzero(outline_areas_px(annotations) == 0):
+        for index in np.flatnonzero(~_have_area(annotations)):
             text = f"{where} {annotations.ids[index]} has an outline without any area."
             yield Finding("warning", "degenerate outline", text)
         for index in np.flatnonzero(_overshoot_px(example) > _OVERSHOOT_PX):
@@ -73,21 +75,33 @@ def _contradictions(annotations: Annotations) -> Iterator[str]:
         )
 
 
-def outline_areas_px(annotations: Annotations) -> np.ndarray:
-    """Returns the areas of an image's outlines or masks, [n] float64 square pixels."""
-    found = np.zeros(len(annotations))
+def _have_area(annotations: Annotations) -> np.ndarray:
+    """Whether an image's outlines and masks have any area, [n] bool."""
+    found = np.zeros(len(annotations), bool)
     segmentations: Segmentations = annotations.segmentations
     ends = np.cumsum(segmentations.ring_sizes)
     for owner, end, size in zip(
         segmentations.ring_owner, ends, segmentations.ring_sizes, strict=True
     ):
-        x, y = segmentations.points_px[end - size : end].T
-        found[owner] += abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        found[owner] |= _encloses_any(segmentations.points_px[end - size : end])
     for owner, string in zip(
         segmentations.rle_owner, segmentations.rle_counts, strict=True
     ):
-        found[owner] += counts_from_string(string)[1::2].sum()
+        found[owner] |= counts_from_string(string)[1::2].any()
     return found
+
+
+def _encloses_any(ring: np.ndarray) -> bool:
+    """Whether a ring [k, 2] has area inside, by the even-odd rule."""
+    x, y = ring.T
+    if np.dot(x, np.roll(y, 1)) != np.dot(y, np.roll(x, 1)):
+        return True
+    # The loops of an eight turn in opposite ways, so that their areas cancel.
+    low, extent = ring.min(axis=0), np.ptp(ring, axis=0)
+    if not extent.all():
+        return False
+    points, sizes = (ring - low) / extent * _FINE, np.array([len(ring)])
+    return bool(fill_rings(points, sizes, _FINE, _FINE).any())
 
 
 def _overshoot_px(example: Example) -> np.ndarray:
