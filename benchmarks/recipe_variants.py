@@ -38,6 +38,11 @@ VARIANTS = {
     "average": _AVERAGE,
     "letterbox": _LETTERBOX,
     "large-scale jitter": _LETTERBOX | {"augment.large_scale_jitter": True},
+    "divisor of 1 cell, large-scale jitter, objects of 64 px and more": (
+        _DIVISOR
+        | _LETTERBOX
+        | {"augment.large_scale_jitter": True, "augment.min_object_px": 64.0}
+    ),
     # Shares of the input size.
     "multi-scale": {"train.multi_scale": (0.75, 1.0, 1.25)},
     "mask iou": _MASK_IOU,
