@@ -130,6 +130,18 @@ def test_paths_arrays_and_pictures_of_pillow_are_read_alike(tmp_path):
         np.testing.assert_array_equal(found, (gray >> 8)[..., None].repeat(3, axis=2))
 
 
+@pytest.mark.parametrize("mode", ["P", "CMYK", "HSV"])
+def test_places_in_a_palette_and_other_colors_are_no_gray_values(mode):
+    picture = Image.fromarray(noise(3, np.uint8)).convert(mode)
+    for channels in (1, 4):
+        with pytest.raises(ValueError, match=r"got uint8 \(\d+, \d+, 3\)"):
+            read_image(picture, pixels=Pixels(channels))
+    black = Image.fromarray(noise(1, np.uint8)[..., 0] > 99)
+    assert black.mode == "1"
+    found = read_image(black, pixels=Pixels(1))
+    assert set(np.unique(found)) == {0, 255}
+
+
 def bad_pages():
     stream = io.BytesIO()
     pages = [Image.fromarray(noise(1, np.uint8, (9, n))[..., 0]) for n in (9, 8)]

@@ -87,6 +87,12 @@ def test_truncated_file_is_named(encode, keep):
         decode_image(data[: int(len(data) * keep)], name="cut.img")
 
 
+def test_bytes_after_the_end_of_a_png_file_do_not_matter():
+    image = quarters()
+    data = png(np.ascontiguousarray(image[..., ::-1])) + bytes(100)
+    np.testing.assert_array_equal(decode_image(data, name="a"), image)
+
+
 @pytest.mark.parametrize("data", [b"", b"GIF?", b"<html>not found</html>"])
 def test_what_is_no_image_is_named(data):
     with pytest.raises(DatasetError, match=r"page\.jpg: the file is not an image"):

@@ -38,6 +38,16 @@ def test_a_folder_with_its_folders(folder):
     assert names(without.images) == ["a.PNG", "b.jpg"]
 
 
+def test_hidden_files_are_left_out_unless_they_are_named(folder):
+    for name in ("._b.jpg", ".thumbnails/b.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    assert names(find_inputs(folder, recursive=True).images) == [
+        *("a.PNG", "b.jpg", "d.jpg")
+    ]
+    assert names(find_inputs(folder / "._b.jpg").images) == ["._b.jpg"]
+
+
 def test_a_link_back_to_the_folder_is_not_followed(folder):
     (folder / "again").symlink_to(folder)
     assert len(find_inputs(folder, recursive=True).images) == 3

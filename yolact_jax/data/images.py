@@ -22,8 +22,13 @@ from yolact_jax.data.headers import (
 from yolact_jax.data.pixels import RGB, Pixels, depth_bits, shown
 from yolact_jax.data.turning import turned, turned_back
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (
+    *(".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
 _CMYK_SPACES = ("CMYK", "YCCK")
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "F")
+_PNG_END = b"IEND\xaeB`\x82"
 _DTYPES = (np.uint8, np.uint16)
 
 
@@ -78,7 +83,12 @@ def _array_of(image: Image.Image, channels: int) -> np.ndarray:
         values = np.asarray(image)
         fits = 0 <= values.min(initial=0) <= values.max(initial=0) < 1 << 16
         return values.astype(np.uint16) if fits else values
-    return np.asarray(image if channels != 3 else image.convert("RGB"))
+    if image.mode == "1":
+        image = image.convert("L")
+    # Numbers of other modes are places in a palette, or colors of another kind.
+    elif channels == 3 or image.mode not in _PLAIN_MODES:
+        image = image.convert("RGB")
+    return np.asarray(image)
 
 
 def _of_array(image: Any, channels: int) -> np.ndarray:
@@ -254,7 +264,7 @@ def _imdecode(data: bytes, flags: int | None = None) -> np.ndarray | None:
 def _is_complete(data: bytes) -> bool:
     """Whether PNG and JPEG data have their end; OpenCV makes up what is missing."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return b"IEND" in data[-64:]
+        return _PNG_END in data  # Some programs add bytes of their own after it.
     if data.startswith(JPEG):
         return b"\xff\xd9" in data[-64:]
     return bool(data)

@@ -210,8 +210,12 @@ def _add_folder(found: Inputs, folder: Path, search: _Search) -> None:
 
 
 def _listed(folder: Path, search: _Search) -> Iterator[Path]:
-    """Yields what lies in a folder, in order of name; links to folders are not read."""
-    for path in sorted(folder.iterdir()):
+    """Yields what lies in a folder, in order of name; links to folders are not read.
+
+    Names that start with a dot are left out: macOS writes ``._photo.jpg`` beside an
+    image.
+    """
+    for path in sorted(folder.glob("[!.]*")):
         is_folder = path.is_dir() and path.suffix.lower() not in _SUFFIXES
         if not (search.recursive and is_folder):
             yield path
