@@ -64,6 +64,16 @@ def test_deformable_blocks_are_where_the_original_has_them(make, interval, block
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [resnet.ResNet50(1, 0), darknet.DarkNet53(1), mobilenet.MobileNet(1)],
+    ids=lambda backbone: type(backbone).__name__,
+)
+def test_the_narrowest_networks_can_be_built(backbone):
+    _, variables = shapes_of(backbone, 64)
+    assert all(leaf.size for leaf in jax.tree.leaves(variables))
+
+
 def test_darknet_block_adds_its_input_without_rectifying():
     net = darknet.DarkNet((1, 1, 1, 1, 1), width=4)
     x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))

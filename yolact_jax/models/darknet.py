@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, c] to the same shape; nothing rectifies the sum."""
         features = x.shape[-1]
-        y = self.unit(features // 2, 1, 1, name="conv1")(x)
+        y = self.unit(max(features // 2, 1), 1, 1, name="conv1")(x)
         return x + self.unit(features, 3, 1, name="conv2")(y)
 
 
@@ -93,7 +93,7 @@ class DarkNet(nn.Module):
         )
         unit = partial(Unit, conv=conv, norm=norm)
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        x = unit(self.width // 2, 3, 1, name="preconv")(x)
+        x = unit(max(self.width // 2, 1), 3, 1, name="preconv")(x)
         stages = []
         for stage, num_blocks in enumerate(self.stage_sizes):
             x = unit(self.width * 2**stage, 3, 2, name=f"layer{stage + 1}_0")(x)
