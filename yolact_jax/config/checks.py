@@ -1,6 +1,7 @@
 """Checks of fields against each other."""
 
 from yolact_jax.config.data import Augment, Data
+from yolact_jax.config.frame import scaled_sides
 from yolact_jax.config.network import NUM_LEVELS, Anchors, Loss, Model
 from yolact_jax.config.training import Optimizer, Train
 
@@ -15,21 +16,20 @@ def check_model(data: Data, model: Model, train: Train) -> None:
     Raises:
       ValueError: naming the field, what it is and what is allowed.
     """
-    shorter, longer = sorted(data.frame.size)
-    sides = {"data.input_size": (data.input_size, shorter)}
+    sides = {"data.input_size": (data.input_size, min(data.frame.size))}
     if train.multi_scale:
         size = min(train.multi_scale)
-        sides["train.multi_scale"] = (size, round(size * shorter / longer))
+        shorter = min(scaled_sides(data.frame.size, size))
+        sides["train.multi_scale"] = (size, shorter)
+    least, reason = _MIN_INPUT_SIZE, ""
+    if model.mask_iou:
+        least, reason = _MIN_MASK_IOU_INPUT_SIZE, " with config.model.mask_iou"
     for field, (value, side) in sides.items():
-        if model.mask_iou and side < _MIN_MASK_IOU_INPUT_SIZE:
+        if side < least:
+            also = "" if side == value else f", so its shorter side {side}"
             raise ValueError(
-                f"config.{field} is {value}; it must be at least "
-                f"{_MIN_MASK_IOU_INPUT_SIZE} pixels with config.model.mask_iou."
-            )
-        if side < _MIN_INPUT_SIZE:
-            raise ValueError(
-                f"config.{field} is {value}, so its shorter side {side}; it must be at "
-                f"least {_MIN_INPUT_SIZE} pixels."
+                f"config.{field} is {value}{also}; it must be at least {least} pixels"
+                f"{reason}."
             )
     if model.deformable_interval and not model.backbone.startswith("resnet"):
         raise ValueError(

@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 _MOST = {int: 2**31 - 1, float: 1e9}
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}
 _LONGEST = 200  # letters of a value in a sentence
-_PLURALS = {int: "integers", float: "numbers"}
+_PLURALS = {int: "integers", float: "numbers", str: "strings"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def describe_allowed(declared: dataclasses.Field) -> str:
     if rule.choices:
         return f"one of {rule.choices}"
     if kind not in _MOST:
-        return _KINDS[kind]
+        return _KINDS[kind] if declared.type is kind else f"a tuple of {_PLURALS[kind]}"
     bounds = _describe_range(rule, kind) + f" {rule.unit}".rstrip()
     if declared.type is kind:
         return f"{_KINDS[kind]} {bounds}"

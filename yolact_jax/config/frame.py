@@ -16,6 +16,12 @@ def sides_of(size: Size) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def scaled_sides(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Returns height and width of about the shape of `size`, with that longer side."""
+    factor = longer_side / max(size)
+    return round(factor * size[0]), round(factor * size[1])
+
+
 @dataclasses.dataclass(frozen=True)
 class InputFrame:
     """Size of the network input, and how images are put on it.

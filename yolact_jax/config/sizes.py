@@ -2,6 +2,7 @@
 
 import math
 
+from yolact_jax.config.frame import scaled_sides
 from yolact_jax.config.whole import Config
 
 
@@ -17,7 +18,7 @@ def at_size(config: Config, longer_side: int) -> Config:
         tuple(factor * scale for scale in level) for level in config.anchors.scales_px
     )
     changes = {
-        "data.input_size": tuple(round(factor * x) for x in config.data.frame.size),
+        "data.input_size": scaled_sides(config.data.frame.size, longer_side),
         "anchors.scales_px": scales,
         "train.multi_scale": (),
     }
