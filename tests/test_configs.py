@@ -96,6 +96,7 @@ def test_coco_model_has_the_published_size(backbone, num_parameters):
         ("train.tensorboard", "on", "tensorboard is 'on'; .*'auto', 'yes', 'no'"),
         ("train.profile_steps", -1, "profile_steps is -1; .* 0 or greater"),
         ("train.eval_every_steps", -5, "eval_every_steps is -5; .* 0 or greater"),
+        ("train.freeze", "backbone", "freeze is 'backbone'; .* a tuple of strings"),
         ("anchors.scales_px", ((1.0,),), "scales_px is .*; it must be 5 tuples"),
     ],
 )
@@ -109,6 +110,12 @@ def test_mask_scores_need_every_input_to_be_large_enough(field):
     value = 200 if field == "data.input_size" else (550, 200, 300)
     with pytest.raises(ValueError, match=f"config.{field} is 200; .* at least 249"):
         Config().replace({"model.mask_iou": True, field: value})
+
+
+def test_mask_scores_need_a_shorter_side_that_is_large_enough():
+    wide = Config().replace({"model.mask_iou": True, "data.input_size": (300, 600)})
+    with pytest.raises(ValueError, match=r"497, so its shorter side 248; .* least 249"):
+        wide.replace({"train.multi_scale": (497, 600)})
 
 
 def test_another_input_size_has_the_same_anchors_on_another_grid():
@@ -153,6 +160,9 @@ def test_unknown_fields_are_named_with_what_was_meant():
 def test_batch_norm_is_frozen_for_small_batches_with_pretrained_weights_only():
     config = load("coco").replace({"train.init_weights": "resnet101_reducedfc.pth"})
     assert not build.freezes_bn(config)
+    parts = {"train.batch_size": 12, "train.accumulate_steps": 2}
+    assert not build.freezes_bn(config.replace(parts))
+    assert build.freezes_bn(config.replace(parts | {"train.accumulate_steps": 3}))
     config = config.replace({"train.batch_size": 5})
     assert build.freezes_bn(config)
     config = config.replace({"train.init_weights": ""})

@@ -113,15 +113,16 @@ def training_images(config: Config, source: "RecordSource") -> np.ndarray:
 def freezes_bn(config: Config) -> bool:
     """Whether batch normalization keeps its stored statistics while training.
 
-    With "auto", only for small batches, whose statistics are poor, and only if there
-    are pretrained statistics to keep.  Always, if parts of the backbone are frozen.
+    With "auto", only if few images go through the network at once, whose statistics are
+    poor, and only if there are pretrained statistics to keep.  Always, if parts of the
+    backbone are frozen.
     """
     # Only the backbone normalizes; frozen weights keep the statistics they need.
     if freezes_backbone(config.train):
         return True
     if config.model.freeze_bn == "auto":
-        small = config.train.batch_size < _MIN_BATCH_FOR_BN
-        return small and bool(config.train.init_weights)
+        at_once = config.train.batch_size // config.train.accumulate_steps
+        return at_once < _MIN_BATCH_FOR_BN and bool(config.train.init_weights)
     return config.model.freeze_bn == "yes"
 
 

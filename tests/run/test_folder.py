@@ -63,6 +63,11 @@ TUNED = {"train.init_weights": "resnet18.pth", "train.batch_size": 8}
         (TUNED, {"train.batch_size": 4, "model.freeze_bn": "no"}, None),
         (TUNED, {"train.batch_size": 6}, None),
         (
+            TUNED,
+            {"train.accumulate_steps": 2},
+            "accumulate_steps was 1 and is 2; .*'no",
+        ),
+        (
             TUNED | {"train.batch_size": 4},
             {"train.init_weights": ""},
             "init_weights was 'resnet18.pth' and is ''; .*freeze_bn 'yes'",

@@ -45,7 +45,7 @@ class Model(Section):
     freeze_bn: str = field(
         "auto",
         "Keep the statistics of batch normalization while training; auto: with "
-        "pretrained weights and batches smaller than 6, or a frozen part of the "
+        "pretrained weights and fewer than 6 images at once, or a frozen part of the "
         "backbone, which excludes no.",
         choices=_SWITCH,
     )

@@ -46,7 +46,12 @@ _FREE_FIELDS = {
     "model.winograd",
 }
 # Fields that `build.freezes_bn` heeds, beside "train.freeze".
-_BN_FIELDS = ("model.freeze_bn", "train.batch_size", "train.init_weights")
+_BN_FIELDS = (
+    "model.freeze_bn",
+    "train.batch_size",
+    "train.accumulate_steps",
+    "train.init_weights",
+)
 
 
 @dataclasses.dataclass(frozen=True)
