@@ -28,3 +28,19 @@ def test_runs_of_all_seeds_share_their_programs(tmp_path):
         for seed in (0, 1)
     )
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({}, False),
+        ({"model.freeze_bn": "yes"}, True),
+        ({"train.freeze": ("backbone/layer1_0",)}, True),
+        ({"train.freeze": ("fpn",)}, False),
+    ],
+)
+def test_normalization_that_is_frozen_at_the_start_is_told(
+    tmp_path, caplog, changes, is_told
+):
+    make_session(tiny_config(tmp_path).replace(changes), tmp_path / "run")
+    assert ("whose scale starts at 0 do not learn" in caplog.text) == is_told

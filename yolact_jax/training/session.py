@@ -90,6 +90,12 @@ def make_session(config: Config, workdir: Path) -> Session:
             len(config.train.multi_scale),
             ", ".join(map(str, config.train.multi_scale)),
         )
+    if build.freezes_bn(config) and not config.train.init_weights:
+        _LOGGER.warning(
+            "Batch normalization stays as it starts (config.model.freeze_bn, "
+            "config.train.freeze), and config.train.init_weights is empty: branches "
+            "of the backbone whose scale starts at 0 do not learn."
+        )
     layout = make_layout()
     schedule, num_steps = schedule_of(config)
     init_key, step_key = _keys(config.train.seed, layout)
