@@ -10,6 +10,7 @@ from yolact_jax.config import Loss
 from yolact_jax.losses.assignment import cell_shapes, match_batch
 from yolact_jax.losses.yolact import yolact_losses
 from yolact_jax.ops import anchors as anchor_ops
+from yolact_jax.structures import Batch
 
 OPTIONS = [
     Loss(assignment="atss", overlap="mask_aware", box="ciou"),
@@ -50,6 +51,37 @@ def test_candidates_are_cells_however_many_anchors_each_has():
         27,
     )
     np.testing.assert_array_equal(matches.class_target[0], expected)
+
+
+def test_distances_are_those_of_the_network_input_and_not_of_its_masks():
+    """Maps are rounded up: (97, 200) pixels have masks of (26, 50)."""
+    input_size, count = (97, 200), 200
+    sizes = list(zip(*map(anchor_ops.level_sizes, input_size), strict=True))
+    scales = ((24.0,), (48.0,), (96.0,), (192.0,), (384.0,))
+    anchors = anchor_ops.make_anchors(sizes, scales, (1.0,), input_size, True)
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0, 0.7, (count, 1, 2))
+    boxes = np.concatenate([start, start + rng.uniform(0.05, 0.3, start.shape)], 2)
+    used = np.ones((count, 1), bool)
+    batch = Batch(
+        images=np.broadcast_to(np.uint8(0), (count, *input_size, 3)),
+        boxes=boxes.astype(np.float32),
+        labels=np.zeros((count, 1), np.int32),
+        masks=np.zeros((count, 1, *anchor_ops.prototype_size(input_size)), np.uint8),
+        valid=used,
+        crowd=~used,
+    )
+    found = match_batch(batch, anchors, Loss(assignment="atss")).class_target
+    pixels = np.tile(input_size[::-1], 2)
+    for box, targets in zip(batch.boxes[:, 0], found, strict=True):
+        expected, _ = ref.match(
+            [(box.astype(float) * pixels).tolist()],
+            [0],
+            (anchors.astype(float) * pixels).tolist(),
+            [rows * columns for rows, columns in sizes],
+            9,
+        )
+        np.testing.assert_array_equal(targets, expected)
 
 
 @pytest.mark.long
