@@ -204,18 +204,33 @@ def test_images_without_objects_teach_the_background_where_it_is_asked(images):
         reference_image(*jax.tree.map(lambda x, i=i: x[i], (predictions, batch)))
         for i in range(2)
     ]
+    num_positive = max(sum(row[0] for row in rows), 1)
     expected = 0.0
     for i, kinds in enumerate(images):
         if "o" in kinds:
-            expected += rows[i][1][1]
+            expected += rows[i][1][1] / num_positive
             continue
         costs = [
             ref.log_sum_exp(row.tolist()) - float(row[0])
             for row in predictions.class_logits[i]
         ]
-        expected += sum(sorted(costs)[-number:])
+        expected += sum(sorted(costs)[-number:]) / max(num_positive, number)
         assert (np.abs(gradient[i]).sum(axis=1) > 0).sum() == number
-    expected /= max(sum(row[0] for row in rows), number)
     np.testing.assert_allclose(found.classification, expected, rtol=1e-5)
     assert np.isfinite(gradient).all()
     assert np.isfinite(as_array(found)).all()
+
+
+def test_negatives_of_empty_images_do_not_weaken_other_losses():
+    predictions, batch = make_predictions(2), make_batch("oo----", "o-----")
+
+    def losses(number):
+        return yolact.yolact_losses(
+            predictions,
+            batch,
+            jnp.asarray(ANCHORS),
+            priority=random_priority(predictions),
+            options=dataclasses.replace(OPTIONS, empty_negatives=number),
+        )
+
+    np.testing.assert_allclose(as_array(losses(99)), as_array(losses(0)), rtol=1e-6)

@@ -107,16 +107,25 @@ def yolact_losses(
     ious = None if mask_iou_fn is None else _score(selections.predicted, mask_iou_fn)
     sums = jax.vmap(
         lambda *image: _image_losses(
-            *image, anchors_cxcywh=anchors_cxcywh, options=options
+            *image,
+            anchors_cxcywh=anchors_cxcywh,
+            options=options,
+            sides=batch.images.shape[1:3],
         )
     )(predictions, batch, matches, selections, ious)
     num_positive = jnp.sum(matches.positive)
     if axis_name is not None:
         num_positive = jax.lax.psum(num_positive, axis_name)
         num_images = num_images * jax.lax.axis_size(axis_name)
-    # Without any object there is nothing to divide by, and the sums are 0, but for
-    # `empty_negatives` hard negatives in each image.
-    per_positive = 1.0 / jnp.maximum(num_positive, max(options.empty_negatives, 1))
+    num_positive = jnp.maximum(num_positive, 1)  # Without any, the sums are 0.
+    per_positive = 1.0 / num_positive
+    if options.empty_negatives:
+        # Where few anchors of the batch are positive, those of empty images are more.
+        weight = num_positive / jnp.maximum(num_positive, options.empty_negatives)
+        is_empty = ~jnp.any(matches.positive, axis=1)
+        costs = sums.classification
+        costs = jnp.where(is_empty, weight * costs, costs)
+        sums = sums.replace(classification=costs)
     sums = jax.tree.map(jnp.sum, sums)
 
     def weighted(weight: float, term: jax.Array) -> jax.Array:
@@ -158,7 +167,7 @@ def _score(masks: jax.Array, mask_iou_fn: MaskIouFn) -> jax.Array:
 
 
 def _image_losses(
-    predictions, batch, matches, selection, ious, anchors_cxcywh, options
+    predictions, batch, matches, selection, ious, anchors_cxcywh, options, sides
 ) -> Losses:
     """Unweighted, unnormalized terms of one image (no leading B axis)."""
     return Losses(
@@ -168,7 +177,7 @@ def _image_losses(
             anchors_cxcywh,
             matches.positive,
             kind=options.box,
-            sides=(predictions.prototypes.shape[0], predictions.prototypes.shape[1]),
+            sides=sides,
         ),
         classification=class_loss(
             predictions.class_logits,
