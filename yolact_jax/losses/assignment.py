@@ -33,7 +33,7 @@ def match_batch(batch: Batch, anchors_cxcywh: Array, options: Loss) -> Matches:
             match_atss,
             anchors_cxcywh=anchors_cxcywh,
             level_shapes=cell_shapes(len(anchors_cxcywh), mask_size),
-            sides=batch.images.shape[1:3],
+            sides=(batch.images.shape[1], batch.images.shape[2]),
             candidates=options.atss_candidates,
             crowd_iou=options.crowd_iou,
         )

@@ -4,6 +4,7 @@
 `yolact_losses` maps them over the batch, weights and normalizes them.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import cast
 
@@ -110,7 +111,7 @@ def yolact_losses(
             *image,
             anchors_cxcywh=anchors_cxcywh,
             options=options,
-            sides=batch.images.shape[1:3],
+            sides=(batch.images.shape[1], batch.images.shape[2]),
         )
     )(predictions, batch, matches, selections, ious)
     num_positive = jnp.sum(matches.positive)
@@ -125,7 +126,7 @@ def yolact_losses(
         is_empty = ~jnp.any(matches.positive, axis=1)
         costs = sums.classification
         costs = jnp.where(is_empty, weight * costs, costs)
-        sums = sums.replace(classification=costs)
+        sums = dataclasses.replace(sums, classification=costs)
     sums = jax.tree.map(jnp.sum, sums)
 
     def weighted(weight: float, term: jax.Array) -> jax.Array:

@@ -51,7 +51,7 @@ class RecordsConfig(tfds.core.BuilderConfig):
 
 
 @contextlib.contextmanager
-def _system_errors(folder: pathlib.Path) -> Iterator[None]:
+def _system_errors(folder: os.PathLike) -> Iterator[None]:
     """Gives failures of the system their type; the writer of records has only words."""
     try:
         yield
