@@ -199,6 +199,42 @@ def test_other_files_are_left_alone(photos, tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    ("output", "folders"),
+    [
+        ("res/pictures", {"masks": "res"}),
+        ("res/a/b", {"crops": "link"}),
+        ("out", {"masks": "n", "labelme": "n/labels"}),
+        ("out", {"labelme": "out/n", "crops": "out/n/a"}),
+    ],
+)
+def test_a_folder_inside_one_that_is_emptied_is_refused(
+    photos, tmp_path, output, folders
+):
+    (tmp_path / "link").symlink_to("res")
+    options = TakeAway(**{kind: tmp_path / name for kind, name in folders.items()})
+    with pytest.raises(ValueError, match=r"is inside .* choose another folder"):
+        predict_files(Fake(), photos, tmp_path / output, take_away=options)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "link"}
+
+
+def test_the_folder_of_pictures_may_hold_the_others(photos, tmp_path):
+    inside = {name: tmp_path / "out" / name for name in ("labelme", "masks", "crops")}
+    for overwrite in (False, True):
+        found = predict(photos, tmp_path, overwrite, **inside)
+        for image in found["images"]:
+            assert (tmp_path / "out" / image["picture"]).is_file()
+            assert (inside["masks"] / image["picture"]).is_file()
+
+
+def test_files_that_no_prediction_wrote_stay_whatever_happens(photos, tmp_path):
+    predict(photos, tmp_path, masks=tmp_path / "masks")
+    (tmp_path / "masks" / "mine.txt").write_text("mine")
+    with TakeAway(masks=tmp_path / "masks").open_folders() as write:
+        write(photos / "a.png", "a", squares((4, 5, 20)))
+    assert names(tmp_path / "masks") == ["a.png", "mine.txt"]
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"segmentation": "ring"}, "`segmentation` is 'ring'; it must be 'rle' or"),

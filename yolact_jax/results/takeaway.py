@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -87,17 +88,30 @@ class TakeAway:
         """Checks that the folders are new, empty or from an earlier prediction.
 
         Args:
-          output: folder of the pictures, which must be another one.
+          output: folder of the pictures; it may hold these, and lie in none of them.
           overwrite: whether what an earlier prediction has written may go.
 
         Raises:
-          ValueError: naming a folder that has other files, or is named twice.
+          ValueError: naming a folder that has other files, is named twice, or lies in
+            another one that is not `output`.
         """
-        names = {output.resolve(): "output"}
+        self._check_apart({"output": output} | self.folders)
         for name, path in self.folders.items():
-            if (other := names.setdefault(path.resolve(), name)) != name:
-                raise ValueError(f"`{other}` and `{name}` are the same folder, {path}.")
             _check_folder(name, path, overwrite)
+
+    def _check_apart(self, named: dict[str, Path]) -> None:
+        """Refuses what lies in a folder whose files the next prediction replaces."""
+        places = {name: path.resolve() for name, path in named.items()}
+        for name, other in itertools.permutations(named, 2):
+            if places[name] == places[other]:
+                raise ValueError(
+                    f"`{name}` and `{other}` are the same folder, {named[name]}."
+                )
+            if other != "output" and places[other] in places[name].parents:
+                raise ValueError(
+                    f"`{name}` {named[name]} is inside `{other}` {named[other]}, which "
+                    f"must have no other files; choose another folder."
+                )
 
     @contextlib.contextmanager
     def open_folders(self) -> Iterator[_Write]:
@@ -154,10 +168,7 @@ def _png(pixels) -> bytes:
 def _check_folder(name: str, folder: Path, overwrite: bool) -> None:
     """Refuses files that must stay, see `TakeAway.check_folders`."""
     files = _files(folder)
-    listed = [folder / line for line in (*_read_lines(folder / _LIST_FILE), _LIST_FILE)]
-    others = set(files) - set(listed)
-    others -= left_overs(others, listed)
-    if others:
+    if others := set(files) - _replaceable(folder, files):
         raise ValueError(
             f"`{name}` {folder} has files that no prediction wrote, such as "
             f"{min(others).name}; choose another folder."
@@ -173,6 +184,12 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
 
 
+def _replaceable(folder: Path, files: list[Path]) -> set[Path]:
+    """Finds the files that a prediction wrote, also one that was killed."""
+    listed = [folder / line for line in (*_read_lines(folder / _LIST_FILE), _LIST_FILE)]
+    return set(files) & set(listed) | left_overs(files, listed)
+
+
 def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
@@ -181,9 +198,10 @@ def _read_lines(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
-    """Opens a folder, without its files, for new ones of which a list is kept."""
+    """Opens a folder, without earlier files, for new ones of which a list is kept."""
+    earlier = _replaceable(folder, _files(folder))
     # The list goes last, so that after a kill it is still known whose the others are.
-    for path in sorted(_files(folder), key=lambda path: path.name == _LIST_FILE):
+    for path in sorted(earlier, key=lambda path: path.name == _LIST_FILE):
         path.unlink()
     listing = (folder / _LIST_FILE).open(
         "x", encoding="utf-8", errors="surrogateescape", newline="\n"
