@@ -50,7 +50,7 @@ class Unlabeled:
     Attributes:
       score: float32 in [0, 1], the probability of its class; 0 if there is no box.
       label: int32.
-      box: [4] float32, corners.
+      box: [4] float32, corners, clipped to the image.
     """
 
     score: jax.Array
@@ -63,7 +63,11 @@ FREE_IOU = 0.3
 
 
 def object_losses(
-    predictions: Predictions, batch: Batch, anchors_cxcywh: Array, options: Loss
+    predictions: Predictions,
+    batch: Batch,
+    anchors_cxcywh: Array,
+    options: Loss,
+    shown: Array | tuple[float, float] = (1.0, 1.0),
 ) -> ObjectLosses:
     """Computes the losses of the objects of one image.
 
@@ -72,6 +76,8 @@ def object_losses(
       batch: ground truth of the image, without the B axis.
       anchors_cxcywh: [A, 4] float32.
       options: weights and limits.
+      shown: [2], the shares of the network input's width and height that the image
+        fills, from the upper left corner.
     """
     one = jax.tree.map(lambda x: x[None], batch)
     matches = jax.tree.map(lambda x: x[0], match_batch(one, anchors_cxcywh, options))
@@ -89,7 +95,7 @@ def object_losses(
         * _mask_losses(predictions, batch, owned, anchors_cxcywh, options),
         evidence=_mean(jax.nn.log_softmax(predictions.class_logits[:, 1:]), owned),
         background=_mean(jnp.exp(log_probability[:, :1]), owned)[:, 0],
-        unlabeled=_unlabeled(predictions, batch, anchors_cxcywh, options),
+        unlabeled=_unlabeled(predictions, batch, anchors_cxcywh, options, shown),
     )
 
 
@@ -109,12 +115,14 @@ def _box_errors(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.A
     return jax.vmap(lambda *row: term(*(x[None] for x in row)))(*rows)
 
 
-def _unlabeled(predictions, batch, anchors_cxcywh, options: Loss) -> Unlabeled:
+def _unlabeled(predictions, batch, anchors_cxcywh, options: Loss, shown) -> Unlabeled:
     boxes = box_ops.decode(predictions.box_deltas, anchors_cxcywh)
+    # As annotations are: what leaves the image would overlap them less.
+    boxes = jnp.clip(boxes, 0.0, jnp.tile(jnp.asarray(shown), 2)[None])
     overlaps = jnp.nan_to_num(box_ops.pairwise_iou(batch.boxes, boxes))
     covered = jnp.nan_to_num(box_ops.pairwise_coverage(batch.boxes, boxes))
     taken = (overlaps > FREE_IOU) | batch.crowd[:, None] & (covered > options.crowd_iou)
-    free = ~jnp.any(batch.valid[:, None] & taken, axis=0)
+    free = ~jnp.any(batch.valid[:, None] & taken, axis=0) & (box_ops.area(boxes) > 0)
     shares = jax.nn.softmax(predictions.class_logits)[:, 1:]
     scores = jnp.where(free, jnp.max(shares, axis=1), 0.0)
     best = jnp.argmax(scores)

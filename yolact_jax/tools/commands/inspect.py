@@ -8,6 +8,7 @@ nobody labeled.  Writes inspect/ into the folder: inspect.html with the 100 wors
 each kind, and CSV files of all objects and images.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from yolact_jax import build
 from yolact_jax.cli import Command
 from yolact_jax.tools.commands import model_flags
 from yolact_jax.tools.commands.caches import keep_compiled_programs
-from yolact_jax.tools.inspect.losses import image_losses
+from yolact_jax.tools.inspect.losses import ImageLosses, image_losses
 from yolact_jax.tools.inspect.page import Names, write_pages
 from yolact_jax.weights.classes import require_same
 from yolact_jax.zoo.load import require_fit
 
+_LOGGER = logging.getLogger(__name__)
 INSPECT_FOLDER = "inspect"
 
 
@@ -60,9 +62,19 @@ def run(values: Any) -> None:
             len(dataset.class_names),
         )
     )
+    if left_out := source.num_objects[:count].sum() - sum(map(_count, losses)):
+        _LOGGER.warning(
+            "%d objects are left out: they have no extent, or their center is outside "
+            "the image.",
+            left_out,
+        )
     folder = Path(values.output or values.workdir or "out") / INSPECT_FOLDER
     names = Names(dataset.class_names, dataset.category_ids)
     print(write_pages(folder, losses, lambda place: source[place], names))
+
+
+def _count(image: ImageLosses) -> int:
+    return len(image.annotation)
 
 
 COMMAND = Command("inspect", __doc__, define_flags, run, model_flags.find_config)

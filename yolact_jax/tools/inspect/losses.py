@@ -60,7 +60,7 @@ def image_losses(
 
     Args:
       examples: images with annotations.
-      config: of the model; objects beyond ``data.max_objects`` are left out.
+      config: of the model.
       variables: parameters and batch statistics.
       num_classes: C.
     """
@@ -69,11 +69,11 @@ def image_losses(
     compute = _loss_fn(config, num_classes)
     for example in examples:
         chosen, batch = _batch(example, config)
-        found = jax.device_get(compute(prepared, batch))
-        terms = [getattr(found, name)[: len(chosen)] for name in _TERMS]
         size = example.height, example.width
         sides = np.array([*size[::-1]] * 2, np.float32)
-        share = np.array(config.data.frame.share(*size) * 2, np.float32)
+        share = np.array(config.data.frame.share(*size), np.float32)
+        found = jax.device_get(compute(prepared, batch, share))
+        terms = [getattr(found, name)[: len(chosen)] for name in _TERMS]
         yield ImageLosses(
             example.image_id,
             chosen,
@@ -82,7 +82,7 @@ def image_losses(
             found.background[: len(chosen)],
             float(found.unlabeled.score),
             int(found.unlabeled.label),
-            np.clip(found.unlabeled.box / share, 0, 1) * sides,
+            np.clip(found.unlabeled.box / np.tile(share, 2), 0, 1) * sides,
         )
 
 
@@ -112,11 +112,12 @@ def _loss_fn(config: Config, num_classes: int) -> Callable[..., ObjectLosses]:
     # The padding of a letterboxed image has its place.
     flips = [(False, False)] if config.data.frame.letterbox else _flips(config.augment)
 
-    def of_view(predictions: Predictions, batch: Batch) -> ObjectLosses:
-        return object_losses(predictions, batch, jnp.asarray(anchors), config.loss)
-
     @jax.jit
-    def compute(variables: dict, batch: Batch) -> ObjectLosses:
+    def compute(variables: dict, batch: Batch, share: jax.Array) -> ObjectLosses:
+        def of_view(predictions: Predictions, batch: Batch) -> ObjectLosses:
+            all_anchors = jnp.asarray(anchors)
+            return object_losses(predictions, batch, all_anchors, config.loss, share)
+
         views = [_flipped(batch, *flip) for flip in flips]
         views = jax.tree.map(lambda *x: jnp.stack(x), *views)
         images = normalize_images(views.images, model.normalization)
@@ -152,12 +153,17 @@ def _flipped(batch: Batch, sideways: bool, upside_down: bool) -> Batch:
 
 
 def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
-    """The image as the network sees it, and the annotations of its slots."""
+    """The image as the network sees it, and the objects of its first slots.
+
+    Crowds follow them.  There are slots for all, also where training has fewer.
+    """
     options, frame = config.data, config.data.frame
     whole = view.whole(example.height, example.width, frame)
     kept = views.keep(example.annotations, whole, frame.size)
-    kept = kept[~example.annotations.crowd[kept]]
-    chosen = sample.select(example.annotations, whole, kept, options.max_objects)
+    chosen = sample.select(example.annotations, whole, kept, len(kept))
+    slots = options.max_objects
+    while slots < len(chosen):  # Few numbers of slots, for each is compiled anew.
+        slots *= 2
     truth = sample.ground_truth(
         example,
         whole,
@@ -169,6 +175,7 @@ def _batch(example: Example, config: Config) -> tuple[np.ndarray, Batch]:
     truth["images"] = sample.render(
         example.image, whole, None, frame.size, mean=example.pixels.mean
     )
-    padded = sample.collate([truth], options.max_objects)
+    padded = sample.collate([truth], slots)
     fields = ("images", "boxes", "labels", "masks", "valid", "crowd")
-    return chosen, Batch(**{name: padded[name][0] for name in fields})
+    batch = Batch(**{name: padded[name][0] for name in fields})
+    return chosen[~example.annotations.crowd[chosen]], batch
