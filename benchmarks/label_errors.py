@@ -212,6 +212,8 @@ def report(data: Path, inspected: Path) -> None:
     planted = json.loads((data / "planted.json").read_text())
     objects = list(csv.DictReader((inspected / "losses_objects.csv").open()))
     images = list(csv.DictReader((inspected / "losses_images.csv").open()))
+    # No anchor belongs to the others.
+    objects = [row for row in objects if row["loss"]]
     for row in objects:
         row["outline"] = float(row["box"]) + float(row["mask"])
     for kind, columns in _RANKINGS.items():

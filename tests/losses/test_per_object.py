@@ -97,6 +97,7 @@ def test_agrees_with_loops(seed, shown):
         expected = 6.125 * total / ((x2 - x1) * (y2 - y1))
         assert found.mask[slot] == pytest.approx(expected, rel=1e-3)
     assert not found.total[2:].any()
+    assert found.matched.tolist() == [True, True, False, False]
     best = (0.0, 0, None)
     for a, anchor in enumerate(anchors):
         box = np.clip(decoded(predictions.box_deltas[a], anchor), 0, shown * 2)

@@ -17,9 +17,10 @@ from yolact_jax.structures import Array, Batch, Predictions
 
 @flax.struct.dataclass
 class ObjectLosses:
-    """Weighted losses of the slots of one image, 0 where there is no object.
+    """Weighted losses of the slots of one image, 0 where nothing is matched.
 
     Attributes:
+      matched: [G] bool, whether the slot has an object with positive anchors.
       box: [G] float32, mean over the object's positive anchors.
       classification: [G] float32, mean over the object's positive anchors.
       mask: [G] float32, of the positive anchor that overlaps the object most.
@@ -30,6 +31,7 @@ class ObjectLosses:
       unlabeled: what looks most like an object where none is labeled.
     """
 
+    matched: jax.Array
     box: jax.Array
     classification: jax.Array
     mask: jax.Array
@@ -89,6 +91,7 @@ def object_losses(
     )
     box_errors = _box_errors(predictions, batch, matches, anchors_cxcywh, options.box)
     return ObjectLosses(
+        matched=jnp.any(owned, axis=1),
         box=options.box_weight * _mean(box_errors[:, None], owned)[:, 0],
         classification=options.class_weight * _mean(entropy, owned)[:, 0],
         mask=options.mask_weight

@@ -66,3 +66,14 @@ def test_no_object_is_left_out_for_want_of_slots(scene):
         np.testing.assert_allclose(found.losses, wanted.losses, rtol=1e-4)
         near = overlaps(found.unlabeled_px, example.annotations.boxes_px)
         assert near.max() <= 0.3 + 1e-4
+
+
+def test_an_object_between_all_anchors_is_not_matched(scene):
+    config, variables, examples, classes = scene
+    config = config.replace({"loss.assignment": "atss"})
+    boxes = examples[0].annotations.boxes_xywh_px.copy()
+    boxes[0] = (8.5, 8.5, 1.4, 1.4)  # Centers of anchors are at multiples of 4.
+    tiny = with_annotations(examples[0], boxes_xywh_px=boxes)
+    (found,) = image_losses([tiny], config, variables, classes)
+    assert not found.matched[found.annotation == 0].any()
+    assert found.matched[found.annotation > 0].any()

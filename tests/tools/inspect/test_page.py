@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.scenes import INPUT_SIZE, MASK_SIZE, rectangles
 from yolact_jax.data.sources.shapes_builder import prepare_shapes
+from yolact_jax.losses.per_object import ObjectLosses, Unlabeled
 from yolact_jax.tools.inspect import losses
 from yolact_jax.tools.inspect.losses import ImageLosses, contradictions
 from yolact_jax.tools.inspect.page import Names, write_pages
@@ -50,8 +51,8 @@ def test_worst_objects_come_first(dataset, tmp_path):
         every, score = np.arange(count), 0.1 * (place == 5)
         every_image.append(
             ImageLosses(
-                *(example.image_id, every, terms, doubt, likely, background),
-                *(score, 2, box),
+                *(example.image_id, every, np.ones(count, bool), terms, doubt, likely),
+                *(background, score, 2, box),
             )
         )
     names = Names(["<b>bold</b>", *dataset.class_names[1:]], dataset.category_ids)
@@ -81,6 +82,46 @@ def test_worst_objects_come_first(dataset, tmp_path):
         f"{dataset.class_names[2]} 0.10, image {source[5].image_id}"
     ]
     assert "<b>bold" not in page
+
+
+def test_objects_without_anchors_are_in_no_list(dataset, tmp_path):
+    source = dataset.source("train")
+    example = next(e for e in source if len(e.annotations) > 1)
+    every, count = np.arange(len(example.annotations)), len(example.annotations)
+    zeros, terms = np.zeros(count, np.float32), np.ones((count, 3), np.float32)
+    terms[0] = 0
+    image = ImageLosses(
+        *(example.image_id, every, every > 0, terms, zeros - 2, every % 3, zeros + 0.1)
+    )
+    names = Names(dataset.class_names, dataset.category_ids)
+    page = write_pages(tmp_path, [image], lambda place: example, names).read_text()
+    *known, last = csv.DictReader((tmp_path / "losses_objects.csv").open())
+    assert int(last["annotation_id"]) == example.annotations.ids[0]
+    assert {value for value in [*last.values()][3:]} == {""}
+    assert all(float(row["loss"]) == 3 for row in known)
+    (row,) = csv.DictReader((tmp_path / "losses_images.csv").open())
+    assert (int(row["objects"]), float(row["mean_loss"])) == (count, 3.0)
+    assert "no anchor belongs: 1." in page
+    for title in ("Wrong class", "Wrong outline", "Nothing there"):
+        shown = " ".join(captions(page, title))
+        assert [f"annotation {i}," in shown for i in example.annotations.ids] == [
+            i > 0 for i in every
+        ]
+
+
+def test_views_without_anchors_do_not_count():
+    matched = np.array([[True, True, False], [True, False, False]])
+    losses_of = np.where(matched, [[1.0, 4.0, 0.0], [3.0, 9.0, 0.0]], 0.0)
+    evidence = np.stack([-losses_of, -2 * losses_of], axis=2)
+    unlabeled = Unlabeled(np.array([0.3, 0.9]), np.arange(2), np.eye(2, 4))
+    views = ObjectLosses(
+        *(matched, losses_of, losses_of, losses_of, evidence, losses_of, unlabeled)
+    )
+    mean = losses.mean_of_views(views)
+    np.testing.assert_array_equal(mean.matched, [True, True, False])
+    np.testing.assert_allclose(mean.background, [2, 4, 0])
+    np.testing.assert_allclose(mean.evidence, [[-2, -4], [-4, -8], [0, 0]])
+    assert mean.unlabeled.score == 0.3
 
 
 def test_contradictions_agree_with_a_loop():

@@ -23,11 +23,13 @@ _TERMS = ("box", "classification", "mask")
 
 @dataclasses.dataclass(frozen=True)
 class ImageLosses:
-    """Losses of one image, means over the flips that training shows.
+    """Losses of one image, means over the flips in which an object has anchors.
 
     Attributes:
       image_id: of the image.
       annotation: [n] int64, index of each object among the annotations of the image.
+      matched: [n] bool, whether training would show the object to any anchor; what
+        follows means nothing otherwise.
       losses: [n, 3] float32, box, classification and mask, weighted.
       contradicted: [n] float32, log-probability of the most likely other class minus
         that of the label, see `evidence` of `ObjectLosses`; above 0 where the model
@@ -42,6 +44,7 @@ class ImageLosses:
 
     image_id: int
     annotation: np.ndarray
+    matched: np.ndarray
     losses: np.ndarray
     contradicted: np.ndarray
     likely: np.ndarray
@@ -77,6 +80,7 @@ def image_losses(
         yield ImageLosses(
             example.image_id,
             chosen,
+            found.matched[: len(chosen)],
             np.stack(terms, axis=1),
             *contradictions(example.annotations.labels[chosen], found.evidence),
             found.background[: len(chosen)],
@@ -122,12 +126,27 @@ def _loss_fn(config: Config, num_classes: int) -> Callable[..., ObjectLosses]:
         views = jax.tree.map(lambda *x: jnp.stack(x), *views)
         images = normalize_images(views.images, model.normalization)
         predictions = cast("Predictions", model.apply(variables, images, train=False))
-        found = jax.vmap(of_view)(predictions, views)
-        first = jax.tree.map(lambda x: x[0], found)
-        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
-        return mean.replace(unlabeled=first.unlabeled)
+        return mean_of_views(jax.vmap(of_view)(predictions, views))
 
     return compute
+
+
+def mean_of_views(views: ObjectLosses) -> ObjectLosses:
+    """Averages [V, ...] losses over the views in which an object is matched.
+
+    Returns:
+      The means, 0 where an object is matched in no view; `unlabeled` is of the first.
+    """
+
+    def of_slot(slot: ObjectLosses) -> ObjectLosses:
+        count = jnp.maximum(jnp.sum(slot.matched), 1)
+        return jax.tree.map(lambda x: jnp.sum(x, axis=0) / count, slot)
+
+    slots = dataclasses.replace(views, unlabeled=None)
+    mean = jax.vmap(of_slot, in_axes=1)(slots)
+    first = jax.tree.map(lambda x: x[0], views.unlabeled)
+    matched = jnp.any(views.matched, axis=0)
+    return dataclasses.replace(mean, matched=matched, unlabeled=first)
 
 
 def _flips(augment: Augment) -> list[tuple[bool, bool]]:

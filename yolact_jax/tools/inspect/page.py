@@ -37,7 +37,7 @@ class Names:
 def object_rows(
     losses: Sequence[ImageLosses], read: Callable[[int], Example], names: Names
 ) -> list[dict[str, Any]]:
-    """A row for each object, worst first.
+    """A row for each object, worst first; those without anchors are last.
 
     Args:
       losses: of each image.
@@ -47,42 +47,45 @@ def object_rows(
     rows = []
     for place, image in enumerate(losses):
         annotations = read(place).annotations
-        for index, terms, background, contradicted, likely in zip(
-            image.annotation.tolist(),
-            image.losses,
-            image.background.tolist(),
-            image.contradicted.tolist(),
-            image.likely.tolist(),
-            strict=True,
-        ):
+        for slot, index in enumerate(image.annotation.tolist()):
             rows.append(
                 {
                     "image_id": image.image_id,
                     "annotation_id": int(annotations.ids[index]),
                     "class": names.class_names[int(annotations.labels[index])],
-                    "loss": float(terms.sum()),
-                    **{t: float(v) for t, v in zip(_TERMS, terms, strict=True)},
-                    "background": background,
-                    "contradicted": contradicted,
-                    "likely_class": names.class_names[likely],
+                    **_measured(image, slot, names),
                     "place": place,
                     "index": index,
                 }
             )
-    return sorted(rows, key=lambda row: -row["loss"])
+    return sorted(rows, key=lambda row: (row["loss"] is None, -(row["loss"] or 0)))
+
+
+def _measured(image: ImageLosses, slot: int, names: Names) -> dict[str, Any]:
+    """What the model says of an object, or None."""
+    if not image.matched[slot]:
+        return dict.fromkeys(_MEASURED)
+    terms = image.losses[slot].tolist()
+    return {
+        "loss": float(image.losses[slot].sum()),
+        **dict(zip(_TERMS, terms, strict=True)),
+        "background": float(image.background[slot]),
+        "contradicted": float(image.contradicted[slot]),
+        "likely_class": names.class_names[image.likely[slot]],
+    }
 
 
 def image_rows(losses: Sequence[ImageLosses], names: Names) -> list[dict[str, Any]]:
     """A row for each image, the one with the worst object first."""
     rows = []
     for image in losses:
-        totals = image.losses.sum(axis=1)
+        totals = image.losses[image.matched].sum(axis=1)
         x1, y1, x2, y2 = image.unlabeled_px.round(1).tolist()
         found = image.unlabeled > 0
         rows.append(
             {
                 "image_id": image.image_id,
-                "objects": len(totals),
+                "objects": len(image.annotation),
                 "mean_loss": float(totals.mean()) if len(totals) else None,
                 "worst_loss": float(totals.max(initial=0.0)),
                 "unlabeled": image.unlabeled,
@@ -115,20 +118,20 @@ def write_pages(
     rows = object_rows(losses, read, names)
     write_csv(folder / "losses_objects.csv", _OBJECT_COLUMNS, rows)
     write_csv(folder / "losses_images.csv", _IMAGE_COLUMNS, image_rows(losses, names))
+    known = [row for row in rows if row["loss"] is not None]
     galleries = [
-        _gallery(title, note, sorted(rows, key=lambda row: -worst(row)), read, names)
+        _gallery(title, note, sorted(known, key=lambda row: -worst(row)), read, names)
         for title, note, worst in _RANKINGS
     ]
-    body = html.join([*galleries, _unlabeled(losses, read, names)])
+    unknown = _unmatched(len(rows) - len(known))
+    body = html.join([*unknown, *galleries, _unlabeled(losses, read, names)])
     path = folder / "inspect.html"
     write_page(path, html.page("What the model does not believe", body))
     return path
 
 
-_OBJECT_COLUMNS = (
-    *("image_id", "annotation_id", "class", "loss", *_TERMS),
-    *("background", "contradicted", "likely_class"),
-)
+_MEASURED = ("loss", *_TERMS, "background", "contradicted", "likely_class")
+_OBJECT_COLUMNS = ("image_id", "annotation_id", "class", *_MEASURED)
 _IMAGE_COLUMNS = (
     *("image_id", "objects", "mean_loss", "worst_loss"),
     *("unlabeled", "likely_class", "x", "y", "width", "height"),
@@ -151,6 +154,18 @@ _RANKINGS: list[tuple[str, str, Callable[[dict[str, Any]], float]]] = [
         lambda row: row["background"],
     ),
 ]
+
+
+def _unmatched(count: int) -> list[html.Markup]:
+    """Says how many objects are in no ranking, if any are."""
+    if not count:
+        return []
+    text = (
+        f"Objects to which no anchor belongs: {count}. The model learns nothing of "
+        f"them, so they are in no list here; in losses_objects.csv they are last, "
+        f"with empty cells."
+    )
+    return [html.paragraph(text)]
 
 
 def _gallery(
