@@ -33,7 +33,7 @@ class ImageLosses:
       losses: [n, 3] float32, box, classification and mask, weighted.
       contradicted: [n] float32, log-probability of the most likely other class minus
         that of the label, see `evidence` of `ObjectLosses`; above 0 where the model
-        believes in that class.
+        believes in that class, and -inf where there is no other class.
       likely: [n] int64, that class; the label where there is no other.
       background: [n] float32, see `ObjectLosses`.
       unlabeled: score in [0, 1] of what looks most like an object where none is
@@ -106,8 +106,6 @@ def contradictions(
     others = evidence[: len(labels)].copy()
     own = others[rows, labels]
     others[rows, labels] = -np.inf
-    if others.shape[1] < 2:
-        return -np.ones(len(labels), np.float32), labels.astype(np.int64)
     return others.max(axis=1) - own, others.argmax(axis=1)
 
 

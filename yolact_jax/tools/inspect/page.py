@@ -65,13 +65,13 @@ def _measured(image: ImageLosses, slot: int, names: Names) -> dict[str, Any]:
     """What the model says of an object, or None."""
     if not image.matched[slot]:
         return dict.fromkeys(_MEASURED)
-    terms = image.losses[slot].tolist()
+    terms, single = image.losses[slot].tolist(), len(names.class_names) == 1
     return {
         "loss": float(image.losses[slot].sum()),
         **dict(zip(_TERMS, terms, strict=True)),
         "background": float(image.background[slot]),
-        "contradicted": float(image.contradicted[slot]),
-        "likely_class": names.class_names[image.likely[slot]],
+        "contradicted": None if single else float(image.contradicted[slot]),
+        "likely_class": None if single else names.class_names[image.likely[slot]],
     }
 
 
@@ -121,7 +121,7 @@ def write_pages(
     known = [row for row in rows if row["loss"] is not None]
     galleries = [
         _gallery(title, note, sorted(known, key=lambda row: -worst(row)), read, names)
-        for title, note, worst in _RANKINGS
+        for title, note, worst in _RANKINGS[len(names.class_names) == 1 :]
     ]
     unknown = _unmatched(len(rows) - len(known))
     body = html.join([*unknown, *galleries, _unlabeled(losses, read, names)])
@@ -136,6 +136,7 @@ _IMAGE_COLUMNS = (
     *("image_id", "objects", "mean_loss", "worst_loss"),
     *("unlabeled", "likely_class", "x", "y", "width", "height"),
 )
+# The first is for several classes.
 _RANKINGS: list[tuple[str, str, Callable[[dict[str, Any]], float]]] = [
     (
         "Wrong class",
@@ -184,9 +185,12 @@ def _gallery(
 
 
 def _caption(row: dict[str, Any]) -> str:
+    other = ""
+    if row["likely_class"] is not None:
+        odds = f"{row['contradicted']:+.1f}"
+        other = f"{row['likely_class']} has {odds} in log-probability, "
     return (
-        f"{row['class']}; {row['likely_class']} has {row['contradicted']:+.1f} in "
-        f"log-probability, background {row['background']:.2f}, loss "
+        f"{row['class']}; {other}background {row['background']:.2f}, loss "
         f"{row['loss']:.1f} (box {row['box']:.1f}, class "
         f"{row['classification']:.1f}, mask {row['mask']:.1f}), annotation "
         f"{row['annotation_id']}, image {row['image_id']}"
