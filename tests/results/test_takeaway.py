@@ -87,6 +87,28 @@ def test_labelme_files_are_read_back(photos, tmp_path):
     assert [category["name"] for category in read.content["categories"]] == ["cat"]
 
 
+def test_labels_of_equal_names_in_several_folders_are_read_back(tmp_path):
+    photos = tmp_path / "photos"
+    sides = {"x.jpg": 40, "one/x.jpg": 50, "two/x.jpg": 60, "two/x.png": 70}
+    for name, side in sides.items():
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(photos / name), np.zeros((side, side, 3), np.uint8))
+    folders = {name: tmp_path / "out" / name for name in ("labelme", "masks", "crops")}
+    options, out = TakeAway(**folders), tmp_path / "out"
+    predict_files(Fake(), photos, out, take_away=options, recursive=True)
+    stems = ["one/x", "two/x.jpg", "two/x.png", "x"]
+    assert names(folders["labelme"]) == [f"{stem}.json" for stem in stems]
+    assert names(folders["masks"]) == [f"{stem}.png" for stem in stems]
+    numbers = [
+        *importers.from_labelme(folders["labelme"], photos).content["images"],
+        *importers.from_png(folders["masks"], photos).content["images"],
+    ]
+    assert {(i["file_name"], i["height"]) for i in numbers} == {*sides.items()}
+    assert len(names(folders["crops"])) == 2 * len(sides)
+    with pytest.raises(ValueError, match="has files already"):
+        predict_files(Fake(), photos, tmp_path / "b", take_away=options, recursive=True)
+
+
 def test_mask_files_number_the_annotations(photos, tmp_path):
     found = predict(photos, tmp_path, masks=tmp_path / "masks", segmentation="polygons")
     for image in found["images"]:
@@ -147,7 +169,7 @@ def test_what_a_killed_prediction_left_is_replaced_too(photos, tmp_path, name):
     found.image = np.zeros((*SIZE, 3), np.uint8)
     options = TakeAway({name}=pathlib.Path({str(tmp_path / name)!r}))
     with options.open_folders() as write:
-        write(pathlib.Path("photo"), {long!r}, found)
+        write(pathlib.Path("photo"), {long!r}, {long!r}, found)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
@@ -177,7 +199,7 @@ def test_a_folder_that_is_half_emptied_can_be_replaced(photos, tmp_path, num_rem
         options.open_folders() as write,
     ):
         patch.setattr(Path, "unlink", remove_some)
-        write(photos / "a.png", "a", squares((4, 5, 20)))
+        write(photos / "a.png", "a", "a", squares((4, 5, 20)))
     assert len(removed) == num_removed
     options.check_folders(tmp_path / "out", overwrite=True)
 
@@ -230,7 +252,7 @@ def test_files_that_no_prediction_wrote_stay_whatever_happens(photos, tmp_path):
     predict(photos, tmp_path, masks=tmp_path / "masks")
     (tmp_path / "masks" / "mine.txt").write_text("mine")
     with TakeAway(masks=tmp_path / "masks").open_folders() as write:
-        write(photos / "a.png", "a", squares((4, 5, 20)))
+        write(photos / "a.png", "a", "a", squares((4, 5, 20)))
     assert names(tmp_path / "masks") == ["a.png", "mine.txt"]
 
 

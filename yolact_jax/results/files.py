@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from yolact_jax.inference.options import PredictOptions
 from yolact_jax.results.draw import write_picture
 from yolact_jax.results.folder import Results, earlier_pictures, results_folder
 from yolact_jax.results.instances import Instances
-from yolact_jax.results.names import video_keys
+from yolact_jax.results.names import label_names, video_keys
 from yolact_jax.results.predictor import Predictor
 from yolact_jax.results.takeaway import TakeAway
 from yolact_jax.results.video.clip import predict_video
@@ -101,7 +101,9 @@ def predict_files(
     others = take_away.open_folders()
     with opened as screen, folder as results, others as write_others:
         work = _Work(predictor, results, screen, options, take_away, write_others)
-        work.predict_images(found.images, max_pixels)
+        work.predict_images(
+            {path: found.names[path] for path in found.images}, max_pixels
+        )
         for key, video in keys.items():
             work.predict_video(video, key, with_tracks)
     return work.problems
@@ -118,12 +120,13 @@ class _Work:
         self._take_away, self._write_others = take_away, others
         self.problems: list[str] = []
 
-    def predict_images(self, paths: Sequence[Path], max_pixels: int) -> None:
-        """Draws and lists what is found in image files."""
+    def predict_images(self, names: Mapping[Path, str], max_pixels: int) -> None:
+        """Draws and lists what is found in image files, which have names."""
         read: list[Path] = []
+        labels = label_names(names)
 
         def images() -> Iterator[np.ndarray]:
-            for path in paths:
+            for path in names:
                 try:
                     pixels = self._predictor.pixels
                     image = read_values(path, max_pixels=max_pixels, pixels=pixels)
@@ -137,7 +140,7 @@ class _Work:
             instances, path = self._take_away.refined(found), read.pop(0)
             picture, place = _draw(instances), self._results.pictures[path]
             write_picture(place, picture)
-            self._write_others(path, place.stem, instances)
+            self._write_others(path, place.stem, labels[path], instances)
             annotations = self._take_away.annotations(instances)
             self._results.add(path, instances.packed.size, annotations)
             _LOGGER.info("%s: %d objects", path, len(instances))

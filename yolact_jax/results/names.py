@@ -3,7 +3,7 @@
 import itertools
 import os
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -88,6 +88,26 @@ def picture_names(
         names[path] = next(n for n in candidates if _folded(n) not in taken)
         taken.add(_folded(names[path]))
     return names
+
+
+def label_names(names: Mapping[Path, str]) -> dict[Path, str]:
+    """Names the label file of each image, without a suffix, like the image.
+
+    Args:
+      names: what the images are called, with their folders.
+
+    Returns:
+      ``sub/name`` for ``sub/name.jpg``; ``sub/name.jpg`` and so on as `picture_names`,
+      among the images of one folder.
+    """
+    folders: dict[PurePosixPath, list[Path]] = defaultdict(list)
+    for path, name in names.items():
+        folders[PurePosixPath(name).parent].append(path)
+    return {
+        path: (folder / name).as_posix().removesuffix(".png")
+        for folder, paths in folders.items()
+        for path, name in picture_names(paths).items()
+    }
 
 
 def _folded(name: str) -> str:

@@ -17,7 +17,7 @@ from yolact_jax.results.instances import Instances
 from yolact_jax.results.outlines import check_tolerance
 
 _LIST_FILE = ".written_by_yolact_jax"
-_Write = Callable[[Path, str, Instances], None]
+_Write = Callable[[Path, str, str, Instances], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,10 @@ class TakeAway:
       tolerance_px: how far polygons may be from the edges of the pixels.
       disjoint: whether each pixel belongs to the best object only.
       connected: whether parts of masks far from the middle of their box are left out.
-      labelme: folder for a labelme file of each image, or None.
-      masks: folder for a 16-bit PNG file of each image, in which the pixels of the n-th
-        annotation are n and others 0; or None.
+      labelme: folder for a labelme file of each image, named and in folders as the
+        images are; or None.
+      masks: folder for a 16-bit PNG file of each image, named likewise, in which the
+        pixels of the n-th annotation are n and others 0; or None.
       crops: folder for a folder of each image, with the cut-out of the n-th annotation
         in ``n.png``; or None.
     """
@@ -118,9 +119,10 @@ class TakeAway:
         """Opens the folders, after `check_folders`.
 
         Yields:
-          A function of the image file, the name for its files, and what `refined`
-          gives.  The first call empties the folders, so that a prediction that finds no
-          image takes nothing away.  It writes no file that exists.
+          A function of the image file, the name for its cut-outs, that of its label
+          files, which may have folders, and what `refined` gives.  The first call
+          empties the folders, so that a prediction that finds no image takes nothing
+          away.  It writes no file that exists.
 
         Raises:
           OSError: if a folder cannot be written.
@@ -130,11 +132,14 @@ class TakeAway:
         with contextlib.ExitStack() as stack:
             opened: dict[str, Callable[[str], Any]] = {}
 
-            def write(source: Path, name: str, instances: Instances) -> None:
+            def write(
+                source: Path, name: str, label: str, instances: Instances
+            ) -> None:
                 for kind, path in self.folders.items():
                     if kind not in opened:
                         opened[kind] = stack.enter_context(_open_folder(path))
-                    _WRITERS[kind](self, opened[kind], source, name, instances)
+                    own = name if kind == "crops" else label
+                    _WRITERS[kind](self, opened[kind], source, own, instances)
 
             yield write
 
