@@ -102,6 +102,48 @@ def test_slides_of_other_lengths_are_whole(tmp_path, name):
     assert times_s == pytest.approx(starts_s)
 
 
+def late_clip(path, *, sound, seconds=2, start_s=3):
+    """Pictures that begin when the sound has been on for a while."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=RATE)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        audio = file.add_stream("aac", rate=16_000) if sound else None
+        for number in range((start_s + seconds) * 10 if audio else 0):
+            tone = np.zeros((1, 1600), np.float32)
+            tone = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            tone.sample_rate, tone.pts = 16_000, 1600 * number
+            file.mux(audio.encode(tone))
+        for number, pixels in enumerate(corner_frames(seconds * RATE)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = start_s * RATE + number, Fraction(1, RATE)
+            file.mux(video.encode(frame))
+        for stream in file.streams:
+            file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_video_that_starts_late_is_whole(tmp_path, name, sound):
+    assert len(read(late_clip(tmp_path / name, sound=sound))) == 2 * RATE
+
+
+def test_the_end_of_a_matroska_file_without_tags_counts_from_0(tmp_path):
+    path = late_clip(tmp_path / "a.mkv", sound=False)
+    data = path.read_bytes()
+    assert data.count(b"DURATION") == 1
+    path.write_bytes(data.replace(b"DURATION", b"NOTATION"))
+    assert len(read(path)) == 2 * RATE
+
+
+def test_a_late_video_that_is_cut_is_truncated(tmp_path):
+    path = cut(late_clip(tmp_path / "a.mkv", sound=False, seconds=4))
+    with pytest.raises(VideoError, match=r"frames, [12]\.\d of 4\.0 seconds: it is"):
+        read(path)
+
+
 def test_frames_before_the_cut_come_first(tmp_path):
     path = cut(write_clip(tmp_path / "a.mkv", corner_frames(48)))
     found = []

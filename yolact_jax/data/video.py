@@ -256,23 +256,25 @@ def _require_all(container, stream, name, number: int, end: int) -> None:
     """Raises if a file has less than it states, by its length in seconds."""
     if not number:
         raise VideoError(f"{name} has no frames.")
-    stated_s = _stated_length_s(container, stream)
-    length_s = (end - (stream.start_time or 0)) * (stream.time_base or 0)
-    if stated_s is not None and length_s < stated_s - _MISSING_S:
+    tick_s = stream.time_base or Fraction(0)
+    start_s, end_s = (stream.start_time or 0) * tick_s, end * tick_s
+    stated_s = _stated_end_s(container, stream, start_s)
+    if stated_s is not None and end_s < stated_s - _MISSING_S:
         raise VideoError(
-            f"{name} ends after {number} frames, {float(length_s):.1f} of "
-            f"{float(stated_s):.1f} seconds: it is truncated."
+            f"{name} ends after {number} frames, {float(end_s - start_s):.1f} of "
+            f"{float(stated_s - start_s):.1f} seconds: it is truncated."
         )
 
 
-def _stated_length_s(container: Any, stream: Any) -> Fraction | None:
+def _stated_end_s(container, stream, start_s: Fraction) -> Fraction | None:
+    """When the last frame ends, as a file states, on the clock of the frames."""
     if stream.duration is not None:
-        return stream.duration * stream.time_base
-    if "DURATION" in stream.metadata:  # As Matroska has it: 00:00:02.040000000.
-        parts = re.findall(r"[\d.]+", stream.metadata["DURATION"])
-        if len(parts) == 3:
-            hours, minutes, seconds = map(Fraction, parts)
-            return hours * 3600 + minutes * 60 + seconds
+        return start_s + stream.duration * stream.time_base
+    # Matroska counts from 0, however late the first frame comes: 00:00:02.040000000.
+    parts = re.findall(r"[\d.]+", stream.metadata.get("DURATION", ""))
+    if len(parts) == 3:
+        return (Fraction(parts[0]) * 60 + Fraction(parts[1])) * 60 + Fraction(parts[2])
     if len(container.streams) == 1 and container.duration is not None:
-        return Fraction(container.duration, 1_000_000)
+        from_s = 0 if "matroska" in container.format.name else start_s
+        return from_s + Fraction(container.duration, 1_000_000)
     return None
