@@ -14,13 +14,14 @@ from yolact_jax.results.coco_ap import evaluate_coco
 from yolact_jax.results.coco_entries import write_results
 from yolact_jax.results.errors.scenes import truth_rle
 from yolact_jax.results.report.numbers import Evaluated
-from yolact_jax.run.folder import save_run
+from yolact_jax.run.folder import load_run, save_run
+from yolact_jax.tools.commands import report as command
 from yolact_jax.tools.commands.main import main
 from yolact_jax.training.report import EVALUATION_FILE, Evaluation
 from yolact_jax.zoo.specs import spec
 
 SIDE = 64
-NEW_FIELDS = ("class_names", "category_ids", "fingerprint", "max_detections")
+NEW_FIELDS = ("class_names", "category_ids", "fingerprint", "max_detections", "options")
 
 
 def write_data(folder, *, classes=("cat", "dog"), first_id=1, shift=0):
@@ -63,9 +64,10 @@ def config_of(data, records):
     )
 
 
-def evaluate(folder, data, records, *, split="validation", most=100):
+def evaluate(folder, data, records, *, split="validation", most=100, **options):
     """Leaves what evaluating a detector without fault leaves."""
-    dataset = build.make_dataset(config_of(data, records), (split,))
+    config = config_of(data, records)
+    dataset = build.make_dataset(config, (split,))
     truth = coco_ground_truth(dataset.source(split))
     boxes, masks = [], []
     for annotation in truth["annotations"]:
@@ -78,7 +80,9 @@ def evaluate(folder, data, records, *, split="validation", most=100):
     write_results(folder, boxes, masks)
     evaluated = Evaluated(truth, {"box": boxes, "mask": masks}, [1, 2, 3], most)
     metrics = evaluate_coco(truth, boxes, masks, max_detections=most)
-    Evaluation.of(5, split, evaluated, metrics).write(folder)
+    options = {f"eval.{name}": value for name, value in options.items()}
+    config = config.replace({"eval.max_detections": most} | options)
+    Evaluation.of(5, split, evaluated, metrics, config).write(folder)
 
 
 @pytest.fixture
@@ -201,3 +205,30 @@ def test_the_report_counts_as_many_detections_as_the_evaluation(make_run, tmp_pa
     names = {row["metric"] for row in table(folder / "report/metrics.csv")}
     assert {"AR1", "AR10"} <= names
     assert "AR100" not in names
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_report_looks_for_objects_as_the_evaluation_did(
+    make_run, tmp_path, monkeypatch, old
+):
+    folder, data = make_run("run")
+    options = {"candidate_threshold": 0.75, "nms": "soft", "error_images": 2}
+    evaluate(folder, data, tmp_path / "records", most=10, **options)
+    if old:
+        forget(folder)
+        options = {}
+    used = []
+    monkeypatch.setattr(command, "report_evaluation", lambda *x, **_: used.append(x[4]))
+    assert main(["report", f"--workdir={folder}"]) == 0
+    run = load_run(folder).config.eval
+    assert used[0].eval == dataclasses.replace(
+        run, max_detections=run.max_detections if old else 10, **options
+    )
+
+
+@pytest.mark.parametrize("options", [{"eval.nmss": "fast"}, {"eval.nms": 3}, [3], 7])
+def test_options_that_make_no_sense_are_named(make_run, capsys, options):
+    folder, _ = make_run("run")
+    path = folder / EVALUATION_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": options}))
+    assert f"{EVALUATION_FILE} is damaged" in refusal(capsys, f"--workdir={folder}")

@@ -90,7 +90,7 @@ def evaluate_and_report(
             [i for part in parts for i in part.image_ids],
             config.eval.max_detections,
         )
-        evaluation = Evaluation.of(step, split, evaluated, metrics)
+        evaluation = Evaluation.of(step, split, evaluated, metrics, config)
         evaluation.write(output)
         if config.eval.report:
             variables = None

@@ -37,6 +37,7 @@ class Evaluation:
       category_ids: of the classes.
       fingerprint: of the split, see `Evaluated`.
       max_detections: see `Evaluated`.
+      options: fields of the config such as "eval.nms", which may differ from the run's.
     """
 
     step: int
@@ -47,12 +48,18 @@ class Evaluation:
     category_ids: Sequence[int] = ()
     fingerprint: str = ""
     max_detections: int = 0
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, step: int, split: str, evaluated: Evaluated, metrics: Mapping[str, float]
+        cls,
+        step: int,
+        split: str,
+        evaluated: Evaluated,
+        metrics: Mapping[str, float],
+        config: Config,
     ) -> "Evaluation":
-        """Describes an evaluation."""
+        """Describes an evaluation with a config."""
         return cls(
             step,
             split,
@@ -62,7 +69,19 @@ class Evaluation:
             category_ids=list(evaluated.classes),
             fingerprint=evaluated.fingerprint,
             max_detections=evaluated.max_detections,
+            options={k: v for k, v in config.flat().items() if k.startswith("eval.")},
         )
+
+    def config(self, config: Config) -> Config:
+        """Returns the config of the evaluation, from that of its run.
+
+        Raises:
+          ValueError: if it has fields that there are not.
+        """
+        try:
+            return config.replace(self.options)
+        except ValueError as error:
+            raise ValueError(f"{EVALUATION_FILE} is damaged: {error}") from error
 
     def write(self, folder: Path) -> None:
         """Writes the file."""
@@ -82,8 +101,8 @@ class Evaluation:
             )
         content = read_json(path)
         try:
-            return cls(**content)
-        except TypeError as error:
+            return cls(**content | {"options": dict(content.get("options", {}))})
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}.") from error
 
 

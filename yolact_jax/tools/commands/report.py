@@ -45,6 +45,7 @@ def run(values: Any) -> None:
     run = load_run(values.workdir)
     folder = Path(values.workdir)
     evaluation = Evaluation.read(folder)
+    config = evaluation.config(run.config)
     source = _source(run, evaluation)
     truth = coco_ground_truth(source)
     data = f"the {evaluation.split} data of {folder}"
@@ -56,7 +57,7 @@ def run(values: Any) -> None:
             evaluation,
             evaluated,
             source,
-            run.config.replace({"eval.max_detections": evaluated.max_detections}),
+            config.replace({"eval.max_detections": evaluated.max_detections}),
             _variables(folder, evaluation.step),
             workdir=folder,
         )
