@@ -186,6 +186,10 @@ def test_evaluation_leaves_a_report_that_the_command_makes_again(run, tmp_path, 
     # Other pictures under the same ids.
     changes = ["--config.data.shapes_seed=1", "--config.eval.sample_images=0"]
     assert main(["evaluate", "--workdir", str(other), *changes]) == 0
+    *before, last = rows(other)
+    assert before == rows(workdir)
+    assert "eval_other/mask_AP" in last
+    assert "eval/mask_AP" not in last
     for words in ([str(other)], [str(whole), "--compare", str(other)]):
         assert main(["report", "--workdir", *words]) == 1
         assert "the fingerprint of the annotations" in capsys.readouterr().err

@@ -14,7 +14,9 @@ from yolact_jax.results.coco_ap import evaluate_coco
 from yolact_jax.results.coco_entries import write_results
 from yolact_jax.results.errors.scenes import truth_rle
 from yolact_jax.results.report.numbers import Evaluated
-from yolact_jax.run.folder import load_run, save_run
+from yolact_jax.run.folder import Run, load_run, save_run
+from yolact_jax.tools.commands import evaluate as evaluate_command
+from yolact_jax.tools.commands import model_flags
 from yolact_jax.tools.commands import report as command
 from yolact_jax.tools.commands.main import main
 from yolact_jax.training.report import EVALUATION_FILE, Evaluation
@@ -232,3 +234,40 @@ def test_options_that_make_no_sense_are_named(make_run, capsys, options):
     path = folder / EVALUATION_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"options": options}))
     assert f"{EVALUATION_FILE} is damaged" in refusal(capsys, f"--workdir={folder}")
+
+
+@pytest.mark.parametrize(
+    ("words", "comparable"),
+    [
+        ([], True),
+        (["--max_images=2"], False),
+        (["--max_images=0"], True),  # That of the run.
+        (["--nms=soft"], False),
+        (["--config.eval.candidate_threshold=0.2"], False),
+        (["--config.data.validation_images=elsewhere"], False),
+        (["--config.data.validation_images=elsewhere", "--split=train"], True),
+        (["--config.data.train_images=elsewhere", "--split=train"], False),
+        (["--config.data.cache=memory", "--config.eval.report=false"], True),
+    ],
+)
+def test_curves_show_evaluations_as_in_training_only(
+    make_run, monkeypatch, words, comparable
+):
+    folder, _ = make_run("run")
+    run, used = load_run(folder), []
+
+    def load(values):
+        config = model_flags._with_flags(values)
+        return Run(config, run.class_names, run.category_ids), {"params": 0}, 5
+
+    def note(*_, **options):
+        used.append(options["comparable"])
+
+    monkeypatch.setattr(model_flags, "load", load)
+    monkeypatch.setattr(evaluate_command, "require_fit", lambda *_: None)
+    monkeypatch.setattr(evaluate_command, "TrainState", lambda *_, **__: None)
+    monkeypatch.setattr(evaluate_command, "evaluate_and_report", note)
+    data = build.make_dataset(run.config, ("validation",))
+    monkeypatch.setattr(build, "make_dataset", lambda *_, **__: data)
+    assert main(["evaluate", f"--workdir={folder}", *words]) == 0
+    assert used == [comparable]

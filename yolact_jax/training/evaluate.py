@@ -37,6 +37,7 @@ def evaluate_and_report(
     *,
     split: str = "validation",
     output: str | Path | None = None,
+    comparable: bool = True,
 ) -> dict[str, float | None]:
     """Measures box and mask AP; logs, records and draws the result.
 
@@ -50,10 +51,13 @@ def evaluate_and_report(
       workdir: folder of the run; a row with ``eval/...`` goes to its metrics.
       split: "validation" or "train".
       output: folder for the COCO result files and pictures; `workdir` if None.
+      comparable: whether the config asks for what the run measures in training.
 
     Returns:
       The row of ``metrics.jsonl``, the same in every process: ``step``, and the metrics
-      of `results.coco_ap.evaluate_coco` under ``eval/...``.
+      of `results.coco_ap.evaluate_coco` under ``eval/...``; or ``eval_train/...`` for
+      that split; or ``eval_other/...`` or ``eval_train_other/...`` where they
+      are not comparable.
 
     Raises:
       OtherProcessError: if another process has failed.
@@ -77,7 +81,8 @@ def evaluate_and_report(
         write_results(output, boxes, masks)
         step = int(model.step) if isinstance(model, TrainState) else 0
         # On record under the validation keys only what is comparable over the run.
-        prefix = "eval" if split == "validation" else f"eval_{split}"
+        prefix = "eval" + f"_{split}" * (split != "validation")
+        prefix += "_other" * (not comparable)
         named = {f"{prefix}/{name}": value for name, value in metrics.items()}
         row = append_row(workdir, step, named)
         _LOGGER.info("AP at step %d on %s:\n%s", step, split, format_table(metrics))

@@ -10,7 +10,8 @@ r"""Measures the COCO AP of a run or of weights, on the validation data of the c
 Writes bbox_detections.json and mask_detections.json in COCO result format, appends a
 row to the run's metrics.jsonl, and prints that row as the last line.  With --workdir
 the config is that of the run; --config.data.* and --config.eval.* change it, for
-example to evaluate on other images.
+example to evaluate on other images.  Then, and with --nms or --max_images, the row has
+eval_other/mask_AP instead of eval/mask_AP, so that curves show what is comparable.
 
 The splits test and test_dev have no annotations: only the result files are written,
 for the COCO server.  Their images are those that a json file lists, --annotations, or
@@ -26,9 +27,10 @@ from absl import flags
 
 from yolact_jax import build
 from yolact_jax.cli import Command
+from yolact_jax.config import Config
 from yolact_jax.data.pixels import Pixels
 from yolact_jax.results.predictor import Predictor
-from yolact_jax.run.folder import Run
+from yolact_jax.run.folder import Run, load_run
 from yolact_jax.tools import unlabeled
 from yolact_jax.tools.commands import model_flags
 from yolact_jax.tools.commands.caches import keep_compiled_programs
@@ -39,6 +41,13 @@ from yolact_jax.zoo.exported import is_exported
 from yolact_jax.zoo.load import require_fit
 
 _UNLABELED = ("test", "test_dev")
+# Fields on which no AP depends, of those that flags can change.
+_SAME_AP = {
+    *("data.records_dir", "data.allow_outside_paths", "data.cache", "data.num_workers"),
+    *("data.max_objects", "data.negatives", "data.mask_target"),
+    *("eval.batch_size", "eval.sample_images", "eval.evaluator"),
+    *("eval.report", "eval.error_images"),
+}
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -87,8 +96,19 @@ def run(values: Any) -> None:
         values.workdir or values.output or "out",
         split=values.split,
         output=values.output,
+        comparable=_is_as_in_training(values, trained.config),
     )
     print(json.dumps(row))
+
+
+def _is_as_in_training(values: Any, config: Config) -> bool:
+    """Whether flags change nothing on which the AP of a run depends."""
+    if values.workdir is None:
+        return True
+    before, now = load_run(values.workdir).config.flat(), config.flat()
+    changed = {name for name, value in now.items() if value != before[name]}
+    other = "data.train_" if values.split == "validation" else "data.validation_"
+    return all(name in _SAME_AP or name.startswith(other) for name in changed)
 
 
 def _require_classes_of(data: Any, values: Any, trained: Run) -> None:
