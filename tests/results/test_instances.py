@@ -233,6 +233,24 @@ def test_crops_hold_the_pixels_of_the_object():
     np.testing.assert_array_equal(found.crops(background=True)[0], image[y1:y2, x1:x2])
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_crops_of_boxes_without_area_have_pixels(background):
+    height, width = 20, 30
+    corners = [(30, 5, 30, 9), (3, 20, 8, 20), (30, 20, 30, 20), (0, 0, 0, 0)]
+    image = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
+    found = Instances(
+        np.array(corners, np.float32),
+        np.ones(4, np.float32),
+        np.zeros(4, int),
+        np.zeros((4, height, width), bool),
+        image=image,
+    )
+    crops = found.crops(background=background)
+    assert [crop.shape[:2] for crop in crops] == [(4, 1), (1, 5), (1, 1), (1, 1)]
+    np.testing.assert_array_equal(crops[0][..., :3], image[5:9, 29:])
+    np.testing.assert_array_equal(crops[1][..., :3], image[19:, 3:8])
+
+
 def test_drawing_is_written_whole_and_never_over_the_image(tmp_path):
     source = tmp_path / "a.png"
     image = image_of(make())

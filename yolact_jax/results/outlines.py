@@ -57,10 +57,14 @@ def _corners(points: np.ndarray) -> np.ndarray:
 def cut_out(
     image: np.ndarray, box_px: np.ndarray, mask: np.ndarray, background: bool
 ) -> np.ndarray:
-    """Cuts out a box, or a mask, which then becomes the alpha channel."""
+    """Cuts out a box, or a mask, which then becomes the alpha channel.
+
+    A box without area gives at least a pixel.
+    """
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if background or not width:
-        x, y = np.floor(box_px[:2]).astype(int)
+        last = mask.shape[1] - 1, mask.shape[0] - 1
+        x, y = np.minimum(np.floor(box_px[:2]).astype(int), last)
         width, height = np.maximum(np.ceil(box_px[2:]).astype(int) - (x, y), 1)
     window = slice(y, y + height), slice(x, x + width)
     if background:
