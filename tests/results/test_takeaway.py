@@ -205,9 +205,19 @@ def test_a_folder_that_is_half_emptied_can_be_replaced(photos, tmp_path, num_rem
 
 
 def test_a_name_may_have_what_some_readers_take_for_the_end_of_a_line(photos, tmp_path):
-    (photos / "a.png").rename(photos / "a\u2028\x85\r\x0c.png")
+    (photos / "a.png").rename(photos / "a\u2028\x85\r\n\x0c.png")
     predict(photos, tmp_path, masks=tmp_path / "masks")
     predict(photos, tmp_path, overwrite=True, masks=tmp_path / "masks")
+    assert len(names(tmp_path / "masks")) == 3
+
+
+def test_the_list_of_an_earlier_version_is_read(photos, tmp_path):
+    predict(photos, tmp_path, masks=tmp_path / "masks")
+    content = "".join(f"{name}\n" for name in names(tmp_path / "masks"))
+    (tmp_path / "masks" / ".written_by_yolact_jax").write_text(content)
+    (photos / "a.png").unlink()
+    predict(photos, tmp_path, overwrite=True, masks=tmp_path / "masks")
+    assert len(names(tmp_path / "masks")) == 2
 
 
 @pytest.mark.parametrize("name", ["labelme", "masks", "crops"])

@@ -17,6 +17,7 @@ from yolact_jax.results.instances import Instances
 from yolact_jax.results.outlines import check_tolerance
 
 _LIST_FILE = ".written_by_yolact_jax"
+_END = "\0"  # of a name in that file
 _Write = Callable[[Path, str, str, Instances], None]
 
 
@@ -69,7 +70,7 @@ class TakeAway:
     def earlier_files(self) -> Iterator[Path]:
         """Yields what earlier predictions wrote into the folders."""
         for folder in self.folders.values():
-            yield from (folder / line for line in _read_lines(folder / _LIST_FILE))
+            yield from _listed(folder)
 
     def refined(self, instances: Instances) -> Instances:
         """Changes the masks, and leaves out objects that have none or no box."""
@@ -191,14 +192,19 @@ def _files(folder: Path) -> list[Path]:
 
 def _replaceable(folder: Path, files: list[Path]) -> set[Path]:
     """Finds the files that a prediction wrote, also one that was killed."""
-    listed = [folder / line for line in (*_read_lines(folder / _LIST_FILE), _LIST_FILE)]
+    listed = [*_listed(folder), folder / _LIST_FILE]
     return set(files) & set(listed) | left_overs(files, listed)
 
 
-def _read_lines(path: Path) -> list[str]:
+def _listed(folder: Path) -> list[Path]:
+    """Reads which files are listed as written; the last name may be cut short."""
+    path = folder / _LIST_FILE
     if not path.is_file():
         return []
-    return path.read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    # Earlier versions ended names with a line break, which may be in a name.
+    end = _END if _END in text else "\n"
+    return [folder / name for name in text.split(end)[:-1]]
 
 
 @contextlib.contextmanager
@@ -218,7 +224,7 @@ def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
             path = folder / name
             if path.exists():
                 raise ValueError(f"{path} exists already; choose another folder.")
-            listing.write(name + "\n")
+            listing.write(name + _END)
             listing.flush()
             with replacing(path) as temporary:
                 yield path, temporary
