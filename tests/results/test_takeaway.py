@@ -266,6 +266,32 @@ def test_files_that_no_prediction_wrote_stay_whatever_happens(photos, tmp_path):
     assert names(tmp_path / "masks") == ["a.png", "mine.txt"]
 
 
+@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
+@pytest.mark.parametrize("place", ["photos/a.png", "photos/a.png/x/y", "link"])
+def test_a_folder_that_cannot_be_made_is_named(photos, tmp_path, name, place):
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(ValueError, match=f"`{name}` .* cannot be made"):
+        predict(photos, tmp_path, **{name: tmp_path / place})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
+@pytest.mark.parametrize("step", ["mkdir", "replace"])
+def test_a_folder_that_cannot_be_written_is_named(
+    photos, tmp_path, monkeypatch, name, step
+):
+    folder, real = tmp_path / "taken", getattr(Path, step)
+
+    def fail(path, *arguments, **options):
+        if folder in (path, *path.parents):
+            raise OSError(28, "No space left on device")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(ValueError, match=f"`{name}` .*taken cannot be written: .*28"):
+        predict(photos, tmp_path, **{name: folder})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

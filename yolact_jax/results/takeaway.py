@@ -94,8 +94,8 @@ class TakeAway:
           overwrite: whether what an earlier prediction has written may go.
 
         Raises:
-          ValueError: naming a folder that has other files, is named twice, or lies in
-            another one that is not `output`.
+          ValueError: naming a folder that has other files, cannot be made, is named
+            twice, or lies in another one that is not `output`.
         """
         self._check_apart({"output": output} | self.folders)
         for name, path in self.folders.items():
@@ -103,7 +103,8 @@ class TakeAway:
 
     def _check_apart(self, named: dict[str, Path]) -> None:
         """Refuses what lies in a folder whose files the next prediction replaces."""
-        places = {name: path.resolve() for name, path in named.items()}
+        # `Path.resolve` raises for links in a circle.
+        places = {name: Path(os.path.realpath(path)) for name, path in named.items()}
         for name, other in itertools.permutations(named, 2):
             if places[name] == places[other]:
                 raise ValueError(
@@ -126,10 +127,11 @@ class TakeAway:
           away.  It writes no file that exists.
 
         Raises:
-          OSError: if a folder cannot be written.
+          ValueError: naming a folder that cannot be written.
         """
-        for path in self.folders.values():
-            path.mkdir(parents=True, exist_ok=True)
+        for kind, path in self.folders.items():
+            with _named(kind, path):
+                path.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             opened: dict[str, Callable[[str], Any]] = {}
 
@@ -137,12 +139,21 @@ class TakeAway:
                 source: Path, name: str, label: str, instances: Instances
             ) -> None:
                 for kind, path in self.folders.items():
-                    if kind not in opened:
-                        opened[kind] = stack.enter_context(_open_folder(path))
                     own = name if kind == "crops" else label
-                    _WRITERS[kind](self, opened[kind], source, own, instances)
+                    with _named(kind, path):
+                        if kind not in opened:
+                            opened[kind] = stack.enter_context(_open_folder(path))
+                        _WRITERS[kind](self, opened[kind], source, own, instances)
 
             yield write
+
+
+@contextlib.contextmanager
+def _named(kind: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"`{kind}` {folder} cannot be written: {error}.") from error
 
 
 def _write_labelme(options: TakeAway, new_file, source, name, instances) -> None:
@@ -172,7 +183,12 @@ def _png(pixels) -> bytes:
 
 
 def _check_folder(name: str, folder: Path, overwrite: bool) -> None:
-    """Refuses files that must stay, see `TakeAway.check_folders`."""
+    """Refuses what `TakeAway.check_folders` does."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ValueError(
+            f"`{name}` {folder} cannot be made: {nearest} is no folder; choose another."
+        )
     files = _files(folder)
     if others := set(files) - _replaceable(folder, files):
         raise ValueError(
