@@ -341,18 +341,3 @@ def test_only_parts_in_the_middle_of_the_box_stay(size):
     np.testing.assert_array_equal(kept[1], other[1])
     np.testing.assert_array_equal(kept[2], middle[2])  # 101 pixels against 100
     assert not kept[3].any()
-
-
-@pytest.mark.parametrize("tolerance_px", [0.5, 1.5, 4.0])
-def test_smooth_polygons_stay_near_the_mask(tolerance_px):
-    mask = np.zeros((1, 90, 110), np.uint8)
-    cv2.ellipse(mask[0], (50, 45), (40, 25), 30, 0, 360, 1, -1)
-    mask[0, 2, 2] = 1  # would vanish
-    found = Instances(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), mask.astype(bool))
-    exact, smooth = (found.polygons(t)[0] for t in (0, tolerance_px))
-    assert [len(ring) for ring in smooth if len(ring) == 4] == [4]
-    assert max(map(len, smooth)) < 0.8 * max(map(len, exact))
-    outline = max(exact, key=len)
-    for corner in outline:
-        distance = cv2.pointPolygonTest(max(smooth, key=len), corner.tolist(), True)
-        assert abs(distance) <= tolerance_px + 1e-3

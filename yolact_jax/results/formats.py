@@ -46,13 +46,14 @@ def coco_annotations(
     for one, mask in zip(shown, shown.packed, strict=True):
         x1, y1, x2, y2 = one.boxes_px[0].tolist()
         label = int(one.labels[0])
+        outline, area = _segmentation(mask, segmentation, tolerance_px)
         entry = {
             "id": first_id + len(entries),
             "image_id": image_id,
             "category_id": int(ids[label]) if ids else label + 1,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": int(mask.sum()),
-            "segmentation": _segmentation(mask, segmentation, tolerance_px),
+            "area": area,
+            "segmentation": outline,
             "iscrowd": 0,
             "score": float(one.scores[0]),
         }
@@ -62,10 +63,14 @@ def coco_annotations(
     return entries
 
 
-def _segmentation(mask: np.ndarray, kind: str, tolerance_px: float) -> Any:
+def _segmentation(
+    mask: np.ndarray, kind: str, tolerance_px: float
+) -> tuple[Any, int | float]:
+    """Encodes a mask; also gives the area of that, which has no holes if polygons."""
     if kind == "rle":
-        return rle.encode(mask)
-    return [ring.ravel().tolist() for ring in outlines.rings(mask, tolerance_px)]
+        return rle.encode(mask), int(mask.sum())
+    rings = outlines.rings(mask, tolerance_px)
+    return [ring.ravel().tolist() for ring in rings], outlines.area(rings)
 
 
 def id_map(instances: "Instances") -> np.ndarray:

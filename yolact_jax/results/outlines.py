@@ -1,5 +1,7 @@
 """One mask as rings or a cut-out."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -36,6 +38,11 @@ def rings(mask: np.ndarray, tolerance_px: float = 0.0) -> list[np.ndarray]:
     found, _ = cv2.findContours(double, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     edges = (_corners((ring[:, 0] + 1) // 2) + (x, y) for ring in found)
     return [_smoothed(ring.astype(np.float32), tolerance_px) for ring in edges]
+
+
+def area(rings: Sequence[np.ndarray]) -> float:
+    """Adds up what [m, 2] float32 rings enclose, square pixels."""
+    return float(sum(cv2.contourArea(ring) for ring in rings))
 
 
 def _smoothed(ring: np.ndarray, tolerance_px: float) -> np.ndarray:
