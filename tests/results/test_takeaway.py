@@ -11,8 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.helpers.commands import ROOT
 from yolact_jax.data import importers
@@ -220,78 +218,6 @@ def test_the_list_of_an_earlier_version_is_read(photos, tmp_path):
     assert len(names(tmp_path / "masks")) == 2
 
 
-@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
-def test_other_files_are_left_alone(photos, tmp_path, name):
-    before = {path: path.read_bytes() for path in photos.iterdir()}
-    for folder in (photos, tmp_path / "out"):
-        with pytest.raises(ValueError, match=f"`{name}`"):
-            predict(photos, tmp_path, overwrite=True, **{name: folder})
-    assert {path: path.read_bytes() for path in photos.iterdir()} == before
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("output", "folders"),
-    [
-        ("res/pictures", {"masks": "res"}),
-        ("res/a/b", {"crops": "link"}),
-        ("out", {"masks": "n", "labelme": "n/labels"}),
-        ("out", {"labelme": "out/n", "crops": "out/n/a"}),
-    ],
-)
-def test_a_folder_inside_one_that_is_emptied_is_refused(
-    photos, tmp_path, output, folders
-):
-    (tmp_path / "link").symlink_to("res")
-    options = TakeAway(**{kind: tmp_path / name for kind, name in folders.items()})
-    with pytest.raises(ValueError, match=r"is inside .* choose another folder"):
-        predict_files(Fake(), photos, tmp_path / output, take_away=options)
-    assert {path.name for path in tmp_path.iterdir()} == {"photos", "link"}
-
-
-def test_the_folder_of_pictures_may_hold_the_others(photos, tmp_path):
-    inside = {name: tmp_path / "out" / name for name in ("labelme", "masks", "crops")}
-    for overwrite in (False, True):
-        found = predict(photos, tmp_path, overwrite, **inside)
-        for image in found["images"]:
-            assert (tmp_path / "out" / image["picture"]).is_file()
-            assert (inside["masks"] / image["picture"]).is_file()
-
-
-def test_files_that_no_prediction_wrote_stay_whatever_happens(photos, tmp_path):
-    predict(photos, tmp_path, masks=tmp_path / "masks")
-    (tmp_path / "masks" / "mine.txt").write_text("mine")
-    with TakeAway(masks=tmp_path / "masks").open_folders() as write:
-        write(photos / "a.png", "a", "a", squares((4, 5, 20)))
-    assert names(tmp_path / "masks") == ["a.png", "mine.txt"]
-
-
-@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
-@pytest.mark.parametrize("place", ["photos/a.png", "photos/a.png/x/y", "link"])
-def test_a_folder_that_cannot_be_made_is_named(photos, tmp_path, name, place):
-    (tmp_path / "link").symlink_to("link")
-    with pytest.raises(ValueError, match=f"`{name}` .* cannot be made"):
-        predict(photos, tmp_path, **{name: tmp_path / place})
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["labelme", "masks", "crops"])
-@pytest.mark.parametrize("step", ["mkdir", "replace"])
-def test_a_folder_that_cannot_be_written_is_named(
-    photos, tmp_path, monkeypatch, name, step
-):
-    folder, real = tmp_path / "taken", getattr(Path, step)
-
-    def fail(path, *arguments, **options):
-        if folder in (path, *path.parents):
-            raise OSError(28, "No space left on device")
-        return real(path, *arguments, **options)
-
-    monkeypatch.setattr(Path, step, fail)
-    with pytest.raises(ValueError, match=f"`{name}` .*taken cannot be written: .*28"):
-        predict(photos, tmp_path, **{name: folder})
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -303,41 +229,3 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_what_contradicts_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TakeAway(**options)
-
-
-places = st.tuples(*[st.integers(0, 20)] * 2, st.integers(0, 12))
-
-
-@settings(max_examples=30)
-@given(st.lists(places, max_size=6))
-def test_disjoint_masks_give_each_pixel_to_the_best(drawn):
-    found = squares(*drawn)
-    masks = found.disjoint().masks
-    assert (masks.sum(axis=0) <= 1).all()
-    for y, x in np.argwhere(found.masks.any(axis=0)):
-        assert masks[np.flatnonzero(found.masks[:, y, x])[0], y, x]
-    assert not (masks & ~found.masks).any()
-    ids = found.to_id_map()
-    for number, mask in enumerate(masks, start=1):
-        np.testing.assert_array_equal(ids == number, mask)
-
-
-@pytest.mark.parametrize("size", [SIZE, (900, 1100)])
-def test_only_parts_in_the_middle_of_the_box_stay(size):
-    masks = np.zeros((4, *size), bool)
-    masks[:, 20:30, 20:30] = True  # in the middle of the first box
-    masks[:, 30, 30] = True  # touches its corner
-    masks[:, 2:12, 50:60] = True  # elsewhere, as large
-    masks[:, 16, 16] = True  # at the rim of the first box
-    masks[3] = False
-    boxes = np.array([[15, 15, 35, 35], [45, 0, 65, 20], [0, 30, 9, 44], [0, 0, 9, 9]])
-    zeros = np.zeros(4)
-    found = Instances(boxes.astype(np.float32), zeros, zeros.astype(int), masks)
-    kept = found.connected().masks
-    middle, other = masks.copy(), masks.copy()
-    middle[:, :, 45:], other[:, :, :45] = False, False
-    middle[:, 16, 16] = False
-    np.testing.assert_array_equal(kept[0], middle[0])
-    np.testing.assert_array_equal(kept[1], other[1])
-    np.testing.assert_array_equal(kept[2], middle[2])  # 101 pixels against 100
-    assert not kept[3].any()
