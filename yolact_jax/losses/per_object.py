@@ -113,7 +113,7 @@ def _box_errors(predictions, batch, matches, anchors_cxcywh, kind: str) -> jax.A
     """[A] box losses; 0 where not positive."""
     boxes = batch.boxes[matches.object_index]
     rows = predictions.box_deltas, boxes, anchors_cxcywh, matches.positive
-    sides = predictions.prototypes.shape[0], predictions.prototypes.shape[1]
+    sides = batch.images.shape[0], batch.images.shape[1]
     term = functools.partial(box_term, kind=kind, sides=sides)
     return jax.vmap(lambda *row: term(*(x[None] for x in row)))(*rows)
 
