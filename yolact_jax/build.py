@@ -218,8 +218,6 @@ def make_engine(
     sharding: NamedSharding | None = None,
 ) -> Engine:
     """Makes the engine that runs a model; arguments as for `make_predictor`."""
-    frame, anchors = config.data.frame, make_anchors(config)
-    anchors_px = anchors[:, 2:] * frame.size[::-1]
     num_devices = 1 if sharding is None else sharding.num_devices
     return Engine(
         _predict_fn(config, num_classes, sharding),
@@ -228,9 +226,9 @@ def make_engine(
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         sharding=sharding,
-        smallest_anchor_px=round(anchors_px.max(axis=1).min()),
+        smallest_anchor_px=anchor_ops.smallest_side_px(config.anchors),
         channels=config.data.channels,
-        frame=frame,
+        frame=config.data.frame,
     )
 
 

@@ -128,6 +128,18 @@ def test_options_choose_at_run_time(folder, suffix):
     assert (wide.masks | every.masks).sum() == wide.masks.sum()
 
 
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_files_search_in_tiles(folder, suffix):
+    """The smallest anchors have sides of 24 sqrt(0.5) = 16.97 pixels."""
+    model = yolact_jax.load(folder / f"m.{suffix}")
+    (image,) = lively.pictures((64, 128))
+    found = model.predict(image, score_threshold=0.0, tile=64, overlap=0)
+    halves = model.predict([image[:, :64], image[:, 64:]], score_threshold=0.0)
+    assert sorted(found.scores) == sorted(np.concatenate([h.scores for h in halves]))
+    with pytest.raises(ValueError, match=r"`tile` is 16 .* must be at least 17"):
+        model.predict(image, tile=16)
+
+
 def test_a_file_runs_on_any_canvas_and_batch(folder):
     """Two images of the larger canvas at once, with one program."""
     model = yolact_jax.load(folder / "m.stablehlo")

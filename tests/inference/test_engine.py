@@ -26,7 +26,7 @@ def engine_of(calls):
         masks = np.zeros((count, 1, side, side // 8), np.uint8)
         return Outputs(detections, masks, np.zeros((count, 4, 4, 2), np.float32))
 
-    return Engine(predict, {}, 2, 0.05, 0.5, channels=3)
+    return Engine(predict, {}, 2, 0.05, 0.5, channels=3, smallest_anchor_px=1)
 
 
 def image(value, side=40):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.reference import anchors as ref
+from yolact_jax.config import Anchors
 from yolact_jax.ops import anchors
 
 RATIOS = (1, 1 / 2, 2)
@@ -46,6 +47,13 @@ def test_square_anchors_take_the_width_as_height():
     cell = first_level_one_cell((100,), square=True)
     np.testing.assert_array_equal(cell[:, 2], cell[:, 3])
     np.testing.assert_allclose(cell[:, 2] * 550, [100, 70.710678, 141.421356], 1e-6)
+
+
+@pytest.mark.parametrize(("square", "longer"), [(True, 7), (False, 10)])
+def test_smallest_side_is_the_longer_one_of_the_smallest_anchor(square, longer):
+    """By hand: a ratio of 1/2 makes 10 / sqrt(2) wide and 10 sqrt(2) high boxes."""
+    config = Anchors((*((20.0,),) * 4, (10.0,)), (0.5, 1.0), square)
+    assert anchors.smallest_side_px(config) == longer
 
 
 def test_columns_run_before_rows_before_levels():

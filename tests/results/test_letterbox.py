@@ -58,7 +58,7 @@ class OneBright(nn.Module):
 def predictor_of(frame):
     anchors = np.array([[0.5, 0.5, 1.0, 1.0]], np.float32)
     predict_fn = make_predict_fn(OneBright(), anchors, frame, Eval(max_detections=1))
-    engine = Engine(predict_fn, {}, 2, 0.05, 0.5, 3, frame=frame)
+    engine = Engine(predict_fn, {}, 2, 0.05, 0.5, 3, 1, frame=frame)
     return Predictor(lambda: engine, ("bright",))
 
 
@@ -103,7 +103,7 @@ def test_training_and_prediction_show_the_network_the_same(size):
 
     anchors = np.array([[0.5, 0.5, 1.0, 1.0]], np.float32)
     predict_fn = make_predict_fn(Spy(), anchors, frame, Eval(max_detections=1))
-    engine = Engine(predict_fn, {}, 1, 0.05, 0.5, 3, frame=frame)
+    engine = Engine(predict_fn, {}, 1, 0.05, 0.5, 3, 1, frame=frame)
     Predictor(lambda: engine, ("bright",)).predict(image)
     jax.effects_barrier()
     difference = np.abs(inputs[0][0] * 255 - shown)
@@ -129,7 +129,7 @@ def test_slots_without_room_for_a_mask_get_the_same_one():
         run.config.eval,
         mask_slots=3,
     )
-    engine = Engine(few, variables, 1, 0.05, 0.5, 3, frame=run.config.data.frame)
+    engine = Engine(few, variables, 1, 0.05, 0.5, 3, 1, frame=run.config.data.frame)
     found = Predictor(lambda: engine, run.class_names).predict(
         image, score_threshold=0.0
     )

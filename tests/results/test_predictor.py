@@ -59,7 +59,7 @@ def make_engine(batch_size=1, sharding=None, **kwargs) -> Engine:
         sharding=sharding,
     )
     options = {"candidate_threshold": 0.05, "iou_threshold": 0.5, "channels": 3}
-    options |= kwargs
+    options |= {"smallest_anchor_px": 1} | kwargs
     return Engine(predict_fn, {}, batch_size, sharding=sharding, **options)
 
 
@@ -214,7 +214,7 @@ def real():
         predict_fn = make_predict_fn(
             model, scenes.tiny_anchors(), InputFrame(64, 64), options, **choices
         )
-        engine = Engine(predict_fn, variables, 1, 0.05, 0.5, channels=3)
+        engine = Engine(predict_fn, variables, 1, 0.05, 0.5, 3, smallest_anchor_px=1)
         return Predictor(lambda: engine, ("a", "b", "c"))
 
     return make

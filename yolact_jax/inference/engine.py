@@ -118,9 +118,9 @@ class Engine:
       iou_threshold: overlap above which Fast NMS drops the lower score, unless the
         options of a call say otherwise.
       channels: N, of the images.
-      sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
       smallest_anchor_px: longer side of the smallest anchor, pixels of the network
         input; smaller pictures make no sense.
+      sharding: how the images of a call lie on the devices, as for `make_predict_fn`.
       least_side: of a canvas, pixels.
       frame: the network input; None if images are stretched to it.
     """
@@ -131,8 +131,8 @@ class Engine:
     candidate_threshold: float
     iou_threshold: float
     channels: int
+    smallest_anchor_px: int
     sharding: NamedSharding | None = None
-    smallest_anchor_px: int = 1
     least_side: int = _CANVAS_SIDES[0]
     frame: InputFrame | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolact_jax.config import NUM_LEVELS, Size, sides_of
+from yolact_jax.config import NUM_LEVELS, Anchors, Size, sides_of
 
 
 def level_sizes(side: int, num_levels: int = NUM_LEVELS) -> tuple[int, ...]:
@@ -73,6 +73,16 @@ def make_anchors(
         for shape, scales in zip(level_shapes, scales_px, strict=True)
     ]
     return np.concatenate(levels).astype(np.float32)
+
+
+def smallest_side_px(config: Anchors) -> int:
+    """Returns the longer side of the smallest anchor, pixels of the network input."""
+    longer = [
+        scale * math.sqrt(ratio if config.square else max(ratio, 1 / ratio))
+        for scales in config.scales_px
+        for scale, ratio in itertools.product(scales, config.aspect_ratios)
+    ]
+    return round(min(longer))
 
 
 def _level_anchors(shape, scales_px, aspect_ratios, input_size, square) -> np.ndarray:

@@ -17,6 +17,7 @@ from yolact_jax.inference.exported.about import KEY, About, parse_about
 from yolact_jax.inference.neighbors import alike_neighbors
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found
+from yolact_jax.ops.anchors import smallest_side_px
 from yolact_jax.structures import Detections, PackedMasks
 
 SUFFIX = ".onnx"
@@ -36,6 +37,7 @@ class OnnxEngine:
       candidate_threshold: as in `Choices`.
       iou_threshold: as in `Choices`.
       channels: N, of the images.
+      smallest_anchor_px: as in `Engine`.
     """
 
     session: Any
@@ -43,6 +45,7 @@ class OnnxEngine:
     candidate_threshold: float
     iou_threshold: float
     channels: int
+    smallest_anchor_px: int
 
     def stream(self, images: Iterable[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Yields the chosen objects of many [h, w, N] uint8 images, in order.
@@ -117,6 +120,7 @@ def read_engine(path: str | Path, config: Config) -> OnnxEngine:
         candidate_threshold=config.eval.candidate_threshold,
         iou_threshold=config.eval.iou_threshold,
         channels=config.data.channels,
+        smallest_anchor_px=smallest_side_px(config.anchors),
     )
 
 

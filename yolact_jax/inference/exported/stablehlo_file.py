@@ -31,6 +31,7 @@ from yolact_jax.inference.engine import Engine
 from yolact_jax.inference.exported.about import About, parse_about
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Outputs
+from yolact_jax.ops.anchors import smallest_side_px
 from yolact_jax.ops.masks import LEAST_SYMBOLIC_SIDE
 from yolact_jax.structures import Detections
 
@@ -73,6 +74,7 @@ def read_engine(path: str | Path, config: Config) -> Engine:
         iou_threshold=config.eval.iou_threshold,
         least_side=LEAST_SYMBOLIC_SIDE,
         channels=config.data.channels,
+        smallest_anchor_px=smallest_side_px(config.anchors),
         frame=about.config.data.frame,
     )
 
