@@ -3,11 +3,13 @@
 import functools
 import http.server
 import json
+import os
 import pathlib
 import queue
 import re
 import shutil
 import subprocess
+import sys
 import threading
 
 import cv2
@@ -58,6 +60,55 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"it has thesis.txt"):
         export_site(run, lively.variables_of(run), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "about.json", "model.onnx"])
+def test_files_of_others_with_the_names_of_a_page_are_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("<!doctype html><title>My home page</title>")
+    (tmp_path / RUNTIME_FILES[0]).write_text("copied before")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    run = lively.run_of()
+    with pytest.raises(ValueError, match=rf"{name} was not written by an export"):
+        export_site(run, lively.variables_of(run), tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_page_is_written_again(site, tmp_path):
+    again = tmp_path / "page"
+    shutil.copytree(site, again)
+    (again / "model.onnx").write_text("cut")
+    run = lively.run_of()
+    export_site(run, lively.variables_of(run), again)
+    assert (again / "model.onnx").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("moment", ["while it writes the model", "after the model"])
+def test_a_killed_export_can_be_repeated(tmp_path, moment):
+    """The process ends at once, as by a signal: no `finally` runs."""
+    target = "file.replacing" if "while" in moment else "site.write_json"
+    code = f"""
+import os, sys
+from yolact_jax.export import site
+from yolact_jax.export.onnx import file
+from tests.helpers import lively
+real = file.replacing
+def killed(path, *args):
+    replaced = real(path)
+    replaced.__enter__()
+    os._exit(9)
+{target} = killed
+run = lively.run_of()
+site.export_site(run, lively.variables_of(run), sys.argv[1])
+"""
+    folder = tmp_path / "page"
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [sys.executable, "-c", code, folder]
+    assert subprocess.run(words, env=os.environ | paths).returncode == 9
+    assert list(folder.glob(".*.tmp"))
+    run = lively.run_of()
+    export_site(run, lively.variables_of(run), folder)
+    names = {path.name for path in folder.iterdir()} - set(RUNTIME_FILES)
+    assert names == {"index.html", "model.onnx", "about.json"}
 
 
 @pytest.mark.slow

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from yolact_jax.data.pixels import RGB, Pixels
 from yolact_jax.export.onnx.file import export_onnx
-from yolact_jax.files import replacing, write_json
+from yolact_jax.files import left_overs, replacing, write_json
 from yolact_jax.run.folder import Run
 
 _LOGGER = logging.getLogger(__name__)
 _PAGE = Path(__file__).with_name("page") / "index.html"
+_MADE = (_PAGE.name, "model.onnx", "about.json")
+_MARK = b'content="yolact-jax export"'
 _RUNTIME = Path("node_modules", "onnxruntime-web", "dist")
 RUNTIME_FILES = (
     "ort.wasm.min.js",
@@ -33,7 +35,7 @@ def export_site(
     Args:
       run: config and classes.
       variables: parameters and batch statistics, on the host.
-      folder: where to write; it is empty, or an earlier page.
+      folder: where to write; it is empty, or an earlier page or what is left of one.
       dtype: as for `export_onnx`.
       runtime_files: folder with `RUNTIME_FILES`; None looks where ``npm install
         onnxruntime-web`` puts them, and if they are not there, says so in the log.
@@ -46,18 +48,21 @@ def export_site(
     _require_own(folder)
     _require_rgb(run)
     runtime = _runtime(runtime_files)
-    export_onnx(
-        run,
-        variables,
-        folder / "model.onnx",
-        dtype=dtype,
-        without_default=("score_thresholds",),
-    )
-    write_json(folder / "about.json", {"class_names": list(run.class_names)})
-    _copy(_PAGE, folder)
+    # First, and last in its place: what a killed export leaves is known by it.
+    with replacing(folder / _PAGE.name) as page:
+        shutil.copyfile(_PAGE, page)
+        export_onnx(
+            run,
+            variables,
+            folder / "model.onnx",
+            dtype=dtype,
+            without_default=("score_thresholds",),
+        )
+        write_json(folder / "about.json", {"class_names": list(run.class_names)})
     if runtime is not None:
         for name in RUNTIME_FILES:
-            _copy(runtime / name, folder)
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(runtime / name, temporary)
 
 
 def _require_rgb(run: Run) -> None:
@@ -69,19 +74,31 @@ def _require_rgb(run: Run) -> None:
         )
 
 
-def _copy(file: Path, folder: Path) -> None:
-    with replacing(folder / file.name) as temporary:
-        shutil.copyfile(file, temporary)
-
-
 def _require_own(folder: Path) -> None:
-    own = {"index.html", "model.onnx", "about.json", *RUNTIME_FILES}
-    others = sorted({path.name for path in folder.glob("*")} - own)
-    if others or (folder.exists() and not folder.is_dir()):
-        what = f"it has {others[0]}" if others else "it is a file"
-        raise ValueError(
-            f"`output` {folder} is no folder of a page: {what}; give a new one."
-        )
+    """Refuses a folder in which something else could be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise _no_page(folder, "it is a file")
+    there = set(folder.glob("*"))
+    made = {folder / name for name in _MADE}
+    copied = {folder / name for name in RUNTIME_FILES}
+    others = there - made - copied - left_overs(there, made | copied)
+    if others:
+        raise _no_page(folder, f"it has {min(others).name}")
+    page = folder / _PAGE.name
+    pages = {page, *left_overs(there, [page])} & there
+    if there & made and not any(map(_is_page, pages)):
+        name = min(there & made).name
+        raise _no_page(folder, f"its {name} was not written by an export of a page")
+
+
+def _no_page(folder: Path, why: str) -> ValueError:
+    return ValueError(
+        f"`output` {folder} is no folder of a page: {why}; give a new one."
+    )
+
+
+def _is_page(file: Path) -> bool:
+    return file.is_file() and _MARK in file.read_bytes()
 
 
 def _runtime(given: str | Path | None) -> Path | None:
