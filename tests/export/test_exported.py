@@ -140,6 +140,19 @@ def test_files_search_in_tiles(folder, suffix):
         model.predict(image, tile=16)
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+def test_onnx_masks_take_no_memory_for_empty_slots(folder, least):
+    """Full-size planes only for as many objects as the fullest image has."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(folder / "m.onnx")
+    images = np.stack(lively.pictures((40, 60), (40, 60)))
+    inputs = {"image": images, "score_thresholds": np.full(3, least, np.float32)}
+    count, masks = session.run(["count", "masks"], inputs)
+    assert masks.shape == (2, max(1, *count), 40, 60)
+    assert (count == 0).all() == (least == 1)
+
+
 def test_a_file_runs_on_any_canvas_and_batch(folder):
     """Two images of the larger canvas at once, with one program."""
     model = yolact_jax.load(folder / "m.stablehlo")

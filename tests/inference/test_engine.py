@@ -1,8 +1,12 @@
-"""The engine keeps the device busy, with a stand-in for the compiled program."""
+"""The engines, with a stand-in for what runs the program."""
+
+import types
 
 import numpy as np
+import pytest
 
 from yolact_jax.inference.engine import Engine, Outputs
+from yolact_jax.inference.exported import onnx_file
 from yolact_jax.structures import Detections
 
 
@@ -55,3 +59,40 @@ def test_every_image_of_mixed_sizes_comes_back_once():
         np.testing.assert_allclose(detections.scores, [(index + 1) / 255])
         assert masks.size == (sides[index],) * 2
     assert list(engine_of([]).stream_unordered([], None)) == []
+
+
+def onnx_engine(run, batch_size):
+    """An engine whose runtime is a function of the images."""
+    session = types.SimpleNamespace(
+        get_outputs=lambda: [], run=lambda names, inputs: run(inputs["image"])
+    )
+    return onnx_file.OnnxEngine(session, batch_size, 0.05, 0.5, 3, 1)
+
+
+def test_onnx_batches_are_smaller_for_large_images():
+    shapes = []
+
+    def run(images):
+        shapes.append(images.shape)
+        return [[]]
+
+    choices = types.SimpleNamespace()
+    images = [np.zeros((*size, 3), np.uint8) for size in 4 * [(8, 8)] + 3 * [(5000, 5)]]
+    list(onnx_engine(run, 3).stream(images, choices))
+    assert [shape[0] for shape in shapes] == [3, 1, 3]
+    shapes.clear()
+    large = [np.zeros((4096, 2048, 3), np.uint8)] * 3 + [
+        np.zeros((4097, 4096, 3), "u1")
+    ]
+    list(onnx_engine(run, 3).stream(large, choices))
+    assert [shape[0] for shape in shapes] == [2, 1, 1]
+
+
+def test_what_onnx_runtime_cannot_run_is_one_sentence():
+    def run(images):
+        raise RuntimeError("bad allocation\n of 9 bytes")
+
+    images = [np.zeros((40, 60, 3), np.uint8)] * 2
+    found = onnx_engine(run, 2).stream(images, types.SimpleNamespace())
+    with pytest.raises(ValueError, match=r"2 images of 40 x 60.*: bad allocation of 9"):
+        list(found)

@@ -14,11 +14,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 from yolact_jax.config import Eval, InputFrame
 from yolact_jax.inference.find import make_find_fn
 from yolact_jax.inference.masks import full_size_masks
-from yolact_jax.inference.neighbors import alike_neighbors, check_image
+from yolact_jax.inference.neighbors import (
+    alike_neighbors,
+    batch_that_fits,
+    check_image,
+)
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found, Outputs, found_in
 
-_MOST_CANVAS_PIXELS = 4096**2
 _MOST_MASK_BYTES = 2**26
 _CANVAS_SIDES = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 
@@ -190,10 +193,8 @@ class Engine:
         return max(self.least_side, canvas_side(image))
 
     def _batch_size(self, side: int) -> int:
-        """Images of a call: fewer of large ones, as each has a mask for each slot."""
         devices = len(self.sharding.device_set) if self.sharding else 1
-        fitting = _MOST_CANVAS_PIXELS // side**2 // devices * devices
-        return max(devices, min(self.batch_size, fitting))
+        return batch_that_fits(self.batch_size, side**2, devices)
 
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
         """Starts the device at once, and waits for it when the first is asked for."""

@@ -5,6 +5,20 @@ from typing import Any
 
 import numpy as np
 
+_MOST_PIXELS = 4096**2
+
+
+def batch_that_fits(most: int, pixels: int, devices: int = 1) -> int:
+    """Returns how many images a call takes: fewer of large ones, which have many masks.
+
+    Args:
+      most: images of a call at most.
+      pixels: of an image, or of the canvas that it lies on.
+      devices: that share a call; each has at least one image.
+    """
+    fitting = _MOST_PIXELS // pixels // devices * devices
+    return max(devices, min(most, fitting))
+
 
 def alike_neighbors(
     images: Iterable[np.ndarray],

@@ -112,9 +112,9 @@ OPERATORS = {
     ),
     "Slice": (lambda x: ops.part(x, 1, 3, 2), (X,), lambda x: x[..., 1:3]),
     "Pad": (
-        lambda x: (ops.pad_end(x, 2, 1, 3), ops.pad_to(x, 5, 1, 3)),
+        lambda x: ops.pad_end(x, 2, 1, 3),
         (X,),
-        lambda x: [np.pad(x, [(0, 0), (0, 2), (0, 0)])] * 2,
+        lambda x: np.pad(x, [(0, 0), (0, 2), (0, 0)]),
     ),
     "Reshape": (lambda x: ops.reshape(x, 0, -1), (X,), lambda x: x.reshape(2, 12)),
     "Unsqueeze": (lambda x: ops.expand_dims(x, 1), (X,), lambda x: x[:, None]),

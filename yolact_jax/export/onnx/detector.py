@@ -55,8 +55,9 @@ def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
     ``score_thresholds`` [C], ``candidate_threshold``, ``iou_threshold`` and
     ``mask_margin``, as in `inference.options.Choices`.  Outputs have D slots, filled
     from the front: ``boxes`` [batch, D, 4] in pixels inside the image, ``scores``,
-    ``labels``, ``masks`` [batch, D, height, width] bool, ``count`` [batch]; and
-    ``mask_scores`` for YOLACT++.
+    ``labels``, ``count`` [batch], and ``mask_scores`` for YOLACT++; and ``masks``
+    [batch, M, height, width] bool for the first M slots, as many as the fullest image
+    uses, at least 1.
 
     Args:
       detector: what to write.
@@ -81,7 +82,6 @@ def write_detector(detector: Detector, variables: Mapping[str, Any]) -> Graph:
         predicted.prototypes,
         image,
         choices["mask_margin"],
-        detector.slots,
         letterbox.used_cells(used, frame, predicted.prototypes.size),
     )
     found["boxes"] = _in_pixels(letterbox.to_image(found["boxes"], used, frame), image)
@@ -186,18 +186,16 @@ def _masks(
     prototypes: Map,
     image: Value,
     margin: Value,
-    slots: int,
     shown: tuple[Value, Value] | None,
 ) -> Value:
-    """[B, D, H, W] bool.  Slots that no image of the batch fills are not computed."""
+    """[B, M, H, W] bool: of the slots that an image of the batch fills, at least 1."""
     used = ops.reshape(apply("Max", ops.largest(count, 0), 1), 1)
     boxes, coefficients = (
         ops.part(found[name], 0, used, 1) for name in ("boxes", "coefficients")
     )
     soft = masks.soft_masks(prototypes, coefficients)
     soft = masks.crop(soft, masks.widen(boxes, margin), prototypes.size)
-    whole = masks.enlarge(soft, ops.size(image, 1), ops.size(image, 2), shown)
-    return ops.pad_to(whole, slots, 1, 4)
+    return masks.enlarge(soft, ops.size(image, 1), ops.size(image, 2), shown)
 
 
 def _in_pixels(boxes: Value, image: Value) -> Value:
@@ -210,15 +208,15 @@ def _name_outputs(
     graph: Graph, found: dict[str, Value], count: Value, slots: int
 ) -> None:
     types = {
-        "boxes": (np.float32, (4,)),
-        "scores": (np.float32, ()),
-        "labels": (np.int32, ()),
-        "masks": (np.bool_, ("height", "width")),
-        "mask_scores": (np.float32, ()),
+        "boxes": (np.float32, (slots, 4)),
+        "scores": (np.float32, (slots,)),
+        "labels": (np.int32, (slots,)),
+        "masks": (np.bool_, ("most", "height", "width")),
+        "mask_scores": (np.float32, (slots,)),
     }
     for name, (dtype, shape) in types.items():
         if name in found:
             value = found[name]
             value = ops.cast(value, dtype) if name == "labels" else value
-            graph.output(name, value, dtype, ("batch", slots, *shape))
+            graph.output(name, value, dtype, ("batch", *shape))
     graph.output("count", ops.cast(count, np.int32), np.int32, ("batch",))

@@ -109,13 +109,6 @@ def pad_end(x: Value, count: int, axis: int, rank: int) -> Value:
     return apply("Pad", x, widths)
 
 
-def pad_to(x: Value, length: int, axis: int, rank: int) -> Value:
-    """Appends zeros along an axis whose length is known only when the model runs."""
-    widths = np.zeros(2 * rank, np.int64)
-    widths[rank + axis] = 1
-    return apply("Pad", x, (length - size(x, axis)) * widths)
-
-
 def enlarge(x: Value, height: Any, width: Any) -> Value:
     """Resizes [B, c, h, w] bilinearly with half-pixel centers."""
     sizes = _sizes(x, height, width)

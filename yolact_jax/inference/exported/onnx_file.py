@@ -14,7 +14,7 @@ import numpy as np
 
 from yolact_jax.config import Config
 from yolact_jax.inference.exported.about import KEY, About, parse_about
-from yolact_jax.inference.neighbors import alike_neighbors
+from yolact_jax.inference.neighbors import alike_neighbors, batch_that_fits
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found
 from yolact_jax.ops.anchors import smallest_side_px
@@ -33,7 +33,7 @@ class OnnxEngine:
 
     Attributes:
       session: an `onnxruntime.InferenceSession`.
-      batch_size: images of equal size in a call at most.
+      batch_size: images of equal size in a call at most; fewer if they are large.
       candidate_threshold: as in `Choices`.
       iou_threshold: as in `Choices`.
       channels: N, of the images.
@@ -51,9 +51,10 @@ class OnnxEngine:
         """Yields the chosen objects of many [h, w, N] uint8 images, in order.
 
         Raises:
-          ValueError: if an image has another type or shape.
+          ValueError: if an image has another type or shape, or the runtime fails, such
+            as for want of memory.
         """
-        kinds = np.shape, lambda _: self.batch_size
+        kinds = np.shape, lambda s: batch_that_fits(self.batch_size, s[0] * s[1])
         groups = alike_neighbors(images, *kinds, self.channels)
         for group in groups:
             yield from self._run(group, choices)
@@ -67,7 +68,16 @@ class OnnxEngine:
     def _run(self, images: Sequence[np.ndarray], choices: Choices) -> Iterator[Found]:
         names = [output.name for output in self.session.get_outputs()]
         inputs = {name: np.asarray(value) for name, value in vars(choices).items()}
-        arrays = self.session.run(names, {"image": np.stack(images), **inputs})
+        inputs["image"] = np.stack(images)
+        try:
+            arrays = self.session.run(names, inputs)
+        except Exception as error:  # ONNX Runtime has no type for all of them.
+            height, width = images[0].shape[:2]
+            count = f"{len(images)} image{'s' * (len(images) > 1)}"
+            raise ValueError(
+                f"ONNX Runtime cannot run the model on {count} of {height} x {width} "
+                f"pixels: {_words(error)}."
+            ) from error
         for values in zip(*arrays, strict=True):
             yield _found(dict(zip(names, values, strict=True)))
 
@@ -137,11 +147,14 @@ def _session(path: str | Path, *, optimize: bool = True) -> Any:
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime has no type for all of them.
-        words = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{path} is damaged, or no model for ONNX Runtime {runtime.__version__}: "
-            f"{words}."
+            f"{_words(error)}."
         ) from error
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _onnxruntime() -> Any:
