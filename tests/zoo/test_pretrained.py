@@ -129,6 +129,20 @@ def test_given_classes_overrule_the_number_of_the_published(tmp_path):
     assert run.class_names[19] == "part 19"
 
 
+def test_a_list_of_names_may_be_longer_than_a_file_name():
+    names = tuple(f"thing number {i}" for i in range(400))
+    assert classes.parse_class_names(",".join(names)) == names
+
+
+@pytest.mark.parametrize("text", ["clases.txt", "coco.names", "data/classes", "x.JSON"])
+def test_a_file_that_does_not_exist_is_no_class(tmp_path, text):
+    path = save_nameless(tmp_path, 1)
+    with pytest.raises(ValueError, match=rf"`class_names` {text} does not exist"):
+        zoo.load_pretrained(tiny_config(), path, text)
+    assert classes.parse_class_names("St. Bernard") == ("St. Bernard",)
+    assert classes.parse_class_names("no.1, a/b") == ("no.1", "a/b")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,5 +1,6 @@
 """Names of classes: those of the published models, given ones, a comparison."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ COCO_NAMES = tuple(
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 
+_FILES = (".txt", ".names", ".csv", ".json", ".yaml", ".yml")
+
 PASCAL_NAMES, PASCAL_IDS = sbd_files.CLASS_NAMES, sbd_files.CATEGORY_IDS
 
 
@@ -32,15 +35,22 @@ def parse_class_names(text: str) -> tuple[str, ...]:
       text: a UTF-8 file with one name a line, or the names separated by commas.
 
     Raises:
-      ValueError: if there is no name, one is repeated, or the file is not text.
+      ValueError: if there is no name, one is repeated, or the file is missing or not
+        text.
     """
     try:
-        is_file = Path(text).is_file()
+        # Not of Path, for which a long list is no name of a file but an error.
+        is_file = os.path.isfile(text)
         words = Path(text).read_text("utf-8-sig") if is_file else text
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`class_names` {text[:80]} cannot be read: {error}."
         ) from None
+    if not is_file and _names_a_file(text):
+        raise ValueError(
+            f"`class_names` {text[:80]} does not exist; give a file with one name a "
+            f"line, or names separated by commas."
+        )
     parts = words.splitlines() if is_file else words.split(",")
     names = tuple(part.strip() for part in parts if part.strip())
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -51,6 +61,12 @@ def parse_class_names(text: str) -> tuple[str, ...]:
             f"names separated by commas."
         )
     return names
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether a text looks like a path, and not like the name of an only class."""
+    has_folder = "/" in text or os.sep in text
+    return "," not in text and (has_folder or text.lower().endswith(_FILES))
 
 
 def are_classes(names: Any, ids: Any) -> bool:
