@@ -143,6 +143,27 @@ def test_a_file_that_does_not_exist_is_no_class(tmp_path, text):
     assert classes.parse_class_names("no.1, a/b") == ("no.1", "a/b")
 
 
+@pytest.mark.parametrize("where", ["class_names", "metadata"])
+def test_the_names_of_coco_have_its_ids_wherever_they_come_from(tmp_path, where):
+    """Ids of the official annotation files; the names are in another order here."""
+    official = {"person": 1, "stop sign": 13, "dining table": 67, "toothbrush": 90}
+    names = [*classes.COCO_NAMES[1:], "person"]
+    path, text = save_nameless(tmp_path, 80), None
+    if where == "class_names":
+        text = ",".join(names)
+    else:
+        tensors = zoo.to_state_dict(make_variables(80))
+        write_safetensors(path, tensors, {"class_names": json.dumps(names)})
+    run, _ = zoo.load_pretrained(tiny_config(), path, text)
+    assert run.class_names == tuple(names)
+    ids = dict(zip(run.class_names, run.category_ids, strict=True))
+    assert official.items() <= ids.items()
+    assert len(set(ids.values())) == 80
+    config = with_annotations(tmp_path, *names)
+    given, _ = zoo.load_pretrained(config, save_nameless(tmp_path, 80), ",".join(names))
+    assert given.category_ids == tuple(range(5, 85))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -41,7 +41,8 @@ def load_pretrained(
       name_or_path: a published name, or a ``.pth`` or ``.safetensors`` file.
       class_names: for a file that does not name its classes, see `parse_class_names`;
         without them, 80 classes are assumed to be COCO's and 20 Pascal VOC's, and
-        other numbers those of the config's annotation file.
+        other numbers those of the config's annotation file.  Names of one of these
+        have its category ids.
 
     Returns:
       The config with the classes, and the variables of the model on the host.
@@ -161,9 +162,8 @@ def _classes_of(
         if names:
             classes.require_same(names, named[0], "`class_names`", str(path))
     elif names:
-        ids = dict((name, i) for i, name in _annotated_classes(config))
-        known = set(names) == set(ids)
-        found = names, tuple(ids[n] if known else i for i, n in enumerate(names, 1))
+        ids = {name: i for i, name in _annotated_classes(config)}
+        found = names, _ids_of(names, ids)
     elif num_classes in _KNOWN_CLASSES:
         dataset, *found = _KNOWN_CLASSES[num_classes]
         _LOGGER.info("%s has %d classes: taken for %s's.", path, num_classes, dataset)
@@ -185,6 +185,18 @@ def _classes_of(
     return tuple(found[0]), tuple(found[1])
 
 
+def _ids_of(names: Sequence[str], annotated: Mapping[str, int]) -> tuple[int, ...]:
+    """Finds the ids of names: those annotated, COCO's, Pascal's, or 1, 2, 3 and so on.
+
+    Datasets count only if they have just these names, in any order.
+    """
+    known = [dict(zip(*rest, strict=True)) for _, *rest in _KNOWN_CLASSES.values()]
+    for ids in (annotated, *known):
+        if set(names) == set(ids):
+            return tuple(ids[name] for name in names)
+    return tuple(range(1, len(names) + 1))
+
+
 def _named_classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """Reads names and ids from the metadata of a file, if it has them."""
     metadata = read_metadata(path)
@@ -192,8 +204,8 @@ def _named_classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]] | None
         return None
     try:
         names = json.loads(metadata["class_names"])
-        default = json.dumps(list(range(1, len(names) + 1)))
-        ids = json.loads(metadata.get("category_ids", default))
+        given = metadata.get("category_ids")
+        ids = list(_ids_of(names, {})) if given is None else json.loads(given)
         if classes.are_classes(names, ids):
             return tuple(names), tuple(ids)
     except (ValueError, TypeError, RecursionError):
