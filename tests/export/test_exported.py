@@ -297,6 +297,7 @@ def test_predict_command_runs_both(folder, tmp_path, capsys):
         output = tmp_path / suffix
         words = [f"--weights={folder}/m.{suffix}", f"--source={tmp_path}/photo.png"]
         words += [f"--output={output}", "--score_threshold=0.1"]
+        words += ["--config.eval.batch_size=3", "--config.eval.iou_threshold=0.5"]
         assert main(["predict", *words]) == 0, capsys.readouterr().err
         result = json.loads((output / "detections.json").read_text())
         counts.append(len(result["annotations"]))
@@ -309,6 +310,9 @@ def test_predict_command_runs_both(folder, tmp_path, capsys):
         (["predict", "--nms=soft"], "--nms has no effect"),
         (["predict", "--config=shapes"], "has a config of its own"),
         (["predict", "--config.eval.top_k=7"], "exported with 30; only"),
+        (["predict", "--config.eval.weighted_boxes"], "exported with False; only"),
+        (["evaluate", "--config.eval.weighted_boxes"], "eval.batch_size, "),
+        (["predict", "--config.data.input_size=96"], "can change, but for input_size"),
         (["export", "--output=x.onnx"], "holds a program, and not weights"),
     ],
 )

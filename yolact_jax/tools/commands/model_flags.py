@@ -19,14 +19,19 @@ from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
 
 # Sections in which a model may be used with other values than it was made with.
 _FREE = ("data.", "eval.")
-_FIXED = ("data.input_size", "data.resize", *PIXEL_FIELDS)
-# What an exported program has inside, too.
-_FIXED_BY_EXPORT = (
-    "eval.nms",
-    "eval.class_agnostic",
-    "eval.top_k",
-    "eval.max_detections",
+# An exported program has the rest of eval inside.
+_FREE_IN_EXPORTED = (
+    "data.",
+    "eval.batch_size",
+    "eval.candidate_threshold",
+    "eval.iou_threshold",
+    "eval.max_images",
+    "eval.sample_images",
+    "eval.evaluator",
+    "eval.report",
+    "eval.error_images",
 )
+_FIXED = ("data.input_size", "data.resize", *PIXEL_FIELDS)
 
 
 def define(values: flags.FlagValues) -> None:
@@ -118,7 +123,7 @@ def load(values: Any) -> tuple[Run, dict, int]:
     if values.class_names is not None:
         raise ValueError("--class_names is for --weights; a run knows its classes.")
     run = load_run(values.workdir)
-    _require_same_model(run.config, config, "trained", _FIXED)
+    _require_same_model(run.config, config, "trained", _FREE)
     step = choose_step(values.workdir, values.step)
     run = Run(config, run.class_names, run.category_ids)
     return run, load_variables(values.workdir, step), step
@@ -159,21 +164,22 @@ def load_exported_file(values: Any) -> tuple[Config, Predictor]:
                 f"--{name} has no effect on {path}, which was exported as it is."
             )
     config = _with_flags(values)
-    fixed = (*_FIXED, *_FIXED_BY_EXPORT)
-    _require_same_model(read_about(path).config, config, "exported", fixed)
+    old = read_about(path).config
+    _require_same_model(old, config, "exported", _FREE_IN_EXPORTED)
     return config, load_exported(path, config)
 
 
 def _require_same_model(
-    old: Config, new: Config, maker: str, fixed: tuple[str, ...]
+    old: Config, new: Config, maker: str, free: tuple[str, ...]
 ) -> None:
     before, after = old.flat(), new.flat()
     for field in before:
-        free = field.startswith(_FREE) and field not in fixed
-        if not free and before[field] != after[field]:
-            names = ", ".join(name.partition(".")[2] for name in fixed)
+        is_free = field.startswith(free) and field not in _FIXED
+        if not is_free and before[field] != after[field]:
+            *most, last = (f"--config.{n}{'*' * n.endswith('.')}" for n in free)
+            fixed = ", ".join(name.partition(".")[2] for name in _FIXED)
             raise ValueError(
                 f"--config.{field}={after[field]} contradicts the model, which was "
-                f"{maker} with {before[field]}; only --config.data.* and "
-                f"--config.eval.* can change, but for {names}."
+                f"{maker} with {before[field]}; only {', '.join(most)} and {last} can "
+                f"change, but for {fixed}."
             )
