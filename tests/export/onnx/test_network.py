@@ -2,12 +2,15 @@
 
 import jax
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import pytest
 
 from tests.export.onnx.test_operators import run
 from tests.helpers import lively
 from yolact_jax import build
 from yolact_jax.export.onnx import layers, network
+from yolact_jax.export.onnx.file import export_onnx
 
 SIZE = (97, 65)  # Odd sides on every level.
 
@@ -55,6 +58,40 @@ def test_float16_computes_nearly_the_same():
         size = np.abs(wanted).max()
         error = np.abs(found - wanted).max()
         assert 1e-6 * size < error < 4e-2 * size
+
+
+def with_norm(**stats):
+    """A model with a channel of other statistics: 0.6 / sqrt(1e-5) is 190."""
+    lively_run = lively.run_of()
+    variables = jax.tree.map(np.copy, lively.variables_of(lively_run))
+    norm = variables["batch_stats"]["backbone"]["bn1"]
+    variables["params"]["backbone"]["bn1"]["scale"][0] = 0.6
+    for name, value in stats.items():
+        norm[name][0] = value
+    return lively_run, variables
+
+
+def test_float16_refuses_what_folds_to_more_than_it_holds(tmp_path):
+    """The bias of the channel is 1000 * 190, though no weight is above 65504."""
+    large = with_norm(mean=-1000.0, var=0.0)
+    with pytest.raises(
+        ValueError, match=r"^backbone/conv1 .*65504, the largest float16"
+    ):
+        export_onnx(*large, tmp_path / "m.onnx", dtype="float16")
+    assert not list(tmp_path.iterdir())
+    export_onnx(*large, tmp_path / "m.onnx")
+
+
+def test_float16_takes_large_weights_that_fold_to_small_ones(tmp_path):
+    """A variance of 1e12 makes the gain 6e-7, and the file without infinities."""
+    small = with_norm(var=1e12)
+    small[1]["params"]["backbone"]["conv1"]["kernel"][..., 0] = 1e5
+    export_onnx(*small, tmp_path / "m.onnx", dtype="float16")
+    model = onnx.load(tmp_path / "m.onnx")
+    arrays = [onnx.numpy_helper.to_array(x) for x in model.graph.initializer]
+    halves = [x for x in arrays if x.dtype == np.float16]
+    assert len(halves) > 50
+    assert all(np.isfinite(x).all() for x in halves)
 
 
 def test_masks_are_scored_the_same():

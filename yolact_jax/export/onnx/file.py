@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from yolact_jax import build
@@ -40,7 +39,6 @@ def export_onnx(
     """
     onnx = library("onnx")
     model = build.make_model(run.config, len(run.class_names))
-    _require_range(variables["params"], dtype)
     detector = Detector(
         frame=run.config.data.frame,
         num_classes=len(run.class_names),
@@ -62,13 +60,3 @@ def export_onnx(
     content = graph.model("yolact", {KEY: about.to_json()})
     with replacing(path) as temporary:
         temporary.write_bytes(content.SerializeToString())
-
-
-def _require_range(params: dict, dtype: str) -> None:
-    most = np.finfo(dtype).max
-    for place, array in jax.tree.leaves_with_path(params):
-        if np.max(np.abs(array), initial=0) > most:
-            raise ValueError(
-                f"{jax.tree_util.keystr(place)} has a weight above {most:g}, the "
-                f"largest {dtype}; export with --dtype=float32."
-            )

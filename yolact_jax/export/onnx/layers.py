@@ -32,18 +32,36 @@ class Weights:
       params: parameters by name.
       stats: batch statistics by name.
       dtype: type in which convolutions run.
+      place: names of the modules that it is inside, with slashes.
     """
 
     params: Mapping[str, Any]
     stats: Mapping[str, Any]
     dtype: Any
+    place: str = ""
 
     def __getitem__(self, name: str) -> "Weights":
-        stats = self.stats.get(name, {})
-        return Weights(self.params[name], stats, self.dtype)
+        stats, place = self.stats.get(name, {}), f"{self.place}/{name}".strip("/")
+        return Weights(self.params[name], stats, self.dtype, place)
 
     def __contains__(self, name: str) -> bool:
         return name in self.params
+
+    def in_type(self, array: np.ndarray) -> np.ndarray:
+        """Converts an array of a layer, of which none may become infinite.
+
+        Raises:
+          ValueError: naming the layer, if the type does not reach as far.
+        """
+        most, largest = np.finfo(self.dtype).max, np.max(np.abs(array), initial=0)
+        if largest > most:
+            name = np.dtype(self.dtype).name
+            hint = "" if name == "float32" else "; export with --dtype=float32"
+            raise ValueError(
+                f"{self.place} has a weight of {largest:g}, with batch normalization "
+                f"folded in, above {most:g}, the largest {name}{hint}."
+            )
+        return array.astype(self.dtype)
 
     def array(self, name: str) -> np.ndarray:
         """A parameter as float32."""
@@ -100,18 +118,17 @@ def conv(
     pad = size // 2 if padding is None else padding
     weight = kernel.transpose(3, 2, 0, 1)
     groups = len(weight) if depthwise else 1
-    return _convolve(x, weight, bias, stride, pad, layer.dtype, groups)
+    weight, bias = layer.in_type(weight), layer.in_type(bias)
+    return _convolve(x, weight, bias, stride, pad, groups)
 
 
-def _convolve(
-    x: Map, weight, bias, stride: int, pad: int, dtype, groups: int = 1
-) -> Map:
+def _convolve(x: Map, weight, bias, stride: int, pad: int, groups: int = 1) -> Map:
     size = weight.shape[-1]
     value = apply(
         "Conv",
         x.value,
-        weight.astype(dtype),
-        bias.astype(dtype),
+        weight,
+        bias,
         group=groups,
         kernel_shape=[size, size],
         strides=[stride, stride],
@@ -160,7 +177,7 @@ def _deform_conv(x: Map, layer: Weights, stride: int, norm: Weights | None) -> M
     columns = Map(ops.reshape(samples, 0, channels * taps, *out), out)
     weight = kernel.reshape(taps, channels, -1).transpose(2, 1, 0)
     weight = weight.reshape(*weight.shape[:1], channels * taps, 1, 1)
-    result = _convolve(columns, weight, bias, 1, 0, np.float32)
+    result = _convolve(columns, weight, bias, 1, 0)
     return Map(ops.cast(result.value, layer.dtype), out)
 
 
