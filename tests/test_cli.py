@@ -12,7 +12,9 @@ from absl import flags
 
 from yolact_jax import cli
 from yolact_jax.config import Config, from_config_dict, sides_of, to_config_dict
+from yolact_jax.tools.commands import model_flags
 from yolact_jax.tools.commands.main import NAMES, main
+from yolact_jax.zoo.specs import load_config
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -181,6 +183,18 @@ def test_contradicting_models_are_refused(command, words, sentence, capsys):
     more = {"predict": ["--source=x"], "export": ["--output=x"]}.get(command, [])
     assert main([command, *words, *more]) == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["yolact_im700", "yolact_plus_base"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_published_weights_are_known_by_their_files(command, name, tmp_path, capsys):
+    """What is said of the file comes after its config was found."""
+    path = tmp_path / f"{name}_54_800000.pth"
+    path.write_bytes(b"cut")
+    more = {"predict": ["--source=x"], "export": ["--output=x"]}.get(command, [])
+    assert main([command, f"--weights={path}", *more]) == 1
+    assert "is not a PyTorch file" in capsys.readouterr().err
+    assert model_flags.find_config({"weights": str(path)}) == load_config(name)
 
 
 @pytest.mark.parametrize(

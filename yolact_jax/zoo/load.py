@@ -13,10 +13,10 @@ from yolact_jax.results.predictor import Predictor
 from yolact_jax.run.array_digest import describe, require_same_shapes
 from yolact_jax.run.folder import Run, load_run
 from yolact_jax.run.variables import choose_step, load_variables
-from yolact_jax.weights.hub import PUBLISHED, find_weights
+from yolact_jax.weights.hub import find_weights
 from yolact_jax.zoo.exported import is_exported, load_exported
 from yolact_jax.zoo.pretrained import abstract_variables, load_pretrained
-from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
+from yolact_jax.zoo.specs import load_config, spec_of_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +148,10 @@ def _config_for(path: Path, config: Any) -> Config:
         return from_config_dict(config)
     if config is not None:
         return from_config_dict(load_config(str(config)))
-    models = {PUBLISHED[name].file: name for name in SPEC_NAMES if name in PUBLISHED}
-    if path.name not in models:
+    known = spec_of_weights(path)
+    if known is None:
         raise ValueError(
             f"`config` must be given for {path}: the file does not say which model it "
             f"is for; give a name such as 'yolact_base', or the path of a config file."
         )
-    return spec(models[path.name])
+    return known

@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from yolact_jax.config import Config, suggestion, to_config_dict
+from yolact_jax.weights.hub import PUBLISHED
 
 # Three anchor sizes per octave.
 _PLUS_SCALES_PX = tuple(
@@ -167,6 +168,16 @@ def spec(name: str) -> Config:
     if name not in _CHANGES:
         raise ValueError(f"No config is named {name!r}: {suggestion(name, SPEC_NAMES)}")
     return Config().replace(_CHANGES[name])
+
+
+def spec_of_weights(name_or_path: str | Path) -> Config | None:
+    """Returns the config of a published model, by its name or that of its file.
+
+    None for other files, which do not say which model they are for.
+    """
+    names = {PUBLISHED[name].file: name for name in SPEC_NAMES if name in PUBLISHED}
+    name = names.get(Path(name_or_path).name, str(name_or_path))
+    return spec(name) if name in SPEC_NAMES else None
 
 
 def load_config(name_or_path: str) -> ConfigDict:

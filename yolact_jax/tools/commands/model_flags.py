@@ -15,7 +15,7 @@ from yolact_jax.run.variables import choose_step, load_variables
 from yolact_jax.zoo.exported import is_exported, load_exported, read_about
 from yolact_jax.zoo.load import Loaded, make_predictor
 from yolact_jax.zoo.pretrained import load_pretrained
-from yolact_jax.zoo.specs import SPEC_NAMES, load_config, spec
+from yolact_jax.zoo.specs import load_config, spec_of_weights
 
 # Sections in which a model may be used with other values than it was made with.
 _FREE = ("data.", "eval.")
@@ -91,8 +91,9 @@ def find_config(given: dict[str, str]) -> ConfigDict | None:
         return to_config_dict(read_about(str(weights)).config)
     if "config" in given:
         return load_config(given["config"])
-    if weights in SPEC_NAMES:
-        return to_config_dict(spec(weights))
+    known = spec_of_weights(str(weights))
+    if known is not None:
+        return to_config_dict(known)
     raise ValueError(
         f"--weights {weights} needs --config, such as yolact_base: the file does not "
         f"say which model it is for."
