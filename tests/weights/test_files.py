@@ -27,6 +27,13 @@ def test_safetensors_round_trip(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
 
 
+def test_others_can_read_safetensors_as_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    write_safetensors(tmp_path / "x.safetensors", TENSORS)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_prefix_of_data_parallel_is_taken_off(tmp_path):
     path = tmp_path / "x.safetensors"
     write_safetensors(path, {f"module.{key}": array for key, array in TENSORS.items()})

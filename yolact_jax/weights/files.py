@@ -79,10 +79,10 @@ def write_safetensors(
     if path.suffix != SAFETENSORS_SUFFIX:
         raise ValueError(f"`path` {path} must end in {SAFETENSORS_SUFFIX}.")
     library = _safetensors("safetensors.numpy")
+    # Its save_file would put a file for the owner alone in the place of ours.
+    content = library.save(dict(tensors), {"format": "pt"} | dict(metadata or {}))
     with replacing(path) as temporary:
-        library.save_file(
-            dict(tensors), temporary, {"format": "pt"} | dict(metadata or {})
-        )
+        temporary.write_bytes(content)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
