@@ -225,12 +225,40 @@ def change_about(path, target, **changes):
         ({"class_names": ["a", "a", "b"]}, "lists of different names"),
         ({"config": {"moodel": {}}}, "unknown field config.moodel"),
         ({"program": None}, "does not say which model"),
+        ({"program": {"weights": 5, "folders": {"cpu": "cpu"}}}, "its `program`"),
+        ({"program": {"weights": ["x", "y"], "folders": "cpu"}}, "its `program`"),
+        ({"program": {"weights": ["x"], "folders": {"cpu": 7}}}, "7/prepare.bin"),
+        ({"program": {}}, "its `program`"),
     ],
 )
 def test_another_description_is_refused(folder, tmp_path, changes, sentence):
-    change_about(folder / "m.stablehlo", tmp_path / "n.stablehlo", **changes)
-    with pytest.raises(ValueError, match=sentence):
-        yolact_jax.load(tmp_path / "n.stablehlo")
+    path = tmp_path / "n.stablehlo"
+    change_about(folder / "m.stablehlo", path, **changes)
+    with pytest.raises(ValueError, match=rf"n\.stablehlo .*{sentence}"):
+        _ = yolact_jax.load(path).engine
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (8, b"\1"),  # The members are encrypted.
+        (9, b"\x08"),  # Their names are UTF-8, and the first is not.
+        (6, b"\xff"),  # A version of the far future is needed.
+        (42, b"\xff\xff\xff\x7f"),  # They are beyond the end.
+        (10, b"\x63"),  # They are compressed in an unknown way.
+    ],
+)
+def test_a_damaged_directory_is_one_sentence(folder, tmp_path, place, value):
+    data = bytearray((folder / "m.stablehlo").read_bytes())
+    start = data.find(b"PK\1\2")
+    data[start + 46] = 0xFF if place == 9 else data[start + 46]
+    while start >= 0:
+        data[start + place : start + place + len(value)] = value
+        start = data.find(b"PK\1\2", start + 4)
+    path = tmp_path / "n.stablehlo"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"n\.stablehlo is damaged, or not written"):
+        yolact_jax.load(path)
 
 
 def test_a_platform_without_a_program_is_named(folder, tmp_path):

@@ -242,6 +242,8 @@ def test_a_backbone_alone_cannot_predict():
 def test_number_of_classes_is_read_off_the_weights():
     assert num_classes_of(to_state_dict(make_variables(num_classes=5))) == 5
     assert num_classes_of({"conv1.weight": np.zeros(1)}) is None
+    for shape in ((), (0,), (7, 1)):
+        assert num_classes_of({"semantic_seg_conv.bias": np.zeros(shape)}) is None
 
 
 # Number of keys and of trained numbers, counted on the original.

@@ -124,7 +124,9 @@ def to_state_dict(variables: dict) -> dict[str, np.ndarray]:
 def num_classes_of(tensors: Mapping[str, np.ndarray]) -> int | None:
     """Reads the number of foreground classes C from a state dict; None if unknown."""
     bias = tensors.get("semantic_seg_conv.bias")
-    return None if bias is None else len(bias)
+    if bias is None or bias.ndim != 1 or not bias.size:
+        return None
+    return len(bias)
 
 
 def _without_ballast(tensors) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

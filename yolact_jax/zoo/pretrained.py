@@ -58,9 +58,9 @@ def load_pretrained(
     num_classes = num_classes_of(tensors)
     if num_classes is None:
         raise ValueError(
-            f"`weights` {path} has no array semantic_seg_conv.bias, so it is not a "
-            f"whole YOLACT; a backbone can only start a training, as "
-            f"config.train.init_weights."
+            f"`weights` {path} has no array semantic_seg_conv.bias with a number for "
+            f"each class, so it is not a whole YOLACT; a backbone can only start a "
+            f"training, as config.train.init_weights."
         )
     run = Run(config, *_classes_of(config, path, num_classes, class_names))
     variables, report = load_state_dict(

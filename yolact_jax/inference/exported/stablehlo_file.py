@@ -58,13 +58,10 @@ def read_engine(path: str | Path, config: Config) -> Engine:
     """
     with _opened(path) as archive:
         about = parse_about(_entry(archive, ABOUT), path)
-        folder = _folder(about, path)
+        names, folder = _parts(about, path)
         prepare = _program(archive, f"{folder}/{PREPARE}", about, path)
         program = _program(archive, f"{folder}/{DETECT}", about, path)
-        weights = [
-            _array(archive, f"{WEIGHTS}/{name}.npy")
-            for name in about.program["weights"]
-        ]
+        weights = [_array(archive, f"{WEIGHTS}/{name}.npy") for name in names]
     _require_fit(prepare, weights, path)
     return Engine(
         jax.jit(_predict_fn(program)),
@@ -90,44 +87,60 @@ def _predict_fn(program: jax.export.Exported) -> Callable[..., Outputs]:
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
-    """Opens the archive; any damage found inside the block is one sentence."""
     if not Path(path).is_file():
         raise ValueError(f"`what` {path} does not exist; give the path of a file.")
+    with _one_sentence(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield archive
+
+
+@contextlib.contextmanager
+def _one_sentence(path: str | Path | None) -> Iterator[None]:
+    """Names the file in the errors of reading an archive, of which there are many."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError) as error:
-        words = " ".join(str(error).split())[:200]
+        yield
+    except Exception as error:
+        words = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"{path} is damaged, or not written by yolact-jax export: {words}."
         ) from error
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    info = archive.getinfo(name)
-    # Without compression no entry is larger than the file.
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise zipfile.BadZipFile(f"{name} is compressed")
-    return archive.read(info)
+    with _one_sentence(archive.filename):
+        info = archive.getinfo(name)
+        # Without compression no entry is larger than the file.
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise zipfile.BadZipFile(f"{name} is compressed")
+        return archive.read(info)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(_entry(archive, name)), allow_pickle=False)
-    except ValueError as error:
-        raise zipfile.BadZipFile(f"{name} is no array") from error
+    data = io.BytesIO(_entry(archive, name))
+    with _one_sentence(archive.filename):
+        return np.lib.format.read_array(data, allow_pickle=False)
 
 
-def _folder(about: About, path: str | Path) -> str:
-    """Where the programs for the device of this process are."""
+def _parts(about: About, path: str | Path) -> tuple[list[str], str]:
+    """Names of the weights, and where the programs for the device of this process are.
+
+    Raises:
+      ValueError: if the description lacks them, or has no program for this device.
+    """
+    names, folders = map(about.program.get, ("weights", "folders"))
+    if not isinstance(names, list) or not isinstance(folders, dict):
+        raise ValueError(
+            f"{path} is damaged: its `program` must have a list `weights` and an "
+            f"object `folders`."
+        )
     platform = jax.export.default_export_platform()
-    folders = about.program.get("folders", {})
     if platform not in folders:
         raise ValueError(
             f"{path} has no program for {platform}, the platform of this process, but "
             f"for {', '.join(folders)}; export it with --platforms={platform}."
         )
-    return folders[platform]
+    return names, folders[platform]
 
 
 def _program(
