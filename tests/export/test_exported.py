@@ -341,7 +341,8 @@ def test_predict_command_runs_both(folder, tmp_path, capsys):
         (["predict", "--config.eval.weighted_boxes"], "exported with False; only"),
         (["evaluate", "--config.eval.weighted_boxes"], "eval.batch_size, "),
         (["predict", "--config.data.input_size=96"], "can change, but for input_size"),
-        (["export", "--output=x.onnx"], "holds a program, and not weights"),
+        (["export", "--output=x.onnx"], "not the weights that are needed here; give"),
+        (["predict", "--explore=x.html"], "not the weights that are needed here; give"),
     ],
 )
 def test_contradicting_flags_are_refused(folder, words, sentence, capsys):
@@ -349,6 +350,17 @@ def test_contradicting_flags_are_refused(folder, words, sentence, capsys):
     words += ["--source=x"] if words[0] == "predict" else []
     assert main(words) == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+@pytest.mark.parametrize("words", [["predict", "--source=x"], ["export", "--output=x"]])
+def test_a_missing_file_is_named_as_it_was_given(tmp_path, suffix, words, capsys):
+    path = tmp_path / f"nothing.{suffix}"
+    assert main([*words, f"--weights={path}"]) == 1
+    error = capsys.readouterr().err
+    assert error == f"yolact-jax {words[0]}: The exported file {path} does not exist.\n"
+    with pytest.raises(ValueError, match="does not exist"):
+        yolact_jax.load(path)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ class About:
         return json.dumps(content, indent=1)
 
 
+def require_file(path: str | Path) -> None:
+    """Raises a ValueError unless there is such a file."""
+    if not Path(path).is_file():
+        raise ValueError(f"The exported file {path} does not exist.")
+
+
 def parse_about(text: str | bytes, path: str | Path) -> About:
     """Reads what `About.to_json` returns.
 

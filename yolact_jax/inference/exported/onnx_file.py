@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from yolact_jax.config import Config
-from yolact_jax.inference.exported.about import KEY, About, parse_about
+from yolact_jax.inference.exported.about import KEY, About, parse_about, require_file
 from yolact_jax.inference.neighbors import alike_neighbors, batch_that_fits
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Found
@@ -104,8 +104,7 @@ def read_about(path: str | Path) -> About:
     Raises:
       ValueError: if it is missing or damaged, or not written by `yolact-jax export`.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"`what` {path} does not exist; give the path of a file.")
+    require_file(path)
     state = Path(path).stat()
     return _about(str(path), state.st_mtime_ns, state.st_size)
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from yolact_jax.config import Config
 from yolact_jax.inference.engine import Engine
-from yolact_jax.inference.exported.about import About, parse_about
+from yolact_jax.inference.exported.about import About, parse_about, require_file
 from yolact_jax.inference.options import Choices
 from yolact_jax.inference.outputs import Outputs
 from yolact_jax.ops.anchors import smallest_side_px
@@ -87,8 +87,7 @@ def _predict_fn(program: jax.export.Exported) -> Callable[..., Outputs]:
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
-    if not Path(path).is_file():
-        raise ValueError(f"`what` {path} does not exist; give the path of a file.")
+    require_file(path)
     with _one_sentence(path):
         archive = zipfile.ZipFile(path)
     with archive:

@@ -115,8 +115,8 @@ def load(values: Any) -> tuple[Run, dict, int]:
     if values.weights is not None:
         if is_exported(values.weights):
             raise ValueError(
-                f"--weights {values.weights} holds a program, and not weights to "
-                f"export; give what it was exported from."
+                f"--weights {values.weights} holds a program, and not the weights "
+                f"that are needed here; give what it was exported from."
             )
         if values.step is not None:
             raise ValueError("--step is for runs; --weights has no steps.")
