@@ -24,6 +24,7 @@ _ADAMW = {
 _AVERAGE = {"train.ema_decay": 0.999}
 _LETTERBOX = {"data.resize": "letterbox"}
 _MASK_IOU = {"model.mask_iou": True}
+_MULTI_SCALE = {"train.multi_scale": (0.75, 1.0, 1.25)}  # Shares of the input size.
 VARIANTS = {
     "faithful": {},
     "ciou": _CIOU,
@@ -43,8 +44,8 @@ VARIANTS = {
         | _LETTERBOX
         | {"augment.large_scale_jitter": True, "augment.min_object_px": 64.0}
     ),
-    # Shares of the input size.
-    "multi-scale": {"train.multi_scale": (0.75, 1.0, 1.25)},
+    "multi-scale": _MULTI_SCALE,
+    "divisor of 1 cell, multi-scale": _DIVISOR | _MULTI_SCALE,
     "mask iou": _MASK_IOU,
     "mask iou of any area": _MASK_IOU | {"loss.min_mask_area": 0},
     # Published: 25.
