@@ -167,7 +167,8 @@ class Augment(Section):
     large_scale_jitter: bool = field(
         False,
         "Show the image at 0.1 to 2 times its size, instead of expand and crop; needs "
-        "data.resize letterbox; not in the original.",
+        "data.resize letterbox, and with small objects min_object_px; not in the "
+        "original.",
     )
     copy_paste_probability: float = field(
         0.0,
