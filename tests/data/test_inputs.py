@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -46,6 +47,22 @@ def test_hidden_files_are_left_out_unless_they_are_named(folder):
         *("a.PNG", "b.jpg", "d.jpg")
     ]
     assert names(find_inputs(folder / "._b.jpg").images) == ["._b.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
+def test_a_folder_that_cannot_be_read_is_named(folder):
+    (folder / "sub").chmod(0)
+    try:
+        with pytest.raises(PermissionError, match="sub"):
+            find_inputs(folder, recursive=True)
+    finally:
+        (folder / "sub").chmod(0o755)
+
+
+def test_names_stay_in_one_folder_where_a_pattern_goes_up_again(folder):
+    (folder / "sub" / "deep").mkdir()
+    found = find_inputs(f"{folder}/sub/d*/../../b.jpg")
+    assert list(found.names.values()) == ["b.jpg"]
 
 
 def test_a_link_back_to_the_folder_is_not_followed(folder):

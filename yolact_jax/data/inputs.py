@@ -151,7 +151,9 @@ def _names(sources: Iterable[Any], folders: Sequence[Path]) -> dict[Path, str]:
     files = [source for source in sources if isinstance(source, Path)]
     if not files:
         return {}
-    top = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    # A pattern may leave its fixed part again, by two dots after a star.
+    apart = {os.path.dirname(os.path.abspath(file)) for file in files}
+    top = os.path.commonpath([*map(os.path.abspath, folders), *apart])
     return {file: Path(os.path.relpath(file, top)).as_posix() for file in files}
 
 
@@ -215,7 +217,9 @@ def _listed(folder: Path, search: _Search) -> Iterator[Path]:
     Names that start with a dot are left out: macOS writes ``._photo.jpg`` beside an
     image.
     """
-    for path in sorted(folder.glob("[!.]*")):
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
         is_folder = path.is_dir() and path.suffix.lower() not in _SUFFIXES
         if not (search.recursive and is_folder):
             yield path
