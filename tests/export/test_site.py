@@ -1,5 +1,6 @@
 """The page for browsers: its files, and, where a browser is, what it finds."""
 
+import errno
 import functools
 import http.server
 import json
@@ -18,6 +19,7 @@ import pytest
 
 import yolact_jax
 from tests.helpers import lively
+from yolact_jax.export import site as site_lib
 from yolact_jax.export.site import RUNTIME_FILES, export_site
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -68,7 +70,8 @@ def test_files_of_others_with_the_names_of_a_page_are_left_alone(tmp_path, name)
     (tmp_path / RUNTIME_FILES[0]).write_text("copied before")
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     run = lively.run_of()
-    with pytest.raises(ValueError, match=rf"{name} was not written by an export"):
+    what = "index.html is not" if name == "index.html" else "there is no index.html"
+    with pytest.raises(ValueError, match=rf"{what} of an export"):
         export_site(run, lively.variables_of(run), tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -82,21 +85,45 @@ def test_a_page_is_written_again(site, tmp_path):
     assert (again / "model.onnx").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("moment", ["while it writes the model", "after the model"])
-def test_a_killed_export_can_be_repeated(tmp_path, moment):
+def test_a_page_of_an_earlier_version_is_replaced(site, tmp_path):
+    again = tmp_path / "page"
+    shutil.copytree(site, again)
+    lines = (again / "index.html").read_text().splitlines(keepends=True)
+    (again / "index.html").write_text("".join(x for x in lines if "generator" not in x))
+    run = lively.run_of()
+    export_site(run, lively.variables_of(run), again)
+    assert "generator" in (again / "index.html").read_text()
+
+
+def test_an_export_that_failed_can_be_repeated(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, folder = lively.run_of(), tmp_path / "page"
+    with monkeypatch.context() as patched:
+        patched.setattr(site_lib, "write_json", full)
+        with pytest.raises(OSError, match="No space left"):
+            export_site(run, lively.variables_of(run), folder)
+    export_site(run, lively.variables_of(run), folder)
+    assert (folder / "about.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["index.html", "model.onnx", "about.json"])
+def test_a_killed_export_can_be_repeated(tmp_path, name):
     """The process ends at once, as by a signal: no `finally` runs."""
-    target = "file.replacing" if "while" in moment else "site.write_json"
     code = f"""
-import os, sys
+import os, pathlib, sys
+from yolact_jax import files
 from yolact_jax.export import site
-from yolact_jax.export.onnx import file
 from tests.helpers import lively
-real = file.replacing
-def killed(path, *args):
-    replaced = real(path)
-    replaced.__enter__()
+real = files.replacing
+def killed(path):
+    if pathlib.Path(path).name != {name!r}:
+        return real(path)
+    held = real(path)
+    held.__enter__()
     os._exit(9)
-{target} = killed
+site.replacing = files.replacing = killed
 run = lively.run_of()
 site.export_site(run, lively.variables_of(run), sys.argv[1])
 """

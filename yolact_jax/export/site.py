@@ -5,14 +5,15 @@ import shutil
 from pathlib import Path
 
 from yolact_jax.data.pixels import RGB, Pixels
-from yolact_jax.export.onnx.file import export_onnx
+from yolact_jax.export.onnx.file import onnx_bytes
 from yolact_jax.files import left_overs, replacing, write_json
 from yolact_jax.run.folder import Run
 
 _LOGGER = logging.getLogger(__name__)
 _PAGE = Path(__file__).with_name("page") / "index.html"
 _MADE = (_PAGE.name, "model.onnx", "about.json")
-_MARK = b'content="yolact-jax export"'
+# The second is that of earlier versions.
+_MARKS = (b'content="yolact-jax export"', b"<title>YOLACT in the browser</title>")
 _RUNTIME = Path("node_modules", "onnxruntime-web", "dist")
 RUNTIME_FILES = (
     "ort.wasm.min.js",
@@ -36,33 +37,33 @@ def export_site(
       run: config and classes.
       variables: parameters and batch statistics, on the host.
       folder: where to write; it is empty, or an earlier page or what is left of one.
-      dtype: as for `export_onnx`.
+      dtype: as for `onnx_bytes`.
       runtime_files: folder with `RUNTIME_FILES`; None looks where ``npm install
         onnxruntime-web`` puts them, and if they are not there, says so in the log.
 
     Raises:
       ValueError: if the folder has other files, `runtime_files` lacks one, or the model
-        is not for RGB of 8 bits; or as for `export_onnx`.
+        is not for RGB of 8 bits; or as for `onnx_bytes`.
     """
     folder = Path(folder)
     _require_own(folder)
     _require_rgb(run)
     runtime = _runtime(runtime_files)
-    # First, and last in its place: what a killed export leaves is known by it.
-    with replacing(folder / _PAGE.name) as page:
-        shutil.copyfile(_PAGE, page)
-        export_onnx(
-            run,
-            variables,
-            folder / "model.onnx",
-            dtype=dtype,
-            without_default=("score_thresholds",),
-        )
-        write_json(folder / "about.json", {"class_names": list(run.class_names)})
+    model = onnx_bytes(
+        run, variables, dtype=dtype, without_default=("score_thresholds",)
+    )
+    _copy(_PAGE, folder)  # First: what an export leaves that fails is known by it.
+    with replacing(folder / "model.onnx") as temporary:
+        temporary.write_bytes(model)
+    write_json(folder / "about.json", {"class_names": list(run.class_names)})
     if runtime is not None:
         for name in RUNTIME_FILES:
-            with replacing(folder / name) as temporary:
-                shutil.copyfile(runtime / name, temporary)
+            _copy(runtime / name, folder)
+
+
+def _copy(file: Path, folder: Path) -> None:
+    with replacing(folder / file.name) as temporary:
+        shutil.copyfile(file, temporary)
 
 
 def _require_rgb(run: Run) -> None:
@@ -87,8 +88,8 @@ def _require_own(folder: Path) -> None:
     page = folder / _PAGE.name
     pages = {page, *left_overs(there, [page])} & there
     if there & made and not any(map(_is_page, pages)):
-        name = min(there & made).name
-        raise _no_page(folder, f"its {name} was not written by an export of a page")
+        what = f"{page.name} is not" if page in there else f"there is no {page.name}"
+        raise _no_page(folder, f"{what} of an export")
 
 
 def _no_page(folder: Path, why: str) -> ValueError:
@@ -98,7 +99,7 @@ def _no_page(folder: Path, why: str) -> ValueError:
 
 
 def _is_page(file: Path) -> bool:
-    return file.is_file() and _MARK in file.read_bytes()
+    return file.is_file() and any(mark in file.read_bytes() for mark in _MARKS)
 
 
 def _runtime(given: str | Path | None) -> Path | None:

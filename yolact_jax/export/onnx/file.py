@@ -24,12 +24,24 @@ def export_onnx(
     dtype: str = "float32",
     without_default: tuple[str, ...] = (),
 ) -> None:
-    """Writes weights and program, from pixels to masks; see `write_detector`.
+    """Writes what `onnx_bytes` makes to `path`; other arguments and errors are its."""
+    content = onnx_bytes(run, variables, dtype=dtype, without_default=without_default)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def onnx_bytes(
+    run: Run,
+    variables: dict,
+    *,
+    dtype: str = "float32",
+    without_default: tuple[str, ...] = (),
+) -> bytes:
+    """Makes a file of weights and program, from pixels to masks; see `write_detector`.
 
     Args:
       run: config and classes.
       variables: parameters and batch statistics, on the host.
-      path: the file to write.
       dtype: one of `DTYPES`; with float16 the file has half the size.
       without_default: as in `Detector`.
 
@@ -57,6 +69,4 @@ def export_onnx(
         {"dtype": dtype},
     )
     graph = write_detector(detector, variables)
-    content = graph.model("yolact", {KEY: about.to_json()})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.SerializeToString())
+    return graph.model("yolact", {KEY: about.to_json()}).SerializeToString()
