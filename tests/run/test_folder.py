@@ -97,6 +97,15 @@ def test_a_run_goes_on_if_its_arrays_are_the_same(start, changes, named, tmp_pat
         run_folder.check_same_run(tmp_path, new, DATASET)
 
 
+def test_what_auto_meant_in_an_earlier_version_can_be_said(tmp_path):
+    """It counted whole batches, also where parts went through the network alone."""
+    config = tiny_config(tmp_path).replace(TUNED | {"train.accumulate_steps": 2})
+    run_folder.save_run(tmp_path, config, DATASET)
+    for word in ("yes", "no"):
+        new = config.replace({"model.freeze_bn": word})
+        run_folder.check_same_run(tmp_path, new, DATASET)
+
+
 def test_other_data_are_refused(tmp_path):
     config = spec("shapes")
     run_folder.save_run(tmp_path, config, DATASET)

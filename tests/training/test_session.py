@@ -37,6 +37,7 @@ def test_runs_of_all_seeds_share_their_programs(tmp_path):
         ({"model.freeze_bn": "yes"}, True),
         ({"train.freeze": ("backbone/layer1_0",)}, True),
         ({"train.freeze": ("fpn",)}, False),
+        ({"model.backbone": "darknet53", "model.freeze_bn": "yes"}, False),
     ],
 )
 def test_normalization_that_is_frozen_at_the_start_is_told(

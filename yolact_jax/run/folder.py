@@ -195,6 +195,12 @@ def check_same_run(workdir: str | Path, config: Config, dataset: "Dataset") -> N
     _log_changed_versions(folder)
 
 
+def _may_have(old: Config, new: Config) -> bool:
+    """Whether "auto" meant what `new` says, in a version that counted whole batches."""
+    found = old.model.freeze_bn == "auto" and old.train.accumulate_steps > 1
+    return found and new.model.freeze_bn != "auto"
+
+
 def _check_same_optimizer(
     folder: Path, old: Config, new: Config, changes: dict[str, str]
 ) -> None:
@@ -205,7 +211,7 @@ def _check_same_optimizer(
         fields = ["optimizer.name"]
     elif (old.train.ema_decay > 0) != (new.train.ema_decay > 0):
         fields = ["train.ema_decay"]
-    elif build.freezes_bn(old) != build.freezes_bn(new):
+    elif build.freezes_bn(old) != build.freezes_bn(new) and not _may_have(old, new):
         fields = [field for field in _BN_FIELDS if field in changes]
         cure = f"config.model.freeze_bn {'yes' if build.freezes_bn(old) else 'no'!r}"
     if fields:

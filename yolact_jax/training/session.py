@@ -90,7 +90,8 @@ def make_session(config: Config, workdir: Path) -> Session:
             len(config.train.multi_scale),
             ", ".join(map(str, config.train.multi_scale)),
         )
-    if build.freezes_bn(config) and not config.train.init_weights:
+    starts_at_0 = not config.model.backbone.startswith("darknet")
+    if starts_at_0 and build.freezes_bn(config) and not config.train.init_weights:
         _LOGGER.warning(
             "Batch normalization stays as it starts (config.model.freeze_bn, "
             "config.train.freeze), and config.train.init_weights is empty: branches "
