@@ -275,6 +275,10 @@ def test_object_with_its_center_outside_of_the_image(made_up):
     assert not [finding for finding in found if finding.check == "dropped"]
     (text,) = [finding.text for finding in found if finding.check == "off center"]
     assert "annotations 2 of image 2" in text
+    assert "only trained on in views that reach there" in text
+    found = made_up.findings({"augment.expand": False})
+    (text,) = [finding.text for finding in found if finding.check == "off center"]
+    assert "and are not trained on" in text
 
 
 def test_object_of_less_than_the_least_area(made_up):

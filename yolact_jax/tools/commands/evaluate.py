@@ -107,8 +107,9 @@ def _is_as_in_training(values: Any, config: Config) -> bool:
         return True
     before, now = load_run(values.workdir).config.flat(), config.flat()
     changed = {name for name, value in now.items() if value != before[name]}
-    other = "data.train_" if values.split == "validation" else "data.validation_"
-    return all(name in _SAME_AP or name.startswith(other) for name in changed)
+    other = "train" if values.split == "validation" else "validation"
+    same = {*_SAME_AP, f"data.{other}_annotations", f"data.{other}_images"}
+    return changed <= same
 
 
 def _require_classes_of(data: Any, values: Any, trained: Run) -> None:

@@ -93,6 +93,9 @@ def _lost_text(split: str, kind: str, ids: list[str], config: Config) -> str:
     """Describes annotations that are lost."""
     size, masks = config.data.frame.size, build.prototype_size(config)
     area = config.augment.min_object_px
+    reached = "and are not trained on"
+    if config.augment.expand or config.augment.large_scale_jitter:
+        reached = "and are only trained on in views that reach there"
     least, is_atss = config.loss.positive_iou, config.loss.assignment == "atss"
     unmatched = f"overlap less than {least} with any anchor, wherever it may be,"
     if is_atss:
@@ -101,8 +104,7 @@ def _lost_text(split: str, kind: str, ids: list[str], config: Config) -> str:
         "dropped": "have no box with area in the image and are not trained on",
         "too small": f"have less than the {area:g} square pixels of config.augment."
         "min_object_px",
-        "off center": "have the center of their box outside of the image, and are only "
-        "trained on in views that reach there",
+        "off center": f"have the center of their box outside of the image, {reached}",
         "invisible": f"cover nothing of the {masks[0]} x {masks[1]} mask",
         "unmatched": f"{unmatched} at {size[0]} x {size[1]} pixels",
     }[kind]
