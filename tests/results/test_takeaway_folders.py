@@ -49,6 +49,15 @@ def test_the_folder_of_pictures_may_hold_the_others(photos, tmp_path):
             assert (inside["masks"] / image["picture"]).is_file()
 
 
+def test_folders_that_are_emptied_go_too(photos, tmp_path):
+    for overwrite, label in ((False, "a.json/b"), (True, "a")):
+        options = TakeAway(labelme=tmp_path / "l")
+        options.check_folders(tmp_path / "out", overwrite=overwrite)
+        with options.open_folders() as write:
+            write(photos / "a.png", "a", label, squares((4, 5, 20)))
+    assert names(tmp_path / "l") == ["a.json"]
+
+
 def test_files_that_no_prediction_wrote_stay_whatever_happens(photos, tmp_path):
     predict(photos, tmp_path, masks=tmp_path / "masks")
     (tmp_path / "masks" / "mine.txt").write_text("mine")

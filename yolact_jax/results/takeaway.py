@@ -230,6 +230,10 @@ def _open_folder(folder: Path) -> Iterator[Callable[[str], Any]]:
     # The list goes last, so that after a kill it is still known whose the others are.
     for path in sorted(earlier, key=lambda path: path.name == _LIST_FILE):
         path.unlink()
+    within = {place for path in earlier for place in path.parents}
+    for place in sorted(within - {folder, *folder.parents}, reverse=True):
+        with contextlib.suppress(OSError):  # It has more.
+            place.rmdir()
     listing = (folder / _LIST_FILE).open(
         "x", encoding="utf-8", errors="surrogateescape", newline="\n"
     )
