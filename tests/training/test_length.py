@@ -134,6 +134,17 @@ def test_lengths_that_do_nothing_are_refused(changes, words):
         length.check(config)
 
 
+@pytest.mark.parametrize(("newest", "refused"), [(200, False), (201, True)])
+def test_a_run_reaches_its_newest_checkpoint(newest, refused, tmp_path):
+    # Twice the batch of 8 that the steps are meant for.
+    config = Config().replace({"train.num_steps": 401, "train.batch_size": 16})
+    if not refused:
+        return length.check_reaches(config, newest, tmp_path)
+    words = "after 200 steps .*num_steps is 401, .*batch_size 16.* of step 201;"
+    with pytest.raises(ValueError, match=words):
+        length.check_reaches(config, newest, tmp_path)
+
+
 def test_a_run_that_patience_cannot_end_does_not_start(tmp_path):
     changes = {"train.eval_every_steps": 1, "train.patience": 3}
     with pytest.raises(ValueError, match="fewer than the 4 of the run"):

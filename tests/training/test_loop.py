@@ -320,6 +320,28 @@ def test_other_data_are_refused_and_nothing_changed(
     assert contents(workdir) == before
 
 
+def test_an_end_before_the_newest_checkpoint_is_refused(train, whole, tmp_path):
+    workdir = tmp_path / "whole"
+    before = contents(workdir)
+    message = r"end after 3 steps .*num_steps is 3, .*batch_size 4\), .* of step 6;"
+    with pytest.raises(ValueError, match=message):
+        train(workdir, num_steps=3)
+    assert contents(workdir) == before
+
+
+def test_a_batch_of_the_run_is_refused_by_other_devices(
+    train, whole, tmp_path, session, monkeypatch
+):
+    workdir = tmp_path / "whole"
+    before = contents(workdir)
+    resolved = dataclasses.replace(session, workdir=workdir)
+    monkeypatch.setattr(loop, "make_session", lambda config, workdir: resolved)
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(ValueError, match=r"batch_size is 4; .* the 3 devices"):
+        train(workdir, batch_size=0)
+    assert contents(workdir) == before
+
+
 @pytest.fixture
 def bad_steps(monkeypatch):
     """Puts nan into the boxes of some steps."""

@@ -79,6 +79,27 @@ def check(config: Config) -> None:
         )
 
 
+def check_reaches(config: Config, newest_step: int, workdir: str | Path) -> None:
+    """Refuses to continue a run that would end before its newest checkpoint.
+
+    Args:
+      config: of which nothing is open.
+      newest_step: updates of the newest checkpoint of the folder.
+      workdir: folder of the run.
+
+    Raises:
+      ValueError: naming both numbers of steps.
+    """
+    train, num_steps = config.train, parts.scaled_to_batch(config)[1]
+    if newest_step > num_steps:
+        raise ValueError(
+            f"The run would end after {num_steps} steps (config.train.num_steps is "
+            f"{train.num_steps}, config.train.batch_size {train.batch_size}), but the "
+            f"newest checkpoint in {workdir} is of step {newest_step}; the run must "
+            f"have at least as many steps, or the workdir be another."
+        )
+
+
 def default_epochs(num_images: int) -> float:
     """Chooses how often each image is seen.
 

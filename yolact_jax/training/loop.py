@@ -69,6 +69,7 @@ def train(config: Config, workdir: str | Path) -> TrainState:
     check_batch(config.train, jax.device_count())
     session = make_session(config, Path(workdir))
     config = session.config
+    check_batch(config.train, jax.device_count())  # It may have been left open.
     length.check(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_full_disk(workdir))
@@ -100,11 +101,13 @@ def _start(
     config, workdir = session.config, session.workdir
     # Which state wins: 1. the newest whole checkpoint of the folder; 2. a fresh one,
     # with the weights of config.train.init_weights in it.
-    if manager.latest_step() is None:
+    newest_step = manager.latest_step()
+    if newest_step is None:
         names = session.dataset.class_names
         state = with_init_weights(config, session.initial_state(), names)
         notes = {}
     else:
+        length.check_reaches(config, newest_step, workdir)
         run_folder.check_same_run(workdir, config, session.dataset)
         like = session.abstract_state()
         state, notes = checkpoint.restore_newest(manager, like)
