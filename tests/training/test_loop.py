@@ -408,6 +408,48 @@ def test_too_many_bad_batches_end_the_run(train, tmp_path, bad_steps):
     assert saved_steps(tmp_path) == [2, 4, 5]
 
 
+@pytest.mark.parametrize("resumes_at", [2, 0])
+def test_bad_batches_of_steps_made_again_go(
+    resumes_at, train, whole, tmp_path, bad_steps
+):
+    workdir = tmp_path / "whole"
+    for step in range(resumes_at + 1, 7):
+        shutil.rmtree(workdir / "checkpoints" / str(step), ignore_errors=True)
+    if not resumes_at:
+        shutil.rmtree(workdir / "checkpoints")
+    old = workdir / "bad_batches"
+    old.mkdir()
+    for step in (2, 3, 5):
+        (old / f"{step}.npz").write_bytes(b"of an earlier attempt")
+    bad_steps.add(5)
+    train(workdir)
+    assert saved_steps(workdir) == [2, 5][resumes_at == 0 :]
+    assert len(load_bad_batch(workdir, 5)[0]["image_ids"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 8}, "config.train.seed 8, not 0 as"),
+        ({"images": np.zeros((4, 32, 32, 3))}, r"\(4, 32, 32\); .* \[\(4, 64, 64\)\]"),
+        ({"images": np.zeros((2, 64, 64, 3))}, r"\(2, 64, 64\); .* \[\(4, 64, 64\)\]"),
+        ({"images": None}, "shape None; "),
+    ],
+)
+def test_a_saved_batch_that_is_not_of_the_run_is_not_replayed(
+    changes, words, train, whole, tmp_path
+):
+    workdir = tmp_path / "whole"
+    saved = {"step": 1, "seed": 0, "images": np.zeros((4, 64, 64, 3)), **changes}
+    (workdir / "bad_batches").mkdir()
+    np.savez_compressed(
+        workdir / "bad_batches" / "1.npz",
+        **{name: value for name, value in saved.items() if value is not None},
+    )
+    with pytest.raises(ValueError, match=words):
+        replay.replay(workdir, 1)
+
+
 @pytest.mark.slow
 def test_counts_of_bad_batches_survive_a_stop(train, tmp_path, bad_steps, monkeypatch):
     bad_steps.update({4, 5})

@@ -11,6 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from yolact_jax import build
+from yolact_jax.config import at_size, training_sizes
 from yolact_jax.run import checkpoint
 from yolact_jax.run.changes import SAMPLE_FIELDS, require_unchanged
 from yolact_jax.run.folder import load_run
@@ -52,8 +53,7 @@ def replay(
     if not 1 <= step <= session.num_steps:
         raise ValueError(f"`step` is {step}; it must be in 1..{session.num_steps}.")
     state = _state_before(session, step, nearest)
-    saved = load_bad_batch(workdir, step)
-    arrays = saved[0] if saved else next(_batches(session, step - 1))
+    arrays = _saved_arrays(session, step) or next(_batches(session, step - 1))
     findings = [*_bad_arrays(state), *_bad_images(arrays)]
     # The random choices of a step depend on its number.
     state = dataclasses.replace(state, step=jnp.asarray(step - 1, state.step.dtype))
@@ -68,6 +68,25 @@ def _first_bad_step(workdir: str | Path) -> int:
     if not steps:
         raise ValueError(f"{workdir} has no bad batch; `step` says what to repeat.")
     return steps[0]
+
+
+def _saved_arrays(session: Session, step: int) -> dict[str, np.ndarray] | None:
+    """Reads the batch of a skipped update; None if it was not saved."""
+    train = session.config.train
+    saved = load_bad_batch(session.workdir, step, seed=train.seed)
+    if saved is None:
+        return None
+    sized = [at_size(session.config, side) for side in training_sizes(session.config)]
+    allowed = [(train.batch_size, *each.data.frame.size) for each in sized]
+    images = saved[0].get("images")
+    shape = None if images is None else images.shape[:3]
+    if shape not in allowed:
+        raise ValueError(
+            f"The bad batch of step {step} in {session.workdir} has images of shape "
+            f"{shape}; number, height and width must be one of {allowed}. Remove the "
+            f"file, and the batch of the step is made again."
+        )
+    return saved[0]
 
 
 def _state_before(session: Session, step: int, nearest: bool) -> TrainState:

@@ -23,6 +23,7 @@ from yolact_jax.run.variables import load_variables
 from yolact_jax.training import length
 from yolact_jax.training.evaluate import evaluate_and_report
 from yolact_jax.training.interruption import Interruption
+from yolact_jax.training.monitor import bad_batches
 from yolact_jax.training.monitor.curves import write_curves
 from yolact_jax.training.monitor.profiler import Profiler
 from yolact_jax.training.monitor.recorder import Recorder
@@ -131,6 +132,7 @@ def _tidy_folder(
         _LOGGER.warning("Removed %s, left by a save that was interrupted.", name)
     note_changes(workdir, config, step)
     run_folder.save_run(workdir, config, session.dataset)
+    bad_batches.forget_after(workdir, step)
     num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
     if num_rows:
         _LOGGER.info("Removed %d rows of metrics after step %d.", num_rows, step)

@@ -88,8 +88,8 @@ class BadBatches:
     def _save(self, step: int, values: dict, batch: dict) -> Path | None:
         folder = self._workdir / BAD_BATCHES_FOLDER
         path = folder / f"{step}.npz"
-        full = len(saved_steps(self._workdir)) >= _MAX_FILES
-        if not self._saves or full or path.exists():
+        others = set(saved_steps(self._workdir)) - {step}
+        if not self._saves or len(others) >= _MAX_FILES:
             return None
         terms = {f"{_TERM_PREFIX}{name}": value for name, value in values.items()}
         with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -104,8 +104,17 @@ def saved_steps(workdir: str | Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
+def forget_after(workdir: str | Path, step: int) -> None:
+    """Removes the batches that a stopped run saved after the step it resumes from."""
+    later = [saved for saved in saved_steps(workdir) if saved > step]
+    for saved in later:
+        (Path(workdir) / BAD_BATCHES_FOLDER / f"{saved}.npz").unlink(missing_ok=True)
+    if later:
+        _LOGGER.info("Removed %d bad batches after step %d.", len(later), step)
+
+
 def load_bad_batch(
-    workdir: str | Path, step: int
+    workdir: str | Path, step: int, *, seed: int | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, float]] | None:
     """Reads the batch of a skipped update, `step` counted from 1.
 
@@ -114,12 +123,18 @@ def load_bad_batch(
       batch was not saved.
 
     Raises:
-      ValueError: if the file is damaged.
+      ValueError: if the file is damaged, or of a run with another `seed`.
     """
     path = Path(workdir) / BAD_BATCHES_FOLDER / f"{step}.npz"
     if not path.is_file():
         return None
     arrays = read_npz(path, str(path), ratio=_DEFLATE_RATIO)
+    saved = arrays.get("seed", np.nan)
+    if seed is not None and not np.array_equal(saved, seed):
+        raise ValueError(
+            f"{path} is of a run with config.train.seed {saved}, not {seed} as in this "
+            f"folder; remove the file, and the batch of the step is made again."
+        )
     names = [name for name in arrays if name not in ("step", "seed")]
     batch = {n: arrays[n] for n in names if not n.startswith(_TERM_PREFIX)}
     values = {
