@@ -19,6 +19,20 @@ def test_rows_hold_numbers_and_null(tmp_path):
     assert metrics.read_rows(tmp_path) == [row]
 
 
+def test_large_values_are_read_and_infinite_ones_are_null(tmp_path):
+    metrics.append_row(tmp_path, 4, {"a": 2.0**63, "b": -1e300})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "a": NaN, "b": -Infinity, "c": 1e999}\n')
+        file.write('{"step": 6, "a": 1' + "0" * 400 + "}\n")
+        file.write('{"step": 9223372036854775808, "a": 1.0}\n')
+    assert metrics.read_rows(tmp_path) == [
+        {"step": 4, "a": 2.0**63, "b": -1e300},
+        {"step": 5, "a": None, "b": None, "c": None},
+        {"step": 6, "a": None},
+    ]
+    assert metrics.keep_rows(tmp_path, 3, evaluated=True) == 3
+
+
 @pytest.mark.parametrize(("evaluated", "left"), [(True, 4), (False, 3)])
 def test_rows_after_a_step_and_cut_lines_go(evaluated, left, tmp_path):
     for step in (1, 2, 4):

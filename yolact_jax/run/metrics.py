@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from yolact_jax.files import replacing
 
 _LOGGER = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
-_LARGEST = 2.0**63
+_LARGEST_STEP = 2**63
 
 
 def append_row(
@@ -98,8 +99,19 @@ def _row_of(line: bytes) -> dict[str, float | None] | None:
         return None
     if not isinstance(row, dict) or type(row.get("step")) is not int:
         return None
-    fits = all(type(v) in (int, float, NoneType) for v in row.values())
-    return row if fits and all(abs(v or 0) < _LARGEST for v in row.values()) else None
+    if not all(type(v) in (int, float, NoneType) for v in row.values()):
+        return None
+    if abs(row["step"]) >= _LARGEST_STEP:
+        return None
+    return {name: v if name == "step" else _finite(v) for name, v in row.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is not finite, or no float; JSON has no bound on integers."""
+    try:
+        return value if value is not None and math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _last_byte(file: BinaryIO) -> bytes:

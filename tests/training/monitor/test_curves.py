@@ -59,7 +59,9 @@ def test_nulls_leave_a_gap(count, tmp_path):
     assert np.ptp(parted) == np.ptp(whole)
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [float("nan")], [0.0], [0.0, 0.5]])
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [float("nan")], [0.0], [0.0, 0.5], [3e38]]
+)
 def test_few_values_or_none_that_a_logarithm_has(values, tmp_path):
     picture = draw(tmp_path, losses(values))
     assert picture.shape[1] == 960
