@@ -48,7 +48,7 @@ def resume(folder: pathlib.Path) -> None:
         evaluations.forget_after(3)
         note_changes(folder, spec("shapes"), 3)
         run_folder.save_run(folder, spec("shapes"), DATASET)
-        keep_rows(folder, 3, evaluated=3 in evaluations)
+        keep_rows(folder, 3, evaluates=3 not in evaluations)
         append_row(folder, 4, {"train/loss": 1.0})
         evaluations.record(4, 0.5)
 

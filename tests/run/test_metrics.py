@@ -30,22 +30,22 @@ def test_large_values_are_read_and_infinite_ones_are_null(tmp_path):
         {"step": 5, "a": None, "b": None, "c": None},
         {"step": 6, "a": None},
     ]
-    assert metrics.keep_rows(tmp_path, 3, evaluated=True) == 3
+    assert metrics.keep_rows(tmp_path, 3, evaluates=False) == 3
 
 
-@pytest.mark.parametrize(("evaluated", "left"), [(True, 4), (False, 3)])
-def test_rows_after_a_step_and_cut_lines_go(evaluated, left, tmp_path):
+@pytest.mark.parametrize(("evaluates", "left"), [(False, 4), (True, 3)])
+def test_rows_after_a_step_and_cut_lines_go(evaluates, left, tmp_path):
     for step in (1, 2, 4):
         metrics.append_row(tmp_path, step, {"train/loss": 1.0})
     for step in (4, 6):
         metrics.append_row(tmp_path, step, {"eval/mask_AP": 0.1})
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "tra')
-    assert metrics.keep_rows(tmp_path, 4, evaluated=evaluated) == 5 - left
+    assert metrics.keep_rows(tmp_path, 4, evaluates=evaluates) == 5 - left
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == [1, 2, 4, 4][:left]
-    assert metrics.keep_rows(tmp_path / "new", 0, evaluated=False) == 0
+    assert metrics.keep_rows(tmp_path / "new", 0, evaluates=False) == 0
 
 
 def test_average_is_that_of_each_name():

@@ -104,7 +104,7 @@ def test_lines_that_are_no_rows_stay_but_for_a_cut_one(run):
     odd = [b"\xff\x00", b"", b'{"step": "x"}', b'{"step": 1, "a": [3]}', b"note"]
     path.write_bytes(b"\n".join([odd[0], first, *odd[1:], second, b'{"step": 3, "tr']))
     assert read_rows(run) == [json.loads(first), json.loads(second)]
-    assert keep_rows(run, 2, evaluated=True) == 1
+    assert keep_rows(run, 2, evaluates=False) == 1
     assert path.read_bytes() == b"\n".join([odd[0], first, *odd[1:], b""])
 
 

@@ -82,9 +82,13 @@ def whole(whole_run, tmp_path):
     return state, rows(folder, timings=False)
 
 
-def assert_equal(state, workdir, whole):
+def assert_same_state(state, whole):
     for a, b in zip(*map(jax.tree.leaves, (state, whole[0])), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def assert_equal(state, workdir, whole):
+    assert_same_state(state, whole)
     assert rows(workdir, timings=False) == whole[1]
 
 
@@ -260,6 +264,25 @@ def test_running_training_keeps_others_out_but_lets_them_read(
         at_step(patch, 3, meet)
         assert_equal(train(workdir), workdir, whole)
     assert met == [whole[1][0]["train/loss"]]
+
+
+@pytest.mark.parametrize(("at", "stays"), [(2, True), (4, False)])
+def test_an_evaluation_by_hand_goes_only_if_the_run_repeats_it(
+    at, stays, train, whole, tmp_path
+):
+    workdir = tmp_path / "whole"
+    for step in (4, 6):
+        if step > at:
+            shutil.rmtree(workdir / "checkpoints" / str(step))
+    lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    earlier = [line for line in lines if json.loads(line)["step"] <= at]
+    unevaluated = [line for line in earlier if "eval/" not in line]
+    (workdir / "metrics.jsonl").write_text("".join(unevaluated))
+    (workdir / "evaluations.json").unlink()
+    by_hand = append_row(workdir, at, {"eval/mask_AP": 0.125})
+    assert_same_state(train(workdir), whole)
+    assert (by_hand in rows(workdir)) == stays
+    assert sum("eval/mask_AP" in row for row in rows(workdir)) == 2 + stays
 
 
 def test_damaged_checkpoint_costs_only_time(train, whole, tmp_path, caplog):

@@ -49,7 +49,7 @@ def read_rows(workdir: str | Path) -> list[dict[str, float | None]]:
     return [row for _, row in _lines(workdir) if row is not None]
 
 
-def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
+def keep_rows(workdir: str | Path, step: int, *, evaluates: bool) -> int:
     """Removes and counts the rows that a stopped run wrote after its last checkpoint.
 
     Lines that are no rows stay, except for a last one that was cut short.
@@ -57,13 +57,13 @@ def keep_rows(workdir: str | Path, step: int, *, evaluated: bool) -> int:
     Args:
       workdir: folder of the run.
       step: of the checkpoint; rows of later steps will be written again.
-      evaluated: whether the evaluation at this step is complete, and its row stays.
+      evaluates: whether the run will evaluate this step, and so write its row again.
     """
 
     def stays(row: dict | None) -> bool:
         if row is None or row["step"] < step:
             return True
-        return row["step"] == step and (evaluated or "eval/mask_AP" not in row)
+        return row["step"] == step and not (evaluates and "eval/mask_AP" in row)
 
     lines = _lines(workdir)
     kept = [line + b"\n" for line, row in lines if stays(row)]

@@ -133,7 +133,8 @@ def _tidy_folder(
     note_changes(workdir, config, step)
     run_folder.save_run(workdir, config, session.dataset)
     bad_batches.forget_after(workdir, step)
-    num_rows = keep_rows(workdir, step, evaluated=step in evaluations)
+    evaluates = _evaluates(session, evaluations, step)
+    num_rows = keep_rows(workdir, step, evaluates=evaluates)
     if num_rows:
         _LOGGER.info("Removed %d rows of metrics after step %d.", num_rows, step)
 
@@ -180,10 +181,7 @@ def _save_and_evaluate_if_due(
 ) -> None:
     """Saves and evaluates the state after `step` updates, if it is time."""
     options, last_step = session.config.train, session.num_steps
-    evaluate = (
-        _is_due(step, options.eval_every_steps, last_step)
-        and step not in keeper.evaluations
-    )
+    evaluate = _evaluates(session, keeper.evaluations, step)
     checkpoint.check(keeper.manager)
     interrupted = _agree_to_stop(interruption, step, options.log_every_steps)
     if (
@@ -223,6 +221,12 @@ def _agree_to_stop(interruption: Interruption, step: int, every_steps: int) -> b
         number = processes.largest_of_all(interruption.signal or 0)
         interruption.signal = signal.Signals(number) if number else None
     return interruption.signal is not None
+
+
+def _evaluates(session: Session, evaluations: Evaluations, step: int) -> bool:
+    """Whether the run evaluates the state after `step` updates, and has not yet."""
+    every_steps = session.config.train.eval_every_steps
+    return _is_due(step, every_steps, session.num_steps) and step not in evaluations
 
 
 def _is_due(step: int, every_steps: int, last_step: int) -> bool:
