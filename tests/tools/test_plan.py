@@ -80,6 +80,28 @@ def test_largest_batch_fills_the_device():
     assert "step of 8 images" in text
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"images": []}', "val.json is damaged: its field categories"),
+        ('{"categories": {"1": "cat"}}', "val.json is damaged: its field categories"),
+        ('{"categories": []}', "val.json is damaged: its field categories"),
+        ("[]", "val.json is damaged: it holds a list"),
+        ('{"categ', "val.json is damaged: it is not JSON"),
+    ],
+)
+def test_annotations_without_classes_are_refused(content, words, tmp_path):
+    path = tmp_path / "val.json"
+    path.write_text(content)
+    config = spec("coco").replace({"data.validation_annotations": str(path)})
+    with pytest.raises(ValueError, match=words):
+        lib.count_classes(config)
+
+
+def test_sbd_has_the_classes_of_pascal():
+    assert lib.count_classes(spec("yolact_resnet50_pascal")) == 20
+
+
 def test_classes_are_read_from_the_annotations_if_there_are_any(tmp_path):
     config = spec("coco").replace(
         {"data.validation_annotations": str(tmp_path / "val.json")}

@@ -1,14 +1,14 @@
 """What a training step needs, according to the compiler, before any data are read."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import jax
 
 from yolact_jax import build
 from yolact_jax.config import Config, check_batch
-from yolact_jax.data.sources import shapes
+from yolact_jax.data.sources import sbd_files, shapes
+from yolact_jax.files import read_json
 from yolact_jax.tools.flops import count_flops
 from yolact_jax.training import memory, parts
 from yolact_jax.training.multihost.mesh import make_layout
@@ -110,16 +110,26 @@ def _other_batch(batch_size: int, least: int) -> int:
 
 
 def count_classes(config: Config) -> int:
-    """Counts the classes of a config; 80, as in COCO, if its data are missing."""
-    if config.data.dataset == "shapes":
-        return len(shapes.CLASS_NAMES)
+    """Counts the classes of a config; 80, as in COCO, if its data are missing.
+
+    Raises:
+      ValueError: if the annotations are damaged or have no categories.
+    """
+    fixed = {"shapes": shapes.CLASS_NAMES, "sbd": sbd_files.CLASS_NAMES}
+    if names := fixed.get(config.data.dataset):
+        return len(names)
     if config.data.dir:
         return len(build.make_dataset(config).class_names)
     # That of the validation split, which is the smaller file.
     path = Path(config.data.validation_annotations)
     if not path.is_file():
         return _COCO_CLASSES
-    return len(json.loads(path.read_bytes())["categories"])
+    categories = read_json(path).get("categories")
+    if not isinstance(categories, list) or not categories:
+        raise ValueError(
+            f"{path} is damaged: its field categories must be a list of the classes."
+        )
+    return len(categories)
 
 
 def format_plan(plan: Plan) -> str:
