@@ -29,6 +29,13 @@ class Profiler:
 
     def __exit__(self, *_) -> None:
         self._stop()
+        if self._num_steps and self._seen <= _STEPS_BEFORE:
+            _LOGGER.warning(
+                "No step was traced: the run ended %d steps after its start, of which "
+                "the first %d are never traced.",
+                self._seen,
+                _STEPS_BEFORE,
+            )
 
     def after_step(self, outputs: Any) -> None:
         """Starts or ends the trace between two steps.
@@ -49,4 +56,5 @@ class Profiler:
         if self._running:
             self._running = False
             jax.profiler.stop_trace()
-            _LOGGER.info("Trace of %d steps: %s", self._num_steps, self._folder)
+            if traced := self._seen - _STEPS_BEFORE:
+                _LOGGER.info("Trace of %d steps: %s", traced, self._folder)
