@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there; damaged ones are found out and put aside."""
 
+import contextlib
 import resource
 import shutil
 
@@ -187,16 +188,39 @@ def test_what_an_interrupted_save_left_is_no_checkpoint(tmp_path):
     assert not left.exists()
 
 
-def test_failed_write_ends_in_a_sentence_and_older_ones_are_intact(tmp_path):
-    save_steps(tmp_path, [1])
+@contextlib.contextmanager
+def full_disk():
+    """Files that cannot grow stand for a disk that is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Files that cannot grow stand for a disk that is full.
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(OSError, match=r"File too large\); those of steps \[1\]"):
-            save_steps(tmp_path, [2])
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_failed_write_ends_in_a_sentence_and_older_ones_are_intact(tmp_path):
+    save_steps(tmp_path, [1])
+    with (
+        full_disk(),
+        pytest.raises(OSError, match=r"File too large\); those of steps \[1\]"),
+    ):
+        save_steps(tmp_path, [2])
     assert [p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")] == ["1"]
     with checkpoint.open_for_reading(tmp_path) as manager:
         assert checkpoint.restore(manager, state_of(0))["count"] == 1
+
+
+@pytest.mark.parametrize("error", [OSError("evaluation"), KeyboardInterrupt()])
+def test_what_fails_beside_a_failed_write_is_told(error, tmp_path, caplog):
+    def save_and_fail():
+        with full_disk(), checkpoint.open_manager(tmp_path) as manager:
+            checkpoint.save(manager, 2, state_of(2))
+            raise error
+
+    save_steps(tmp_path, [1])
+    with pytest.raises(type(error)) as raised:
+        save_and_fail()
+    assert raised.value is error
+    assert "File too large); those of steps [1] are intact. Make room" in caplog.text
+    assert [p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")] == ["1"]

@@ -67,8 +67,18 @@ def open_manager(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=_LatestAndBest(keep, best_step)
     )
-    with _open(workdir, options) as manager:
+    manager = _open(workdir, options)
+    try:
         yield manager
+    except BaseException:
+        # What failed first is told; a save may fail for the same reason, or another.
+        try:
+            with manager:
+                wait(manager)
+        except SaveError as error:
+            _LOGGER.warning("%s", error)
+        raise
+    with manager:
         wait(manager)
 
 
