@@ -228,3 +228,24 @@ def test_an_input_size_that_is_none_is_one_sentence(capsys):
         words = ["--config=coco", f"--config.data.input_size={word}"]
         assert cli.execute(command, words, "test") == 1
         assert "config.data.input_size is " in capsys.readouterr().err
+
+
+def test_only_closed_event_loops_are_collected_in_silence():
+    code = """if True:
+        from yolact_jax.cli import start_logging
+
+        class Left:
+            def __init__(self, message):
+                self.message = message
+
+            def __del__(self):
+                raise RuntimeError(self.message)
+
+        start_logging()
+        for message in ("Event loop is closed", "other"):
+            Left(message)
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "RuntimeError: other" in done.stderr
+    assert "Event loop" not in done.stderr

@@ -223,7 +223,11 @@ def start_logging(*, quiet: bool = False) -> None:
     With `quiet`, this package too shows only warnings.
     """
     absl_logging.set_verbosity(absl_logging.WARNING)
-    absl_logging.get_absl_handler().addFilter(_is_worth_showing)
+    # Not on a handler, as libraries add their own.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_is_worth_showing)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _show_unraisable
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("yolact_jax")
@@ -236,6 +240,12 @@ def _is_worth_showing(record: logging.LogRecord) -> bool:
     """Hides the tracebacks of failed saves, which the commands report in a sentence."""
     is_of_save = record.name == "asyncio" or "/orbax/" in record.pathname
     return not (is_of_save and record.levelno >= logging.ERROR)
+
+
+def _show_unraisable(unraisable: Any) -> None:
+    """Hides what a failed save leaves to the garbage collector; shows the rest."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def require_device() -> None:

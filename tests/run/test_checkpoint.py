@@ -1,8 +1,11 @@
 """Checkpoints are whole or not there; damaged ones are found out and put aside."""
 
 import contextlib
+import pathlib
 import resource
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -224,3 +227,28 @@ def test_what_fails_beside_a_failed_write_is_told(error, tmp_path, caplog):
     assert raised.value is error
     assert "File too large); those of steps [1] are intact. Make room" in caplog.text
     assert [p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")] == ["1"]
+
+
+def test_a_failed_write_shows_no_traceback(tmp_path):
+    # In a new process, as libraries set up logging once; messages go to the root.
+    code = """if True:
+        import gc, pathlib, sys
+        from yolact_jax.cli import start_logging
+        start_logging()
+        from tests.run import test_checkpoint as lib
+        with lib.full_disk():
+            try:
+                lib.save_steps(pathlib.Path(sys.argv[1]), [1])
+            except OSError as error:
+                print(error)
+        gc.collect()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+    assert "File too large); there is no other. Make room" in done.stdout
+    assert "Traceback" not in done.stderr
