@@ -108,8 +108,8 @@ def _start(
         state = with_init_weights(config, session.initial_state(), names)
         notes = {}
     else:
-        length.check_reaches(config, newest_step, workdir)
         run_folder.check_same_run(workdir, config, session.dataset)
+        length.check_reaches(config, newest_step, workdir)
         like = session.abstract_state()
         state, notes = checkpoint.restore_newest(manager, like)
     evaluations.forget_after(int(state.step))
