@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.scenes import random_priority
+from tests.losses.test_boxes import diou
 from tests.reference import boxes as ref_boxes
 from tests.reference import losses as ref
 from tests.reference import masks as ref_masks
@@ -234,3 +235,35 @@ def test_negatives_of_empty_images_do_not_weaken_other_losses():
         )
 
     np.testing.assert_allclose(as_array(losses(99)), as_array(losses(0)), rtol=1e-6)
+
+
+def test_distances_of_boxes_are_those_of_a_network_input_that_is_not_square():
+    """Twice as wide as high, whose masks have another shape."""
+    predictions, batch = make_predictions(1), make_batch("oo----")
+    batch = batch.replace(images=np.zeros((1, 1, 2, 3), np.uint8))
+    found = yolact.yolact_losses(
+        predictions,
+        batch,
+        jnp.asarray(ANCHORS),
+        priority=random_priority(predictions),
+        options=dataclasses.replace(OPTIONS, box="diou"),
+    )
+    boxes, pixels = batch.boxes[0, :2], np.array([2, 1, 2, 1])
+    targets, index = ref_matching.match(
+        boxes.tolist(), batch.labels[0, :2].tolist(), [], ANCHORS.tolist()
+    )
+    positive = [i for i, target in enumerate(targets) if target > 0]
+
+    def decoded(i):
+        deltas = predictions.box_deltas[0, i].tolist()
+        return ref_boxes.decode(deltas, ANCHORS[i].tolist())
+
+    costs = [
+        diou(
+            (np.array(decoded(i)) * pixels).tolist(),
+            (boxes[index[i]].astype(float) * pixels).tolist(),
+        )
+        for i in positive
+    ]
+    expected = OPTIONS.box_weight * 5 * np.mean(costs)
+    assert float(found.box) == pytest.approx(expected, rel=1e-4)
